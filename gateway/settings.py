@@ -1,0 +1,107 @@
+"""What a server can be told: one frozen value, its defaults and the reason for each bound.
+
+The command line makes its options, their help and their PGBOURSE_… variables from these fields, so that a
+setting is written down once.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+
+__all__ = ["ReplyFraming", "ServeSettings", "default_data_dir"]
+
+ReplyFraming = Literal["plain", "length", "mirror"]
+
+
+def default_data_dir() -> Path:
+    """Return the folder that holds the embedded PostgreSQL's data for this user.
+
+    Root gets a folder of the system: PostgreSQL refuses to run as root, and the user that it then runs as can't
+    enter root's home.
+    """
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/pgbourse")
+    return platformdirs.user_data_path("pgbourse", appauthor=False)
+
+
+def _setting(default: Any, text: str, *, minimum: int | None = None, maximum: int | None = None) -> Any:
+    """Declare a field with its help text and, for a number, what it may be at least and at most."""
+    return field(default=default, metadata={"help": text, "minimum": minimum, "maximum": maximum})
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """Hold what `pgbourse serve` was told. Times are in seconds, sizes in bytes."""
+
+    host: str = _setting("127.0.0.1", "Address to listen on. The protocol has no login: think before opening it.")
+    port: int = _setting(12345, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65535)
+    database_url: str | None = _setting(
+        None,
+        "An existing PostgreSQL 15 to 18, as postgresql://… or key=value text (in the environment rather than here "
+        "if it holds a password). Without it pgbourse runs its own.",
+    )
+    data_dir: Path = field(
+        default_factory=default_data_dir,
+        metadata={"help": "Folder of the embedded PostgreSQL; unused with a database URL."},
+    )
+    migrate: bool = _setting(True, "Apply the schema's new migrations and functions before serving.")
+    workers: int = _setting(
+        2,
+        "Database workers, one connection each: two keep the database busy while one parses; more make batches "
+        "smaller and flushes more frequent.",
+        minimum=1,
+        maximum=50,
+    )
+    batch_requests: int = _setting(
+        1000,
+        "Requests that one database call carries at most: bounds how long its locks are held and others wait, "
+        "about 100 ms. A single document larger than that goes alone.",
+        minimum=1,
+    )
+    queue_documents: int = _setting(
+        20_000,
+        "Documents waiting for a worker at most, a few seconds of work: beyond it the server stops reading, "
+        "so that memory stays bounded and clients slow down.",
+        minimum=1,
+    )
+    reply_framing: ReplyFraming = _setting(
+        "plain",
+        "How replies are framed: plain is the XML and a newline, length puts a length line before it, mirror "
+        "answers as the request was framed.",
+    )
+    close_after_reply: bool = _setting(
+        False, "Close a connection after its reply, for clients that read to the end of file."
+    )
+    max_document_bytes: int = _setting(
+        8 * 1024 * 1024,
+        "Largest request: some 100,000 orders. A document is parsed whole, in several times its size of memory.",
+        minimum=1,
+    )
+    max_connections: int = _setting(
+        10_000,
+        "Connections open at once; more wait unaccepted. Each costs a file descriptor and its buffers.",
+        minimum=1,
+    )
+    request_timeout: float = _setting(
+        30.0,
+        "Seconds that a client has to finish a request once it has begun, so that halves of requests don't pile "
+        "up. Idle connections stay.",
+        minimum=0,
+    )
+    drain_timeout: float = _setting(
+        30.0,
+        "Seconds that a stop waits for what was received to be answered and read by its clients.",
+        minimum=0,
+    )
+    sweep_seconds: float = _setting(
+        5.0,
+        "Seconds between two sweeps that fold the credits of idle accounts into their rows, so that credits "
+        "of accounts that stay away don't pile up.",
+        minimum=0,
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "info", "Least serious log line to write on standard error; debug adds tracebacks."
+    )
