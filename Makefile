@@ -1,0 +1,46 @@
+# pgbourse needs Python 3.11 or later and make, nothing else. `make` alone lists the commands.
+
+PYTHON ?= python3
+VENV   := .venv
+SQL    := sql/migrations sql/functions
+
+.PHONY: help run test lint clean
+
+help:
+	@echo 'make run    make the environment, start PostgreSQL and serve on 127.0.0.1:12345 (ARGS="--port 5000" adds options)'
+	@echo 'make test   make the environment and run the tests (ARGS="-k match" narrows them; PGBOURSE_TEST_DSN=… names a server)'
+	@echo 'make lint   ruff, mypy and sqlfluff'
+	@echo 'make clean  remove the environment and everything that was built; data folders stay'
+
+run: $(VENV)/.run
+	@exec $(VENV)/bin/pgbourse serve $(ARGS)
+
+test: $(VENV)/.dev
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/sqlfluff lint --nocolor --disable-progress-bar $(SQL)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find gateway tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The first Python of these that is new enough. A Python that is named is tried first.
+$(VENV)/bin/python:
+	@for python in $(PYTHON) python3.14 python3.13 python3.12 python3.11; do \
+		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			exec $$python -m venv $(VENV); \
+		fi; \
+	done; \
+	echo 'pgbourse needs Python 3.11 or later; name it with: make PYTHON=/path/to/python3' >&2; exit 1
+
+$(VENV)/.run: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.run
