@@ -19,8 +19,8 @@ ReplyFraming = Literal["plain", "length", "mirror"]
 def default_data_dir() -> Path:
     """Return the folder that holds the embedded PostgreSQL's data for this user.
 
-    Root gets a folder of the system: PostgreSQL refuses to run as root, and the user that it then runs as can't
-    enter root's home.
+    Root gets a folder of the system: PostgreSQL refuses to run as root, and the user that it then runs as
+    can't enter the home of root.
     """
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return Path("/var/lib/pgbourse")
@@ -36,12 +36,14 @@ def _setting(default: Any, text: str, *, minimum: int | None = None, maximum: in
 class ServeSettings:
     """Hold what `pgbourse serve` was told. Times are in seconds, sizes in bytes."""
 
-    host: str = _setting("127.0.0.1", "Address to listen on. The protocol has no login: think before opening it.")
+    host: str = _setting(
+        "127.0.0.1", "Address to listen on. The protocol has no login: think before you open it."
+    )
     port: int = _setting(12345, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65535)
     database_url: str | None = _setting(
         None,
-        "An existing PostgreSQL 15 to 18, as postgresql://… or key=value text (in the environment rather than here "
-        "if it holds a password). Without it pgbourse runs its own.",
+        "An existing PostgreSQL 15 to 18, as postgresql://… or key=value text (rather in the environment "
+        "than here if it holds a password). Without it pgbourse runs its own.",
     )
     data_dir: Path = field(
         default_factory=default_data_dir,
@@ -50,15 +52,15 @@ class ServeSettings:
     migrate: bool = _setting(True, "Apply the schema's new migrations and functions before serving.")
     workers: int = _setting(
         2,
-        "Database workers, one connection each: two keep the database busy while one parses; more make batches "
-        "smaller and flushes more frequent.",
+        "Database workers, one connection each: two keep the database busy while one parses; more make "
+        "batches smaller and flushes more frequent.",
         minimum=1,
         maximum=50,
     )
     batch_requests: int = _setting(
         1000,
-        "Requests that one database call carries at most: bounds how long its locks are held and others wait, "
-        "about 100 ms. A single document larger than that goes alone.",
+        "Requests that one database call carries at most: bounds how long its locks are held and others "
+        "wait, about 100 ms. A single document larger than that goes alone.",
         minimum=1,
     )
     queue_documents: int = _setting(
@@ -67,7 +69,7 @@ class ServeSettings:
         "so that memory stays bounded and clients slow down.",
         minimum=1,
     )
-    reply_framing: ReplyFraming = _setting(
+    reply_framing: ReplyFraming = _setting(  # noqa: RUF009 - it returns a field
         "plain",
         "How replies are framed: plain is the XML and a newline, length puts a length line before it, mirror "
         "answers as the request was framed.",
@@ -77,7 +79,7 @@ class ServeSettings:
     )
     max_document_bytes: int = _setting(
         8 * 1024 * 1024,
-        "Largest request: some 100,000 orders. A document is parsed whole, in several times its size of memory.",
+        "Largest request, in bytes: some 100,000 orders. Parsing takes several times its size of memory.",
         minimum=1,
     )
     max_connections: int = _setting(
@@ -87,8 +89,8 @@ class ServeSettings:
     )
     request_timeout: float = _setting(
         30.0,
-        "Seconds that a client has to finish a request once it has begun, so that halves of requests don't pile "
-        "up. Idle connections stay.",
+        "Seconds that a client has to finish a request once it has begun, so that halves of requests don't "
+        "pile up. Idle connections stay.",
         minimum=0,
     )
     drain_timeout: float = _setting(

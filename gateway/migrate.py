@@ -1,0 +1,237 @@
+"""Bring a database to what sql/ says, and tell where it differs.
+
+sql/migrations/NNNN_name.sql are applied once, in order, as the connecting role; then, as exchange_owner, each
+sql/functions/name.sql whose text differs from what the ledger holds. Each file is one transaction that writes
+its ledger row first, so that two runners collide there even without the advisory lock that keeps them apart.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from gateway import __version__
+from gateway.ledger import (
+    Connection,
+    FileStatus,
+    MigrationError,
+    SqlFile,
+    compare,
+    expected_functions,
+    fetch_value,
+    live_functions,
+    load_files,
+    read_ledger,
+    sql_folder,
+)
+
+__all__ = ["FileStatus", "MigrationError", "check", "connect", "migrate", "require_current", "status"]
+
+_log = logging.getLogger("pgbourse.migrate")
+
+# "bourse" in ASCII: any number serves, as long as every version of pgbourse uses the same one.
+_ADVISORY_LOCK = 0x626F75727365
+_LOCK_TIMEOUT = "10min"  # longer than any migration of another runner should take
+_OLDEST_SERVER = 150000
+
+
+@contextmanager
+def connect(database_url: str) -> Iterator[Connection]:
+    """Connect for the length of a with block: autocommit, and with nothing but pg_catalog in the search path.
+
+    Raises MigrationError when the database is out of reach or older than PostgreSQL 15.
+    """
+    try:
+        connection = psycopg.connect(
+            database_url, autocommit=True, connect_timeout=10, application_name="pgbourse migrate"
+        )
+    except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
+        raise MigrationError("can't reach the database") from error
+    with connection:
+        if connection.info.server_version < _OLDEST_SERVER:
+            version = connection.info.parameter_status("server_version")
+            raise MigrationError(f"the database is PostgreSQL {version}: pgbourse needs 15 to 18")
+        connection.execute("set search_path = ''")
+        yield connection
+
+
+def migrate(database_url: str, folder: Path | None = None) -> list[str]:
+    """Apply what is missing and return what was applied, as `migration 0001_…` and `function …`.
+
+    Safe to run from several processes at once: they take turns. A file that fails leaves nothing of itself
+    and stops the run; those before it stay.
+
+    Raises MigrationError when a file fails, the role lacks a right, a migration's text is not what was
+    applied, or the database has a migration that this version doesn't know.
+    """
+    folder = folder or sql_folder()
+    files = load_files(folder)
+    applied = []
+    with connect(database_url) as connection, _alone(connection):
+        _make_ledger(connection, folder)
+        with _rights_explained(connection, "reading the ledger"):
+            states = compare(files, read_ledger(connection))
+        _refuse_strangers(states)
+        current = {(state.kind, state.name) for state in states if state.state == "applied"}
+        for file in files:
+            if (file.kind, file.name) not in current:
+                _apply(connection, file)
+                applied.append(str(file))
+                _log.info("applied %s", file)
+    return applied
+
+
+def status(database_url: str, folder: Path | None = None) -> list[FileStatus]:
+    """List every file of sql/, and every one that only the database knows, in the order of application."""
+    files = load_files(folder or sql_folder())
+    with connect(database_url) as connection, _rights_explained(connection, "reading the ledger"):
+        return compare(files, read_ledger(connection))
+
+
+def check(database_url: str, folder: Path | None = None) -> list[str]:
+    """Return a line for each difference between the database and sql/; nothing when they agree.
+
+    Functions are compared by definition, owner, rights and comment with what their file left behind.
+    """
+    files = load_files(folder or sql_folder())
+    with connect(database_url) as connection, _rights_explained(connection, "reading the ledger"):
+        ledger = read_ledger(connection)
+        live = live_functions(connection)
+    states = compare(files, ledger)
+    expected = expected_functions(ledger)
+    makers = {name for signature, (name, _) in expected.items() if signature in live}
+    texts = {
+        "pending": "has not been applied",
+        "changed": "differs from the text that was applied",
+        "unknown": "was applied, but this version of pgbourse has no such file",
+    }
+    findings = []
+    for file in states:
+        # An unknown function file of which nothing is left is no difference: a migration dropped its work.
+        dropped = file.state == "unknown" and file.kind == "function" and file.name not in makers
+        if file.state != "applied" and not dropped:
+            findings.append(f"{file} {texts[file.state]}")
+    current = {file.name for file in states if file.kind == "function" and file.state == "applied"}
+    for signature, (name, fingerprint) in sorted(expected.items()):
+        if name not in current:
+            continue  # the file itself is a finding already
+        if signature not in live:
+            findings.append(f"function {signature} is missing: something other than sql/ dropped it")
+        elif live[signature] != fingerprint:
+            findings.append(f"function {signature} was changed by hand: it is not what {name}.sql made")
+    unmade = sorted(live.keys() - expected.keys())
+    return findings + [f"function {signature} was made by no file of sql/" for signature in unmade]
+
+
+def require_current(database_url: str, folder: Path | None = None) -> None:
+    """Refuse a database that lacks a file of sql/ or has a migration that sql/ lacks.
+
+    Needs no more right than a gateway has. Raises MigrationError naming the first such file.
+    """
+    files = {(file.kind, file.name): file.checksum for file in load_files(folder or sql_folder())}
+    query = "select kind, name, checksum from exchange.list_applied_files()"
+    with connect(database_url) as connection:
+        try:
+            rows = connection.execute(query).fetchall()
+        except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
+            raise MigrationError("the database has no exchange yet: run `pgbourse migrate` first") from None
+        except psycopg.errors.InsufficientPrivilege as error:
+            role = fetch_value(connection, "select current_user")
+            raise MigrationError(f"role {role} lacks the rights of exchange_gateway") from error
+    applied = {(kind, name): checksum for kind, name, checksum in rows}
+    for kind, name in sorted(applied.keys() - files.keys()):
+        if kind == "migration":
+            raise MigrationError(_newer(f"{kind} {name}"))
+    for (kind, name), checksum in files.items():
+        if applied.get((kind, name)) != checksum:
+            raise MigrationError(
+                f"the database lacks {kind} {name} as it is here: run `pgbourse migrate` first"
+            )
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """Hold the advisory lock of all migrations, waiting for another runner to finish."""
+    if not fetch_value(connection, "select pg_try_advisory_lock(%s)", _ADVISORY_LOCK):
+        _log.info("waiting for another migration of this database to finish")
+        connection.execute(sql.SQL("set lock_timeout = {}").format(_LOCK_TIMEOUT))
+        try:
+            connection.execute("select pg_advisory_lock(%s)", [_ADVISORY_LOCK])
+        except psycopg.errors.LockNotAvailable as error:
+            raise MigrationError(f"another migration is still not done after {_LOCK_TIMEOUT}") from error
+        connection.execute("reset lock_timeout")
+    yield
+    # Not released after an error: the connection ends then, and the lock with it.
+    connection.execute("select pg_advisory_unlock(%s)", [_ADVISORY_LOCK])
+
+
+def _make_ledger(connection: Connection, folder: Path) -> None:
+    if fetch_value(connection, "select to_regclass('exchange.applied_files')") is not None:
+        return
+    with _rights_explained(connection, "making the ledger"), connection.transaction():
+        # `create schema if not exists` would ask for the right to create it even when it is there.
+        if fetch_value(connection, "select to_regnamespace('exchange')") is None:
+            connection.execute("create schema exchange")
+        connection.execute((folder / "ledger.sql").read_bytes())
+
+
+def _apply(connection: Connection, file: SqlFile) -> None:
+    try:
+        with _rights_explained(connection, str(file)), connection.transaction():
+            row_id = fetch_value(
+                connection,
+                "insert into exchange.applied_files (kind, name, checksum, pgbourse_version) "
+                "values (%s, %s, %s, %s) returning applied_file_id",
+                *(file.kind, file.name, file.checksum, __version__),
+            )
+            if file.kind == "function":
+                connection.execute("set local role exchange_owner")
+            connection.execute(file.text.encode())
+            connection.execute("reset role")
+            _adopt_ledger(connection)
+            touched = live_functions(connection, touched_only=True)
+            connection.execute(
+                "update exchange.applied_files set functions = %s::jsonb where applied_file_id = %s",
+                [json.dumps(touched), row_id],
+            )
+    except psycopg.Error as error:
+        position = error.diag.statement_position
+        line = "" if position is None else f", line {file.text.count(chr(10), 0, int(position)) + 1}"
+        raise MigrationError(f"{file}{line}: nothing of it was applied") from error
+
+
+def _adopt_ledger(connection: Connection) -> None:
+    """Give the ledger to exchange_owner once the first migration has made that role."""
+    query = "select pg_get_userbyid(relowner) from pg_class where oid = 'exchange.applied_files'::regclass"
+    if fetch_value(connection, query) != "exchange_owner":
+        connection.execute("alter table exchange.applied_files owner to exchange_owner")
+        connection.execute("grant select on exchange.applied_files to exchange_reader")
+
+
+@contextmanager
+def _rights_explained(connection: Connection, purpose: str) -> Iterator[None]:
+    """Turn a refusal by PostgreSQL's access rights into one that names the role and what it would need."""
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        role = fetch_value(connection, "select session_user")
+        raise MigrationError(
+            f"role {role} lacks a right that {purpose} needs (migrating takes a superuser, or CREATEROLE and "
+            "CREATE on the database; where the exchange_… roles exist, to be a member of exchange_owner)"
+        ) from error
+
+
+def _refuse_strangers(states: list[FileStatus]) -> None:
+    for file in states:
+        if file.kind == "migration" and file.state == "unknown":
+            raise MigrationError(_newer(str(file)))
+        if file.kind == "migration" and file.state == "changed":
+            raise MigrationError(f"{file} was edited after it was applied: put it back, and write a new one")
+
+
+def _newer(file: str) -> str:
+    return f"the database is newer than this pgbourse {__version__}: it has {file}"
