@@ -1,0 +1,32 @@
+-- Ends the open part of one order: a batch of one.
+create or replace function exchange.cancel_order(p_account_id text, p_order_id bigint)
+returns table (
+    outcome text,
+    shares numeric,
+    price numeric,
+    at timestamptz,
+    code text,
+    message text
+)
+language sql
+security definer
+set search_path = exchange, pg_temp
+as $$
+select
+    answer.outcome,
+    answer.shares,
+    answer.price,
+    to_timestamp(answer.at),
+    answer.code,
+    answer.message
+from exchange.process_batch(
+    array[1], array['cancel_order'], array[p_account_id], array[null], array[null::numeric], array[null::numeric], array[p_order_id]
+) as answer
+$$;
+
+comment on function exchange.cancel_order(text, bigint) is
+'Cancels what is open of an order of this account and gives back what was reserved for it. Rows as query_order '
+'gives them, or one row refused with the reason.';
+
+revoke all on function exchange.cancel_order(text, bigint) from public;
+grant execute on function exchange.cancel_order(text, bigint) to exchange_gateway;

@@ -1,0 +1,96 @@
+-- Ends the open part of orders and gives back what was reserved for it.
+--
+-- The caller holds the locks of the orders' symbols. The refund is a credit, so the account needs no lock.
+create or replace function exchange.cancel_orders(p_requests integer[], p_account_ids text[], p_order_ids bigint[])
+returns setof exchange.answer
+language plpgsql
+as $$
+declare
+    c_now constant timestamptz := clock_timestamp();
+    v_canceled integer[]; -- the requests that ended something: the first for an order, where it has an open part
+begin
+    with asked as (
+        select distinct on (owned.order_id)
+            request.request,
+            owned.order_id,
+            owned.account_key,
+            owned.symbol_key,
+            owned.side,
+            owned.limit_price,
+            case owned.side when 'buy' then -owned.limit_price else owned.limit_price end as price_rank
+        from unnest(p_requests, p_account_ids, p_order_ids) as request (request, account_id, order_id)
+        inner join exchange.orders as owned on request.order_id = owned.order_id
+        inner join exchange.accounts
+            on owned.account_key = accounts.account_key and request.account_id = accounts.account_id
+        order by owned.order_id, request.request
+    ),
+
+    ended as (
+        delete from exchange.resting_orders
+        using asked
+        where
+            resting_orders.symbol_key = asked.symbol_key
+            and resting_orders.side = asked.side
+            and resting_orders.price_rank = asked.price_rank
+            and resting_orders.order_id = asked.order_id
+        returning asked.request, asked.order_id, asked.account_key, asked.symbol_key, asked.side, asked.limit_price, resting_orders.open_shares
+    ),
+
+    noted as (
+        insert into exchange.cancellations (order_id, shares, canceled_at)
+        select
+            ended.order_id,
+            ended.open_shares,
+            c_now
+        from ended
+    ),
+
+    refunded as (
+        insert into exchange.credits (account_key, symbol_key, amount)
+        select
+            ended.account_key,
+            case ended.side when 'sell' then ended.symbol_key end,
+            case ended.side when 'sell' then ended.open_shares else ended.open_shares * ended.limit_price end
+        from ended
+    )
+
+    select coalesce(array_agg(ended.request), '{}')
+    into v_canceled
+    from ended;
+
+    -- What a cancelled order looks like now is what a query would say; the others keep a query's refusal, or get
+    -- one because nothing of them was open.
+    return query
+    select
+        answer.request,
+        answer.outcome,
+        answer.order_id,
+        answer.shares,
+        answer.price,
+        answer.at,
+        answer.code,
+        answer.message
+    from exchange.query_orders(p_requests, p_account_ids, p_order_ids) as answer
+    where answer.request = any(v_canceled) or answer.outcome = 'refused'
+    union all
+    select
+        request.request,
+        'refused',
+        request.order_id,
+        null,
+        null,
+        null,
+        'nothing_open',
+        format('order %s has no open shares to cancel', request.order_id)
+    from unnest(p_requests, p_account_ids, p_order_ids) as request (request, account_id, order_id)
+    inner join exchange.orders as owned on request.order_id = owned.order_id
+    inner join exchange.accounts on owned.account_key = accounts.account_key and request.account_id = accounts.account_id
+    where not request.request = any(v_canceled);
+end
+$$;
+
+comment on function exchange.cancel_orders(integer[], text[], bigint[]) is
+'Ends the open part of orders, each for the account that placed it, and owes the account what was reserved for it. '
+'Rows as query_orders gives them, or refused. The caller holds the symbols'' locks: use cancel_order for one.';
+
+revoke all on function exchange.cancel_orders(integer[], text[], bigint[]) from public;

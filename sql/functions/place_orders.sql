@@ -1,0 +1,408 @@
+-- Places a run of orders: reserves, matches by price-time priority, settles, rests what stays open.
+--
+-- The only code that matches. A single order is a run of one. Called by process_batch, which holds the locks of
+-- every symbol and account of the run.
+--
+-- The run is worked on in memory, in arrays, and written once:
+--   1. resolve   one query reads, for all orders, keys, cash and shares held, and refuses what is malformed
+--   2. load      one query reads the part of the book that these orders can reach, best first
+--   3. match     a loop over the orders: reserve, fill against the book, rest the remainder
+--   4. write     fills, credits and the book's changes; then orders, cash and positions
+-- If an order eats all that was loaded of its side of the book, 2 to 4 are done again from there.
+--
+-- An account that places several orders has one cash figure: it stands at the number of its first order in the run
+-- (v_cash[v_purse]), and a position likewise (v_held[v_pocket]).
+create or replace function exchange.place_orders(
+    p_requests integer[],
+    p_account_ids text[],
+    p_syms text[],
+    p_amounts numeric[],
+    p_limits numeric[]
+)
+returns setof exchange.answer
+language plpgsql
+as $$
+declare
+    c_now constant timestamptz := clock_timestamp();
+    c_count constant integer := cardinality(p_requests);
+
+    -- By order, 1 .. c_count.
+    v_account_keys integer[];
+    v_symbol_keys integer[];
+    v_position_keys bigint[];
+    v_buying boolean[];
+    v_shares numeric[];
+    v_reaches numeric[]; -- the highest price_rank of a resting order that this order may fill against
+    v_codes text[];
+    v_messages text[] := array_fill(null::text, array[c_count]);
+    v_order_ids bigint[] := array_fill(null::bigint, array[c_count]);
+    v_cash numeric[];
+    v_cash_before numeric[];
+    v_held numeric[];
+    v_held_before numeric[]; -- null where the account has no row for the symbol yet
+
+    -- By queue, one for each side of a symbol that an order of this run may fill against.
+    v_queue_keys integer[];
+    v_queue_reaches numeric[];
+    v_queue_depths integer[];
+    v_first integer[]; -- the best resting order
+    v_last_rank numeric[]; -- of what was loaded, where there may be more in the table
+
+    -- By resting order, loaded from the book or left there by this run.
+    v_rest_queues integer[];
+    v_rest_ids bigint[];
+    v_rest_ranks numeric[];
+    v_rest_open numeric[];
+    v_rest_loaded numeric[]; -- open shares as the table has them, null where it has no row yet
+    v_rest_accounts integer[];
+    v_rest_purses integer[]; -- where its account's cash is in v_cash, null where the account isn't in this run
+    v_rest_pockets integer[];
+    v_rest_orders integer[]; -- the order of this run, null where it was loaded
+    v_next integer[];
+
+    -- By fill.
+    v_fill_orders integer[];
+    v_fill_rests integer[];
+    v_fill_shares numeric[];
+
+    i integer := 1;
+    v_spare_depth integer := 3; -- how many more resting orders to load than there are orders that may fill against them
+    v_open numeric; -- open shares of order i, null before it has reserved
+    v_purse integer;
+    v_pocket integer;
+    v_queue integer;
+    v_rest integer;
+    v_before integer;
+    v_fill numeric;
+    v_money numeric;
+begin
+    -- 1. Resolve.
+    select
+        array_agg(placed.account_key),
+        array_agg(placed.symbol_key),
+        array_agg(placed.position_key),
+        array_agg(placed.amount > 0),
+        array_agg(abs(placed.amount)),
+        array_agg(case when placed.amount > 0 then placed.limit_price else -placed.limit_price end),
+        array_agg(placed.cash),
+        array_agg(placed.shares),
+        array_agg(
+            case
+                when placed.account_key is null then 'unknown_account'
+                when placed.amount = 0 or not exchange.is_number(placed.amount) then 'invalid_amount'
+                when placed.limit_price <= 0 or not exchange.is_number(placed.limit_price) then 'invalid_limit'
+                when placed.symbol_key is null then 'unknown_symbol'
+            end
+        )
+    into
+        v_account_keys, v_symbol_keys, v_position_keys, v_buying, v_shares, v_reaches, v_cash_before, v_held_before,
+        v_codes
+    from (
+        select
+            accounts.account_key,
+            accounts.cash,
+            symbols.symbol_key,
+            accounts.account_key::bigint << 32 | symbols.symbol_key as position_key,
+            positions.shares,
+            asked.amount,
+            asked.limit_price
+        from unnest(p_account_ids, p_syms, p_amounts, p_limits)
+            with ordinality as asked (account_id, sym, amount, limit_price, place)
+        left join exchange.accounts on asked.account_id = accounts.account_id
+        left join exchange.symbols on asked.sym = symbols.sym
+        left join exchange.positions
+            on accounts.account_key = positions.account_key and symbols.symbol_key = positions.symbol_key
+        order by asked.place
+    ) as placed;
+
+    v_cash := v_cash_before;
+    v_held := v_held_before;
+
+    while i <= c_count loop
+        -- 2. Load. A queue's key is the symbol's key doubled, plus 1 for the sells.
+        select
+            array_agg(queue.queue_key),
+            array_agg(queue.reach),
+            array_agg(queue.orders + v_spare_depth)
+        into v_queue_keys, v_queue_reaches, v_queue_depths
+        from (
+            select
+                taking.symbol_key * 2 + taking.buying::integer as queue_key,
+                max(taking.reach) as reach,
+                count(*)::integer as orders
+            from unnest(v_symbol_keys[i:], v_buying[i:], v_reaches[i:], v_codes[i:])
+                as taking (symbol_key, buying, reach, code)
+            where taking.code is null
+            group by 1
+        ) as queue;
+
+        exit when v_queue_keys is null;
+
+        select
+            array_agg(resting.queue),
+            array_agg(resting.order_id),
+            array_agg(resting.price_rank),
+            array_agg(resting.open_shares),
+            array_agg(resting.account_key),
+            array_agg(array_position(v_account_keys, resting.account_key)),
+            array_agg(array_position(v_position_keys, resting.account_key::bigint << 32 | resting.symbol_key))
+        into
+            v_rest_queues, v_rest_ids, v_rest_ranks, v_rest_open, v_rest_accounts, v_rest_purses, v_rest_pockets
+        from (
+            select
+                queues.queue,
+                queues.queue_key / 2 as symbol_key,
+                best.order_id,
+                best.price_rank,
+                best.open_shares,
+                best.account_key
+            from unnest(v_queue_keys, v_queue_reaches, v_queue_depths)
+                with ordinality as queues (queue_key, reach, depth, queue)
+            cross join lateral (
+                select
+                    resting_orders.order_id,
+                    resting_orders.price_rank,
+                    resting_orders.open_shares,
+                    resting_orders.account_key
+                from exchange.resting_orders
+                where
+                    resting_orders.symbol_key = queues.queue_key / 2
+                    and resting_orders.side = case queues.queue_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
+                    and resting_orders.price_rank <= queues.reach
+                order by resting_orders.price_rank, resting_orders.order_id
+                limit queues.depth
+            ) as best
+        ) as resting;
+
+        v_rest_loaded := v_rest_open;
+        v_rest_orders := array_fill(null::integer, array[coalesce(cardinality(v_rest_ids), 0)]);
+        v_next := v_rest_orders;
+        v_first := array_fill(null::integer, array[cardinality(v_queue_keys)]);
+        v_last_rank := v_first;
+        for v_rest in 1 .. coalesce(cardinality(v_rest_ids), 0) loop
+            v_queue := v_rest_queues[v_rest];
+            if v_first[v_queue] is null then
+                v_first[v_queue] := v_rest;
+            else
+                v_next[v_rest - 1] := v_rest;
+            end if;
+            if v_rest - v_first[v_queue] + 1 = v_queue_depths[v_queue] then
+                v_last_rank[v_queue] := v_rest_ranks[v_rest];
+            end if;
+        end loop;
+        v_spare_depth := v_spare_depth * 4;
+
+        -- 3. Match.
+        v_fill_orders := '{}';
+        v_fill_rests := '{}';
+        v_fill_shares := '{}';
+        while i <= c_count loop
+            if v_codes[i] is not null then
+                i := i + 1;
+                continue;
+            end if;
+            v_purse := array_position(v_account_keys, v_account_keys[i]);
+            v_pocket := array_position(v_position_keys, v_position_keys[i]);
+
+            -- Reserve what the order can cost at most, unless that is done and only the book ran out.
+            if v_open is null then
+                if v_buying[i] then
+                    v_money := v_shares[i] * p_limits[i];
+                    if v_cash[v_purse] < v_money then
+                        v_codes[i] := 'insufficient_funds';
+                        v_messages[i] := format(
+                            'insufficient funds: %s needed, %s available', trim_scale(v_money), trim_scale(v_cash[v_purse])
+                        );
+                        i := i + 1;
+                        continue;
+                    end if;
+                    v_cash[v_purse] := v_cash[v_purse] - v_money;
+                else
+                    if coalesce(v_held[v_pocket], 0) < v_shares[i] then
+                        v_codes[i] := 'insufficient_shares';
+                        v_messages[i] := format(
+                            'insufficient shares of %s: %s needed, %s available',
+                            p_syms[i], trim_scale(v_shares[i]), trim_scale(coalesce(v_held[v_pocket], 0))
+                        );
+                        i := i + 1;
+                        continue;
+                    end if;
+                    v_held[v_pocket] := v_held[v_pocket] - v_shares[i];
+                end if;
+                v_order_ids[i] := nextval('exchange.order_ids');
+                v_open := v_shares[i];
+            end if;
+
+            -- Fill against the best resting order for as long as its price is within this order's limit.
+            v_queue := array_position(v_queue_keys, v_symbol_keys[i] * 2 + v_buying[i]::integer);
+            v_rest := v_first[v_queue];
+            while v_open > 0 and v_rest_ranks[v_rest] <= v_reaches[i] loop
+                v_fill := least(v_open, v_rest_open[v_rest]);
+                v_open := v_open - v_fill;
+                v_rest_open[v_rest] := v_rest_open[v_rest] - v_fill;
+                v_fill_orders := v_fill_orders || i;
+                v_fill_rests := v_fill_rests || v_rest;
+                v_fill_shares := v_fill_shares || v_fill;
+
+                -- The price is the resting order's limit. What the other party gets waits in credits unless it has
+                -- orders in this run as well: then it is there for the next of them.
+                v_money := v_fill * abs(v_rest_ranks[v_rest]);
+                if v_buying[i] then
+                    v_held[v_pocket] := coalesce(v_held[v_pocket], 0) + v_fill;
+                    v_cash[v_purse] := v_cash[v_purse] + v_fill * p_limits[i] - v_money;
+                    if v_rest_purses[v_rest] is not null then
+                        v_cash[v_rest_purses[v_rest]] := v_cash[v_rest_purses[v_rest]] + v_money;
+                    end if;
+                else
+                    v_cash[v_purse] := v_cash[v_purse] + v_money;
+                    if v_rest_pockets[v_rest] is not null then
+                        v_held[v_rest_pockets[v_rest]] := coalesce(v_held[v_rest_pockets[v_rest]], 0) + v_fill;
+                    end if;
+                end if;
+
+                if v_rest_open[v_rest] = 0 then
+                    v_rest := v_next[v_rest];
+                end if;
+            end loop;
+            v_first[v_queue] := v_rest;
+
+            -- The loaded part of the book is eaten up and there may be more: write, and load again for this order.
+            exit when v_open > 0 and v_rest is null and v_last_rank[v_queue] is not null;
+
+            -- Rest what is open, for later orders of this run behind all that is as good or better.
+            if v_open > 0 then
+                v_rest_ids := v_rest_ids || v_order_ids[i];
+                v_rest := cardinality(v_rest_ids);
+                v_rest_ranks[v_rest] := -v_reaches[i];
+                v_rest_open[v_rest] := v_open;
+                v_rest_accounts[v_rest] := v_account_keys[i];
+                v_rest_purses[v_rest] := v_purse;
+                v_rest_pockets[v_rest] := v_pocket;
+                v_rest_orders[v_rest] := i;
+                v_queue := array_position(v_queue_keys, v_symbol_keys[i] * 2 + 1 - v_buying[i]::integer);
+                if v_queue is not null and (v_last_rank[v_queue] > -v_reaches[i]) is not false then
+                    v_before := null;
+                    v_next[v_rest] := v_first[v_queue];
+                    while v_rest_ranks[v_next[v_rest]] <= -v_reaches[i] loop
+                        v_before := v_next[v_rest];
+                        v_next[v_rest] := v_next[v_before];
+                    end loop;
+                    if v_before is null then
+                        v_first[v_queue] := v_rest;
+                    else
+                        v_next[v_before] := v_rest;
+                    end if;
+                end if;
+            end if;
+            v_open := null;
+            i := i + 1;
+        end loop;
+
+        -- 4. Write. Fills first, and what the other parties are owed for them.
+        if cardinality(v_fill_orders) > 0 then
+            insert into exchange.executions
+            (symbol_key, buy_order_id, sell_order_id, shares, price, buy_limit, sell_limit, executed_at)
+            select
+                v_symbol_keys[fill.i],
+                case when v_buying[fill.i] then v_order_ids[fill.i] else v_rest_ids[fill.rest] end,
+                case when v_buying[fill.i] then v_rest_ids[fill.rest] else v_order_ids[fill.i] end,
+                fill.shares,
+                abs(v_rest_ranks[fill.rest]),
+                case when v_buying[fill.i] then p_limits[fill.i] else -v_rest_ranks[fill.rest] end,
+                case when v_buying[fill.i] then v_rest_ranks[fill.rest] else p_limits[fill.i] end,
+                c_now
+            from unnest(v_fill_orders, v_fill_rests, v_fill_shares) as fill (i, rest, shares);
+
+            insert into exchange.credits (account_key, symbol_key, amount)
+            select
+                v_rest_accounts[fill.rest],
+                case when not v_buying[fill.i] then v_symbol_keys[fill.i] end,
+                case when v_buying[fill.i] then fill.shares * v_rest_ranks[fill.rest] else fill.shares end
+            from unnest(v_fill_orders, v_fill_rests, v_fill_shares) as fill (i, rest, shares)
+            where case when v_buying[fill.i] then v_rest_purses[fill.rest] else v_rest_pockets[fill.rest] end is null;
+
+            delete from exchange.resting_orders
+            using unnest(v_rest_queues, v_rest_ids, v_rest_ranks, v_rest_open) as filled (queue, order_id, price_rank, open_shares)
+            where
+                filled.open_shares = 0
+                and resting_orders.symbol_key = v_queue_keys[filled.queue] / 2
+                and resting_orders.side = case v_queue_keys[filled.queue] % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
+                and resting_orders.price_rank = filled.price_rank
+                and resting_orders.order_id = filled.order_id;
+
+            update exchange.resting_orders
+            set open_shares = partly.open_shares
+            from unnest(v_rest_queues, v_rest_ids, v_rest_ranks, v_rest_open, v_rest_loaded)
+                as partly (queue, order_id, price_rank, open_shares, loaded)
+            where
+                partly.open_shares > 0
+                and partly.open_shares < partly.loaded
+                and resting_orders.symbol_key = v_queue_keys[partly.queue] / 2
+                and resting_orders.side = case v_queue_keys[partly.queue] % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
+                and resting_orders.price_rank = partly.price_rank
+                and resting_orders.order_id = partly.order_id;
+        end if;
+
+        insert into exchange.resting_orders (symbol_key, side, price_rank, order_id, account_key, open_shares)
+        select
+            v_symbol_keys[rested.i],
+            case when v_buying[rested.i] then 'buy'::exchange.side else 'sell'::exchange.side end,
+            rested.price_rank,
+            rested.order_id,
+            rested.account_key,
+            rested.open_shares
+        from unnest(v_rest_orders, v_rest_ids, v_rest_ranks, v_rest_accounts, v_rest_open)
+            as rested (i, order_id, price_rank, account_key, open_shares)
+        where rested.i is not null and rested.open_shares > 0;
+    end loop;
+
+    insert into exchange.orders (order_id, account_key, symbol_key, side, shares, limit_price, placed_at)
+    select
+        opened.order_id,
+        opened.account_key,
+        opened.symbol_key,
+        case when opened.buying then 'buy'::exchange.side else 'sell'::exchange.side end,
+        opened.shares,
+        opened.limit_price,
+        c_now
+    from unnest(v_order_ids, v_account_keys, v_symbol_keys, v_buying, v_shares, p_limits)
+        as opened (order_id, account_key, symbol_key, buying, shares, limit_price)
+    where opened.order_id is not null;
+
+    update exchange.accounts
+    set cash = spent.cash
+    from unnest(v_account_keys, v_cash_before, v_cash) as spent (account_key, cash_before, cash)
+    where spent.cash <> spent.cash_before and accounts.account_key = spent.account_key;
+
+    insert into exchange.positions (account_key, symbol_key, shares)
+    select
+        held.account_key,
+        held.symbol_key,
+        held.shares
+    from unnest(v_account_keys, v_symbol_keys, v_held_before, v_held) as held (account_key, symbol_key, shares_before, shares)
+    where held.shares is distinct from held.shares_before
+    on conflict (account_key, symbol_key) do update set shares = excluded.shares;
+
+    return query
+    select
+        answered.request,
+        case when answered.code is null then 'opened' else 'refused' end,
+        answered.order_id,
+        null::numeric,
+        null::numeric,
+        null::timestamptz,
+        answered.code,
+        coalesce(
+            answered.message,
+            exchange.refusal(answered.code, answered.account_id, answered.sym, answered.amount, answered.limit_price)
+        )
+    from unnest(p_requests, v_order_ids, v_codes, v_messages, p_account_ids, p_syms, p_amounts, p_limits)
+        as answered (request, order_id, code, message, account_id, sym, amount, limit_price);
+end
+$$;
+
+comment on function exchange.place_orders(integer[], text[], text[], numeric[], numeric[]) is
+'Places a run of orders in the order given: reserves cash or shares, fills by price-time priority at the resting '
+'order''s limit, rests what stays open. The caller holds the locks of all symbols and accounts: use place_order.';
+
+revoke all on function exchange.place_orders(integer[], text[], text[], numeric[], numeric[]) from public;

@@ -1,0 +1,66 @@
+-- Carries out many requests, of many clients, in one transaction: the call that a gateway makes.
+--
+-- Requests with the same sequence number (those of one client's connection) are carried out in their order. Between
+-- sequences nothing is promised, so requests of one kind are done together: each sequence is cut into runs of one
+-- kind, and the first runs of all sequences make phase 1, the second ones phase 2, and so on.
+--
+-- The planner settings hold the plans, whatever the statistics say: every table is reached by a key, in key order.
+create or replace function exchange.process_batch(
+    p_sequences integer[],
+    p_actions text[],
+    p_account_ids text[],
+    p_syms text[],
+    p_amounts numeric[],
+    p_limits numeric[],
+    p_order_ids bigint[]
+)
+returns table (
+    request integer,
+    outcome text,
+    order_id bigint,
+    shares numeric,
+    price numeric,
+    at bigint,
+    code text,
+    message text
+)
+language plpgsql
+security definer
+set search_path = exchange, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+begin
+    -- All locks first, then what the acting accounts are owed.
+    perform exchange.settle_accounts(exchange.lock_batch(p_actions, p_account_ids, p_syms, p_order_ids));
+
+    return query
+    select
+        answer.request,
+        answer.outcome,
+        answer.order_id,
+        answer.shares,
+        answer.price,
+        floor(extract(epoch from answer.at))::bigint,
+        answer.code,
+        answer.message
+    from exchange.process_phases(
+        p_sequences, p_actions, p_account_ids, p_syms, p_amounts, p_limits, p_order_ids
+    ) with ordinality as answer
+    order by answer.request, answer.ordinality;
+end
+$$;
+
+comment on function exchange.process_batch(integer[], text[], text[], text[], numeric[], numeric[], bigint[]) is
+'Carries out a batch of requests in one transaction and answers each: rows ordered by request (its place in the '
+'arrays, from 1). Actions: create_account (amount: balance), create_symbol, grant_shares (amount: shares), place_order '
+'(amount: shares, negative to sell), query_order, cancel_order. Requests of one sequence keep their order. A refusal '
+'is a row, never an exception. at is whole seconds since the epoch.';
+
+revoke all on function exchange.process_batch(integer[], text[], text[], text[], numeric[], numeric[], bigint[]) from public;
+grant execute on function exchange.process_batch(
+    integer[], text[], text[], text[], numeric[], numeric[], bigint[]
+) to exchange_gateway;

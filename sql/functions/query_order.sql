@@ -1,0 +1,32 @@
+-- Tells the state of one order: a batch of one.
+create or replace function exchange.query_order(p_account_id text, p_order_id bigint)
+returns table (
+    outcome text,
+    shares numeric,
+    price numeric,
+    at timestamptz,
+    code text,
+    message text
+)
+language sql
+security definer
+set search_path = exchange, pg_temp
+as $$
+select
+    answer.outcome,
+    answer.shares,
+    answer.price,
+    to_timestamp(answer.at),
+    answer.code,
+    answer.message
+from exchange.process_batch(
+    array[1], array['query_order'], array[p_account_id], array[null], array[null::numeric], array[null::numeric], array[p_order_id]
+) as answer
+$$;
+
+comment on function exchange.query_order(text, bigint) is
+'The state of an order of this account: at most one row open or canceled, then a row for each execution, oldest '
+'first; or one row refused, where the account has no such order.';
+
+revoke all on function exchange.query_order(text, bigint) from public;
+grant execute on function exchange.query_order(text, bigint) to exchange_gateway;

@@ -1,0 +1,122 @@
+-- Tells the state of orders: what is open or was cancelled, then every execution, oldest first.
+--
+-- One statement and so one snapshot: what it tells of an order adds up even while others trade. Needs no lock.
+create or replace function exchange.query_orders(p_requests integer[], p_account_ids text[], p_order_ids bigint[])
+returns setof exchange.answer
+language sql
+stable
+as $$
+with asked as (
+    select
+        request.request,
+        request.order_id,
+        owned.side,
+        owned.symbol_key,
+        case owned.side when 'buy' then -owned.limit_price else owned.limit_price end as price_rank
+    from unnest(p_requests, p_account_ids, p_order_ids) as request (request, account_id, order_id)
+    left join (
+        exchange.orders as owned
+        inner join exchange.accounts on owned.account_key = accounts.account_key
+    ) on request.order_id = owned.order_id and request.account_id = accounts.account_id
+),
+
+parts as (
+    select
+        asked.request,
+        0 as place,
+        'open' as outcome,
+        asked.order_id,
+        resting_orders.open_shares as shares,
+        null::numeric as price,
+        null::timestamptz as at
+    from asked
+    inner join exchange.resting_orders
+        on
+            asked.symbol_key = resting_orders.symbol_key
+            and asked.side = resting_orders.side
+            and asked.price_rank = resting_orders.price_rank
+            and asked.order_id = resting_orders.order_id
+    union all
+    select
+        asked.request,
+        0 as place,
+        'canceled' as outcome,
+        asked.order_id,
+        cancellations.shares,
+        null as price,
+        cancellations.canceled_at as at
+    from asked
+    inner join exchange.cancellations on asked.order_id = cancellations.order_id
+    where asked.side is not null
+    union all
+    select
+        asked.request,
+        executions.execution_id as place,
+        'executed' as outcome,
+        asked.order_id,
+        executions.shares,
+        executions.price,
+        executions.executed_at as at
+    from asked
+    inner join exchange.executions on asked.order_id = executions.buy_order_id
+    where asked.side = 'buy'
+    union all
+    select
+        asked.request,
+        executions.execution_id as place,
+        'executed' as outcome,
+        asked.order_id,
+        executions.shares,
+        executions.price,
+        executions.executed_at as at
+    from asked
+    inner join exchange.executions on asked.order_id = executions.sell_order_id
+    where asked.side = 'sell'
+),
+
+answers as (
+    select
+        parts.request,
+        parts.place,
+        parts.outcome,
+        parts.order_id,
+        parts.shares,
+        parts.price,
+        parts.at,
+        null as code,
+        null as message
+    from parts
+    union all
+    -- An order of somebody else is as unknown as one that isn't there, so that nobody learns whose ids are in use.
+    select
+        asked.request,
+        0 as place,
+        'refused' as outcome,
+        asked.order_id,
+        null as shares,
+        null as price,
+        null as at,
+        'unknown_order' as code,
+        format('no such order: %s', asked.order_id) as message
+    from asked
+    where asked.side is null
+)
+
+select
+    answers.request,
+    answers.outcome,
+    answers.order_id,
+    trim_scale(answers.shares),
+    trim_scale(answers.price),
+    answers.at,
+    answers.code,
+    answers.message
+from answers
+order by answers.request, answers.place
+$$;
+
+comment on function exchange.query_orders(integer[], text[], bigint[]) is
+'The state of orders, each asked for by an account: at most one row open or canceled, one row for each execution, '
+'oldest first; refused where the account has no such order. Use query_order for one.';
+
+revoke all on function exchange.query_orders(integer[], text[], bigint[]) from public;

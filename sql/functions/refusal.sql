@@ -1,0 +1,30 @@
+-- The text of a refusal that depends on nothing but the request itself.
+create or replace function exchange.refusal(
+    p_code text,
+    p_account_id text,
+    p_sym text,
+    p_amount numeric,
+    p_limit numeric
+)
+returns text
+language sql
+immutable
+parallel safe
+return case p_code
+    when 'unknown_account' then format('no such account: %s', p_account_id)
+    when 'unknown_symbol' then format('no such symbol: %s', p_sym)
+    when 'invalid_amount'
+        then format(
+            'amount %s is not allowed: shares to buy (more than 0) or to sell (less than 0), '
+            'at most 18 digits before and 12 after the point', p_amount
+        )
+    when 'invalid_limit'
+        then format(
+            'limit %s is not allowed: a price of more than 0, at most 18 digits before and 12 after the point', p_limit
+        )
+end;
+
+comment on function exchange.refusal(text, text, text, numeric, numeric) is
+'What to tell a client whose order was refused for what it says: the text for a code, null for other codes.';
+
+revoke all on function exchange.refusal(text, text, text, numeric, numeric) from public;

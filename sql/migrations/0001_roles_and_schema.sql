@@ -1,0 +1,55 @@
+-- The three roles, and the schema that everything lives in.
+--
+-- Roles belong to the whole cluster, so another database on this server may have made them already,
+-- perhaps at this very moment.
+
+do $$
+declare
+    v_role text;
+begin
+    foreach v_role in array array['exchange_owner', 'exchange_gateway', 'exchange_reader'] loop
+        if not exists (select from pg_catalog.pg_roles where rolname = v_role) then
+            begin
+                execute format('create role %I nologin', v_role);
+            exception
+                when duplicate_object or unique_violation then
+                    raise notice 'role % was made by another session meanwhile', v_role;
+            end;
+        end if;
+    end loop;
+end
+$$;
+
+comment on role exchange_owner is
+'Owns everything in the schema exchange of a pgbourse database. Nobody logs in as it.';
+comment on role exchange_gateway is
+'What a pgbourse gateway may do: execute the API functions of the schema exchange, and nothing else.';
+comment on role exchange_reader is
+'What an auditor of a pgbourse database may do: read every table and view of the schema exchange.';
+
+-- Whoever migrates acts as the owner from here on. A superuser may anyway; another role made the owner above
+-- and so may admit itself.
+do $$
+begin
+    if not pg_catalog.pg_has_role(current_user, 'exchange_owner', 'member') then
+        execute format('grant exchange_owner to %I', current_user);
+    end if;
+end
+$$;
+
+create schema if not exists exchange;
+alter schema exchange owner to exchange_owner;
+
+comment on schema exchange is
+'A stock exchange. The functions match, lock and settle; the tables hold the book, the balances and the history; the '
+'views are what to read. Start with exchange.account_balances, exchange.order_book and exchange.place_order.';
+
+-- Denied by default: a function is for the owner alone until its own file grants it.
+alter default privileges for role exchange_owner in schema exchange
+revoke execute on functions from public;
+alter default privileges for role exchange_owner
+revoke execute on functions from public;
+alter default privileges for role exchange_owner in schema exchange
+grant select on tables to exchange_reader;
+
+grant usage on schema exchange to exchange_gateway, exchange_reader;

@@ -1,0 +1,219 @@
+-- The tables. Clients' identifiers (account id, symbol) are text at the edge and short integer keys inside.
+--
+-- orders, executions, cancellations and deposits are history: rows are added and never changed. accounts, positions,
+-- resting_orders and credits are the present state, and small.
+--
+-- The rows of the hot tables carry keys without foreign keys: the functions take each key from the parent table in the
+-- same transaction, nobody may delete a parent, and exchange.check_integrity() looks for orphans. A foreign key's
+-- trigger would cost a query for every row of every fill (docs/decisions.md has the measurement).
+
+set local role exchange_owner;
+
+create type exchange.side as enum ('buy', 'sell');
+comment on type exchange.side is 'Which side of the book an order is on.';
+
+create type exchange.answer as (
+    request integer,
+    outcome text,
+    order_id bigint,
+    shares numeric,
+    price numeric,
+    at timestamptz,
+    code text,
+    message text
+);
+comment on type exchange.answer is
+'What came of a request of a batch: one row, or for a query or a cancel one row for each part of the order''s life.';
+comment on column exchange.answer.request is 'The request''s place in the batch, from 1.';
+comment on column exchange.answer.outcome is
+'created, opened, refused; or of a queried or cancelled order the part that is open, executed or canceled.';
+comment on column exchange.answer.order_id is 'The order''s id, where there is an order.';
+comment on column exchange.answer.shares is 'Shares open, executed or canceled.';
+comment on column exchange.answer.price is 'Price of one executed share.';
+comment on column exchange.answer.at is 'When it was executed or canceled.';
+comment on column exchange.answer.code is 'Why it was refused, for programs: insufficient_funds, unknown_order, and so on.';
+comment on column exchange.answer.message is 'Why it was refused, for people.';
+
+create table exchange.accounts (
+    account_key integer generated always as identity,
+    account_id text collate "C" not null,
+    cash numeric not null,
+    created_at timestamptz not null,
+    constraint accounts_pkey primary key (account_key),
+    constraint accounts_account_id_key unique (account_id),
+    constraint accounts_account_id_is_digits check (account_id ~ '^[0-9]{1,255}$'),
+    constraint accounts_cash_never_negative check (cash >= 0 and cash < 'Infinity')
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1);
+
+comment on table exchange.accounts is
+'One row for each account, with its settled cash. Updated only by transactions of its own, under its row lock; what '
+'others owe it waits in credits. Read account_balances to see what an account has.';
+comment on column exchange.accounts.account_key is 'Internal key: short, and the order in which account rows are locked.';
+comment on column exchange.accounts.account_id is 'The client''s own identifier: digits, as written (007 is not 7).';
+comment on column exchange.accounts.cash is 'Settled cash that is free to spend: reserved cash has already left it.';
+comment on column exchange.accounts.created_at is 'When the account was created.';
+
+create table exchange.symbols (
+    symbol_key integer generated always as identity,
+    sym text collate "C" not null,
+    created_at timestamptz not null,
+    constraint symbols_pkey primary key (symbol_key),
+    constraint symbols_sym_key unique (sym),
+    constraint symbols_sym_is_alphanumeric check (sym ~ '^[A-Za-z0-9]{1,255}$')
+);
+
+comment on table exchange.symbols is 'One row for each symbol that can be traded.';
+comment on column exchange.symbols.symbol_key is 'Internal key, short.';
+comment on column exchange.symbols.sym is 'The symbol as clients write it: ASCII letters and digits.';
+comment on column exchange.symbols.created_at is 'When the symbol was first seen in a <create>.';
+
+create table exchange.positions (
+    account_key integer not null,
+    symbol_key integer not null,
+    shares numeric not null,
+    constraint positions_pkey primary key (account_key, symbol_key),
+    constraint positions_shares_never_negative check (shares >= 0 and shares < 'Infinity')
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1);
+
+comment on table exchange.positions is
+'Settled shares of each account in each symbol. Updated only under the row lock of the account. Read '
+'account_positions to see what an account has.';
+comment on column exchange.positions.account_key is 'The account that holds the shares.';
+comment on column exchange.positions.symbol_key is 'The symbol that the shares are of.';
+comment on column exchange.positions.shares is 'Settled shares that are free to sell: reserved shares have already left.';
+
+-- Ids are drawn while the symbol is locked, so no cache: a session that kept ids back would break time priority.
+create sequence exchange.order_ids as bigint cache 1;
+comment on sequence exchange.order_ids is 'Gives each accepted order its id. Within a symbol, earlier orders have smaller ids.';
+
+create table exchange.orders (
+    order_id bigint not null,
+    account_key integer not null,
+    symbol_key integer not null,
+    side exchange.side not null,
+    shares numeric not null,
+    limit_price numeric not null,
+    placed_at timestamptz not null,
+    constraint orders_pkey primary key (order_id),
+    constraint orders_shares_positive check (shares > 0 and shares < 'Infinity'),
+    constraint orders_limit_price_positive check (limit_price > 0 and limit_price < 'Infinity')
+);
+
+comment on table exchange.orders is 'Every order as it was placed. History: rows are added and never changed.';
+comment on column exchange.orders.order_id is
+'The id that the client is told. Ids of one symbol ascend in the order in which its orders were placed.';
+comment on column exchange.orders.account_key is 'The account that placed it.';
+comment on column exchange.orders.symbol_key is 'The symbol that it buys or sells.';
+comment on column exchange.orders.side is 'buy or sell.';
+comment on column exchange.orders.shares is 'How many shares it was for when placed; always positive.';
+comment on column exchange.orders.limit_price is 'The highest price to buy at, the lowest to sell at.';
+comment on column exchange.orders.placed_at is 'When it was placed.';
+
+create table exchange.resting_orders (
+    symbol_key integer not null,
+    side exchange.side not null,
+    price_rank numeric not null,
+    order_id bigint not null,
+    account_key integer not null,
+    open_shares numeric not null,
+    constraint resting_orders_pkey primary key (symbol_key, side, price_rank, order_id),
+    constraint resting_orders_open_shares_positive check (open_shares > 0),
+    constraint resting_orders_price_rank_has_sides_sign check (case side when 'buy' then price_rank < 0 else price_rank > 0 end)
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+
+comment on table exchange.resting_orders is
+'The book: the open part of each order. Its primary key is price-time priority: read in key order, one side of a '
+'symbol comes best price first, and at one price the earlier order first. Read order_book for prices and symbols.';
+comment on column exchange.resting_orders.symbol_key is 'The symbol.';
+comment on column exchange.resting_orders.side is 'buy or sell.';
+comment on column exchange.resting_orders.price_rank is
+'The limit, negative for a buy, so that ascending is best first on both sides: highest bid, lowest ask.';
+comment on column exchange.resting_orders.order_id is 'The order, in orders.';
+comment on column exchange.resting_orders.account_key is 'The account that placed it, repeated here to spare the match a look-up.';
+comment on column exchange.resting_orders.open_shares is 'What is neither executed nor cancelled; always positive.';
+
+create table exchange.executions (
+    execution_id bigint generated always as identity,
+    symbol_key integer not null,
+    buy_order_id bigint not null,
+    sell_order_id bigint not null,
+    shares numeric not null,
+    price numeric not null,
+    buy_limit numeric not null,
+    sell_limit numeric not null,
+    executed_at timestamptz not null,
+    constraint executions_pkey primary key (execution_id),
+    constraint executions_shares_positive check (shares > 0),
+    constraint executions_limits_cross check (buy_limit >= sell_limit),
+    constraint executions_price_is_limit_of_earlier_order check (
+        price = case when buy_order_id < sell_order_id then buy_limit else sell_limit end
+    )
+);
+create index executions_buy_order_id_idx on exchange.executions (buy_order_id);
+create index executions_sell_order_id_idx on exchange.executions (sell_order_id);
+
+comment on table exchange.executions is
+'Every fill. History: rows are added and never changed. The constraints are the market''s rule: limits cross, and '
+'the price is the limit of the order that was open first.';
+comment on column exchange.executions.execution_id is 'Ascends, within a symbol, in the order of execution.';
+comment on column exchange.executions.symbol_key is 'The symbol.';
+comment on column exchange.executions.buy_order_id is 'The order that bought.';
+comment on column exchange.executions.sell_order_id is 'The order that sold.';
+comment on column exchange.executions.shares is 'How many shares changed hands.';
+comment on column exchange.executions.price is 'Price of one share: the limit of the order that was open first.';
+comment on column exchange.executions.buy_limit is 'The buy order''s limit, repeated so that this row can prove its price.';
+comment on column exchange.executions.sell_limit is 'The sell order''s limit, likewise.';
+comment on column exchange.executions.executed_at is 'When.';
+
+create table exchange.cancellations (
+    order_id bigint not null,
+    shares numeric not null,
+    canceled_at timestamptz not null,
+    constraint cancellations_pkey primary key (order_id),
+    constraint cancellations_shares_positive check (shares > 0)
+);
+
+comment on table exchange.cancellations is
+'Every cancel: the open part that it ended. History: rows are added and never changed.';
+comment on column exchange.cancellations.order_id is 'The order, in orders; an order can be cancelled once.';
+comment on column exchange.cancellations.shares is 'The open shares that the cancel ended.';
+comment on column exchange.cancellations.canceled_at is 'When.';
+
+create table exchange.credits (
+    credit_id bigint generated always as identity,
+    account_key integer not null,
+    symbol_key integer,
+    amount numeric not null,
+    constraint credits_pkey primary key (account_key, credit_id),
+    constraint credits_amount_positive check (amount > 0)
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+
+comment on table exchange.credits is
+'Money and shares owed to an account and not yet folded into its row: proceeds, shares bought, refunds, grants. '
+'Appended without a lock on the account; folded (deleted and added) by the account''s own next transaction.';
+comment on column exchange.credits.credit_id is 'Ascends in the order of insertion, no more.';
+comment on column exchange.credits.account_key is 'Whom it is owed to.';
+comment on column exchange.credits.symbol_key is 'The symbol of the shares; null where it is money.';
+comment on column exchange.credits.amount is 'Money, or shares of that symbol; always positive.';
+
+create table exchange.deposits (
+    deposit_id bigint generated always as identity,
+    account_key integer not null,
+    symbol_key integer,
+    amount numeric not null,
+    deposited_at timestamptz not null,
+    constraint deposits_pkey primary key (deposit_id),
+    constraint deposits_amount_positive check (amount > 0)
+);
+create index deposits_account_key_idx on exchange.deposits (account_key);
+
+comment on table exchange.deposits is
+'All money and shares that ever entered the exchange: opening balances and grants. History: rows are added and never '
+'changed. Trading only moves what stands here, which is how conservation is checked.';
+comment on column exchange.deposits.deposit_id is 'Ascends in the order of deposit.';
+comment on column exchange.deposits.account_key is 'Who received it.';
+comment on column exchange.deposits.symbol_key is 'The symbol of the shares; null where it is money.';
+comment on column exchange.deposits.amount is 'Money, or shares of that symbol.';
+comment on column exchange.deposits.deposited_at is 'When.';
+
+reset role;
