@@ -70,18 +70,29 @@ def migrate(database_url: str, folder: Path | None = None) -> list[str]:
     """
     folder = folder or sql_folder()
     files = load_files(folder)
-    applied = []
+    applied: list[str] = []
     with connect(database_url) as connection, _alone(connection):
         _make_ledger(connection, folder)
         with _rights_explained(connection, "reading the ledger"):
             states = compare(files, read_ledger(connection))
         _refuse_strangers(states)
         current = {(state.kind, state.name) for state in states if state.state == "applied"}
-        for file in files:
-            if (file.kind, file.name) not in current:
-                _apply(connection, file)
+        wanted = [file for file in files if (file.kind, file.name) not in current]
+        while wanted:
+            # A function in plain SQL can't be made before those that it calls: its file waits for the others.
+            deferred: list[SqlFile] = []
+            for file in wanted:
+                try:
+                    _apply(connection, file)
+                except MigrationError as error:
+                    calls_missing = isinstance(error.__cause__, psycopg.errors.UndefinedFunction)
+                    if file.kind == "migration" or not calls_missing or len(deferred) + 1 == len(wanted):
+                        raise
+                    deferred.append(file)
+                    continue
                 applied.append(str(file))
                 _log.info("applied %s", file)
+            wanted = deferred
     return applied
 
 

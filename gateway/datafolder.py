@@ -1,0 +1,182 @@
+"""The embedded PostgreSQL's data folder: made once, held by one process at a time.
+
+pgbourse.lock       held while a pgbourse uses the folder
+pgbourse.conf       our settings, written at every start; ALTER SYSTEM wins over them
+postgresql.log      what PostgreSQL says
+data/               the cluster, which belongs to the user that PostgreSQL runs as
+run/                the socket, for that user alone
+"""
+
+import fcntl
+import logging
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psutil
+
+from gateway.binaries import Binaries, EmbeddedError, find_binaries, reachable, run_as, service_user
+
+__all__ = ["DataFolder", "environment"]
+
+_log = logging.getLogger("pgbourse.embedded")
+
+_SOCKET_PATH_LIMIT = 103  # bytes: macOS; Linux has 107
+_MAX_LOG_BYTES = 16 * 1024 * 1024
+
+_SETTINGS = """\
+# Written by pgbourse at every start. Change settings with ALTER SYSTEM, which wins over this file.
+include 'data/postgresql.conf'
+
+# An acknowledged request has committed, and what has committed survives a power failure.
+fsync = on
+full_page_writes = on
+synchronous_commit = on
+
+max_connections = 64            # the gateway's workers, and some people with psql
+shared_buffers = 128MB          # holds the book and the tops of the indexes; the history need not fit
+max_wal_size = 2GB              # checkpoints by time rather than by volume under steady load
+jit = off                       # statements of microseconds, never worth compiling
+autovacuum_naptime = 10s        # the book and the credits turn over fast
+log_line_prefix = '%m [%p] %q%u@%d '
+"""
+
+
+class DataFolder:
+    """A data folder, and what it takes to run PostgreSQL on it. Nothing is touched before open()."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().absolute()
+        self.data = self.path / "data"
+        self.log = self.path / "postgresql.log"
+        self.settings = self.path / "pgbourse.conf"
+        self.sockets = self.path / "run"
+        self.user: pwd.struct_passwd | None = None
+        self._lock: int | None = None
+
+    def open(self) -> Binaries:
+        """Lock the folder, make what is missing in it, and return the binaries to run on it.
+
+        Ends a server that a killed pgbourse left running on it.
+
+        Raises EmbeddedError when another pgbourse has the folder, when no binaries fit it, or when initdb
+        fails; OSError when the folder can't be used.
+        """
+        self._make_folder()
+        self._take_lock()
+        self.user = service_user(self.data)
+        version = self.data / "PG_VERSION"
+        major = int(version.read_text()) if version.exists() else None
+        binaries = reachable(find_binaries(major), self.user, self.path)
+        if major is None:
+            self._make_data(binaries)
+        else:
+            _end_orphan(self.data)
+        self._make_socket_folder()
+        self.settings.write_text(_SETTINGS)
+        self.settings.chmod(0o644)
+        if self.log.exists() and self.log.stat().st_size > _MAX_LOG_BYTES:
+            self.log.replace(self.log.with_suffix(".log.old"))
+        return binaries
+
+    def close(self) -> None:
+        """Let the folder go; another pgbourse may have it then."""
+        if self.sockets.parent != self.path:
+            shutil.rmtree(self.sockets, ignore_errors=True)
+            self.sockets = self.path / "run"
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def own(self, path: Path) -> None:
+        """Give a folder to the user that PostgreSQL runs as, and to nobody else."""
+        path.chmod(0o700)
+        if self.user is not None:
+            os.chown(path, self.user.pw_uid, self.user.pw_gid)
+
+    def _make_folder(self) -> None:
+        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir()
+            # Root's server runs as another user, who must be able to reach data/ and run/ through it.
+            folder.chmod(0o755 if os.geteuid() == 0 else 0o700)
+
+    def _take_lock(self) -> None:
+        lock = os.open(self.path / "pgbourse.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.read(lock, 20).decode().strip()
+            os.close(lock)
+            raise EmbeddedError(
+                f"data folder {self.path} is in use by another pgbourse (pid {pid})"
+            ) from None
+        self._lock = lock
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+
+    def _make_data(self, binaries: Binaries) -> None:
+        """Make the cluster under another name first, so that half of one is never taken for a whole one."""
+        _log.info("making a data folder for PostgreSQL %s in %s", binaries.version, self.path)
+        partial = self.path / "data.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        self.own(partial)
+        command = [str(binaries.folder / "initdb"), "--pgdata", str(partial), "--username", "postgres"]
+        # Who reaches the socket may enter; nobody else reaches it. Checksums tell a decaying disk from a bug.
+        command += ["--auth-local", "trust", "--auth-host", "reject", "--data-checksums"]
+        command += ["--encoding", "UTF8", "--locale", "C", "--no-instructions"]
+        result = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            cwd="/",
+            env=environment(),
+            check=False,
+            **run_as(self.user),
+        )
+        if result.returncode != 0:
+            lines = [line for line in result.stderr.splitlines() if "error" in line or "FATAL" in line]
+            name = (
+                f" as user {self.user.pw_name}, whom every folder above it must let in" if self.user else ""
+            )
+            raise EmbeddedError(
+                f"initdb failed in {self.path}{name}: {'; '.join(lines) or result.stderr.strip()}"
+            )
+        partial.rename(self.data)
+        os.sync()
+
+    def _make_socket_folder(self) -> None:
+        if len(os.fsencode(self.sockets / ".s.PGSQL.5432")) > _SOCKET_PATH_LIMIT:
+            self.sockets = Path(tempfile.mkdtemp(prefix="pgbourse-"))
+        self.sockets.mkdir(exist_ok=True)
+        self.own(self.sockets)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of PostgreSQL's processes: none of our own settings, messages in English."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+
+
+def _end_orphan(data: Path) -> None:
+    """Shut down a server that still runs on the data: we hold the lock, so its pgbourse was killed."""
+    try:
+        pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
+        process = psutil.Process(pid)
+        # A postmaster's working directory is its data; another process may have got its number since.
+        if not process.name().startswith("postgres") or Path(process.cwd()) != data.resolve():
+            return
+        _log.warning("ending the PostgreSQL (pid %d) that a killed pgbourse left running", pid)
+        for request, seconds in ((signal.SIGINT, 60), (signal.SIGQUIT, 10), (signal.SIGKILL, 10)):
+            process.send_signal(request)
+            try:
+                process.wait(timeout=seconds)
+                return
+            except psutil.TimeoutExpired:
+                continue
+    except (FileNotFoundError, psutil.NoSuchProcess, psutil.AccessDenied):
+        return
