@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from gateway import __version__
 from gateway.ledger import (
@@ -46,16 +47,17 @@ def connect(database_url: str) -> Iterator[Connection]:
     Raises MigrationError when the database is out of reach or older than PostgreSQL 15.
     """
     try:
-        connection = psycopg.connect(
-            database_url, autocommit=True, connect_timeout=10, application_name="pgbourse migrate"
-        )
+        defaults = make_conninfo(connect_timeout=10, application_name="pgbourse migrate")
+        conninfo = make_conninfo(defaults, **conninfo_to_dict(database_url))
+        connection = psycopg.connect(conninfo, autocommit=True)
     except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
         raise MigrationError("can't reach the database") from error
     with connection:
         if connection.info.server_version < _OLDEST_SERVER:
             version = connection.info.parameter_status("server_version")
             raise MigrationError(f"the database is PostgreSQL {version}: pgbourse needs 15 to 18")
-        connection.execute("set search_path = ''")
+        # Names mean the same whoever connects, and a limit meant for queries must not end a migration.
+        connection.execute("set search_path = ''; set statement_timeout = 0")
         yield connection
 
 

@@ -1,0 +1,134 @@
+"""A real PostgreSQL for every test that asks, and a database of its own for each.
+
+The server is the one that PGBOURSE_TEST_DSN names (a superuser's connection string); else a container, where
+a Docker engine has the image postgres:15 (or PGBOURSE_TEST_IMAGE) or can pull it; else an embedded one in a
+temporary folder.
+"""
+
+import itertools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import TupleRow
+
+from gateway.embedded import EmbeddedPostgres
+from gateway.migrate import migrate
+
+_numbers = itertools.count(1)
+_server_in_use = pytest.StashKey[str]()
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The connection string of a superuser of the server under test."""
+    with _open_server() as (kind, dsn):
+        with psycopg.connect(dsn) as connection:
+            version = connection.info.parameter_status("server_version")
+        request.config.stash[_server_in_use] = f"PostgreSQL {version}, {kind}"
+        yield dsn
+
+
+@pytest.fixture(scope="session")
+def template(server: str) -> Iterator[str]:
+    """The name of a migrated database that the others are copied from."""
+    with _new_database(server, "template0") as name:
+        migrate(make_conninfo(server, dbname=name))
+        yield name
+
+
+@pytest.fixture
+def database(server: str, template: str) -> Iterator[str]:
+    """The connection string of a migrated database that only this test knows."""
+    with _new_database(server, template) as name:
+        yield make_conninfo(server, dbname=name)
+
+
+@pytest.fixture
+def empty_database(server: str) -> Iterator[str]:
+    """The connection string of a database with nothing in it."""
+    with _new_database(server, "template0") as name:
+        yield make_conninfo(server, dbname=name)
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[psycopg.Connection[TupleRow]]:
+    """A superuser's connection to the test's database, in autocommit mode."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A temporary folder for an embedded server: as root, it must let the user of PostgreSQL in."""
+    with _temporary_folder() as folder:
+        yield folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which server the tests ran against."""
+    if used := config.stash.get(_server_in_use, None):
+        terminalreporter.write_line(f"tested against {used}")
+
+
+@contextmanager
+def _open_server() -> Iterator[tuple[str, str]]:
+    if dsn := os.environ.get("PGBOURSE_TEST_DSN"):
+        yield "PGBOURSE_TEST_DSN", dsn
+    elif _docker_has(image := os.environ.get("PGBOURSE_TEST_IMAGE", "postgres:15")):
+        # The container is removed below; a second one to watch over that would need another image.
+        os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
+        from testcontainers.postgres import PostgresContainer
+
+        with PostgresContainer(image, driver=None) as container:
+            yield f"container {image}", container.get_connection_url()
+    else:
+        with _temporary_folder() as folder, EmbeddedPostgres(folder / "server") as postgres:
+            with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
+                # The data are thrown away: the tests of durability run servers of their own.
+                connection.execute("alter system set fsync = off")
+                connection.execute("select pg_reload_conf()")
+            yield "embedded", postgres.dsn("postgres")
+
+
+@contextmanager
+def _new_database(server: str, template: str) -> Iterator[str]:
+    # The process number keeps two runs on one server apart.
+    name = f"pgbourse_test_{os.getpid()}_{next(_numbers)}"
+    create = sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
+    drop = sql.SQL("drop database {} with (force)").format(sql.Identifier(name))
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(create)
+    try:
+        yield name
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(drop)
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="pgbourse-test-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _docker_has(image: str) -> bool:
+    if shutil.which("docker") is None:
+        return False
+
+    def docker(*arguments: str) -> bool:
+        return subprocess.run(["docker", *arguments], capture_output=True, check=False).returncode == 0
+
+    return docker("info") and (docker("image", "inspect", image) or docker("pull", image))
