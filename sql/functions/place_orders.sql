@@ -50,6 +50,7 @@ declare
 
     -- By resting order, loaded from the book or left there by this run.
     v_rest_queues integer[];
+    v_rest_rows tid[]; -- where its row is, null where it has none yet
     v_rest_ids bigint[];
     v_rest_ranks numeric[];
     v_rest_open numeric[];
@@ -140,6 +141,7 @@ begin
 
         select
             array_agg(resting.queue),
+            array_agg(resting.row_address),
             array_agg(resting.order_id),
             array_agg(resting.price_rank),
             array_agg(resting.open_shares),
@@ -147,11 +149,13 @@ begin
             array_agg(array_position(v_account_keys, resting.account_key)),
             array_agg(array_position(v_position_keys, resting.account_key::bigint << 32 | resting.symbol_key))
         into
-            v_rest_queues, v_rest_ids, v_rest_ranks, v_rest_open, v_rest_accounts, v_rest_purses, v_rest_pockets
+            v_rest_queues, v_rest_rows, v_rest_ids, v_rest_ranks, v_rest_open, v_rest_accounts, v_rest_purses,
+            v_rest_pockets
         from (
             select
                 queues.queue,
                 queues.queue_key / 2 as symbol_key,
+                best.row_address,
                 best.order_id,
                 best.price_rank,
                 best.open_shares,
@@ -160,6 +164,7 @@ begin
                 with ordinality as queues (queue_key, reach, depth, queue)
             cross join lateral (
                 select
+                    resting_orders.ctid as row_address,
                     resting_orders.order_id,
                     resting_orders.price_rank,
                     resting_orders.open_shares,
@@ -321,26 +326,18 @@ begin
             from unnest(v_fill_orders, v_fill_rests, v_fill_shares) as fill (i, rest, shares)
             where case when v_buying[fill.i] then v_rest_purses[fill.rest] else v_rest_pockets[fill.rest] end is null;
 
+            -- Nobody else changes a row of a locked symbol, so each is still where it was read.
             delete from exchange.resting_orders
-            using unnest(v_rest_queues, v_rest_ids, v_rest_ranks, v_rest_open) as filled (queue, order_id, price_rank, open_shares)
-            where
-                filled.open_shares = 0
-                and resting_orders.symbol_key = v_queue_keys[filled.queue] / 2
-                and resting_orders.side = case v_queue_keys[filled.queue] % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
-                and resting_orders.price_rank = filled.price_rank
-                and resting_orders.order_id = filled.order_id;
+            using unnest(v_rest_rows, v_rest_open) as filled (row_address, open_shares)
+            where filled.open_shares = 0 and resting_orders.ctid = filled.row_address;
 
             update exchange.resting_orders
             set open_shares = partly.open_shares
-            from unnest(v_rest_queues, v_rest_ids, v_rest_ranks, v_rest_open, v_rest_loaded)
-                as partly (queue, order_id, price_rank, open_shares, loaded)
+            from unnest(v_rest_rows, v_rest_open, v_rest_loaded) as partly (row_address, open_shares, loaded)
             where
                 partly.open_shares > 0
                 and partly.open_shares < partly.loaded
-                and resting_orders.symbol_key = v_queue_keys[partly.queue] / 2
-                and resting_orders.side = case v_queue_keys[partly.queue] % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
-                and resting_orders.price_rank = partly.price_rank
-                and resting_orders.order_id = partly.order_id;
+                and resting_orders.ctid = partly.row_address;
         end if;
 
         insert into exchange.resting_orders (symbol_key, side, price_rank, order_id, account_key, open_shares)

@@ -27,13 +27,17 @@ comment on role exchange_gateway is
 comment on role exchange_reader is
 'What an auditor of a pgbourse database may do: read every table and view of the schema exchange.';
 
--- Whoever migrates acts as the owner from here on. A superuser may anyway; another role made the owner above
--- and so may admit itself.
+-- Whoever migrates acts as the owner from here on, and perhaps as a gateway. A superuser may anyway; another role
+-- made these roles above and so may admit itself (which it is not by that alone since PostgreSQL 16).
 do $$
+declare
+    v_role text;
 begin
-    if not pg_catalog.pg_has_role(current_user, 'exchange_owner', 'member') then
-        execute format('grant exchange_owner to %I', current_user);
-    end if;
+    foreach v_role in array array['exchange_owner', 'exchange_gateway'] loop
+        if not pg_catalog.pg_has_role(current_user, v_role, 'usage') then
+            execute format('grant %I to %I', v_role, current_user);
+        end if;
+    end loop;
 end
 $$;
 

@@ -41,7 +41,10 @@ create table exchange.accounts (
     created_at timestamptz not null,
     constraint accounts_pkey primary key (account_key),
     constraint accounts_account_id_key unique (account_id),
-    constraint accounts_account_id_is_digits check (account_id ~ '^[0-9]{1,255}$'),
+    -- Digits only, said without a regular expression: constraints are checked at each update of the cash as well.
+    constraint accounts_account_id_is_digits check (
+        account_id <> '' and btrim(account_id, '0123456789') = '' and length(account_id) <= 255
+    ),
     constraint accounts_cash_never_negative check (cash >= 0 and cash < 'Infinity')
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1);
 
