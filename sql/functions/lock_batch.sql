@@ -11,11 +11,9 @@ create or replace function exchange.lock_batch(
     p_syms text[],
     p_order_ids bigint[]
 )
-returns integer[]
+returns void
 language plpgsql
 as $$
-declare
-    v_account_keys integer[];
 begin
     -- Lock 1 of 3: creation.
     if p_actions && array['create_account', 'create_symbol', 'grant_shares'] then
@@ -38,26 +36,20 @@ begin
     ) as slots;
 
     -- Lock 3 of 3: the accounts, ascending. Nothing after them waits.
-    select array_agg(locked.account_key)
-    into v_account_keys
-    from (
-        select accounts.account_key
-        from exchange.accounts
-        where accounts.account_id in (
-            select ordering.account_id
-            from unnest(p_actions, p_account_ids) as ordering (action, account_id)
-            where ordering.action = 'place_order'
-        )
-        order by accounts.account_key
-        for no key update of accounts
-    ) as locked;
-
-    return coalesce(v_account_keys, '{}');
+    perform accounts.account_key
+    from exchange.accounts
+    where accounts.account_id in (
+        select ordering.account_id
+        from unnest(p_actions, p_account_ids) as ordering (action, account_id)
+        where ordering.action = 'place_order'
+    )
+    order by accounts.account_key
+    for no key update of accounts;
 end
 $$;
 
 comment on function exchange.lock_batch(text[], text[], text[], bigint[]) is
-'Takes all locks of a batch in the one order: creation, symbols ascending by slot, accounts ascending by key. Returns '
-'the keys of the locked accounts, those that place orders.';
+'Takes all locks of a batch in the one order: creation, symbols ascending by slot, accounts that place orders '
+'ascending by key.';
 
 revoke all on function exchange.lock_batch(text[], text[], text[], bigint[]) from public;

@@ -66,6 +66,7 @@ declare
     v_fill_rests integer[];
     v_fill_shares numeric[];
 
+    v_owed record;
     i integer := 1;
     v_spare_depth integer := 3; -- how many more resting orders to load than there are orders that may fill against them
     v_open numeric; -- open shares of order i, null before it has reserved
@@ -116,8 +117,23 @@ begin
         order by asked.place
     ) as placed;
 
+    -- What these accounts are owed is theirs to spend.
     v_cash := v_cash_before;
     v_held := v_held_before;
+    for v_owed in
+        select
+            array_position(v_account_keys, collected.account_key) as purse,
+            array_position(v_position_keys, collected.position_key) as pocket,
+            collected.position_key,
+            collected.amount
+        from exchange.collect_credits(v_account_keys, v_position_keys) as collected
+    loop
+        if v_owed.position_key is null then
+            v_cash[v_owed.purse] := v_cash[v_owed.purse] + v_owed.amount;
+        else
+            v_held[v_owed.pocket] := coalesce(v_held[v_owed.pocket], 0) + v_owed.amount;
+        end if;
+    end loop;
 
     while i <= c_count loop
         -- 2. Load. A queue's key is the symbol's key doubled, plus 1 for the sells.

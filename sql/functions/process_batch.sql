@@ -34,8 +34,8 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
 begin
-    -- All locks first, then what the acting accounts are owed.
-    perform exchange.settle_accounts(exchange.lock_batch(p_actions, p_account_ids, p_syms, p_order_ids));
+    -- All locks first: what follows waits for nobody.
+    perform exchange.lock_batch(p_actions, p_account_ids, p_syms, p_order_ids);
 
     return query
     select

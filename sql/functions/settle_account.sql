@@ -1,6 +1,6 @@
 -- Folds what one account is owed into its row, as its own next order would.
 create or replace function exchange.settle_account(p_account_id text)
-returns bigint
+returns void
 language plpgsql
 security definer
 set search_path = exchange, pg_temp
@@ -15,13 +15,13 @@ begin
     where accounts.account_id = p_account_id
     for no key update;
 
-    return exchange.settle_accounts(array[v_account_key]);
+    perform exchange.settle_accounts(array[v_account_key]);
 end
 $$;
 
 comment on function exchange.settle_account(text) is
-'Folds the credits of an account into its cash and positions; returns how many credits that were. Changes nothing '
-'that the account has (account_balances and account_positions count credits), only where it stands.';
+'Folds the credits of an account into its cash and positions. Changes nothing that the account has (account_balances '
+'and account_positions count credits), only where it stands.';
 
 revoke all on function exchange.settle_account(text) from public;
 grant execute on function exchange.settle_account(text) to exchange_gateway;

@@ -1,0 +1,53 @@
+-- Takes what accounts are owed out of credits, for the caller to add to what it holds in hand.
+--
+-- Shares of a position that the caller doesn't have in hand go straight to positions. The caller holds the accounts'
+-- row locks, so that nobody else changes or collects the same balances. Credits that commit meanwhile are not seen and
+-- wait for the next time.
+create or replace function exchange.collect_credits(p_account_keys integer[], p_position_keys bigint[])
+returns table (
+    account_key integer,
+    position_key bigint,
+    amount numeric
+)
+language sql
+as $$
+with collected as (
+    delete from exchange.credits
+    where credits.account_key = any(p_account_keys)
+    returning credits.account_key, credits.symbol_key, credits.amount
+),
+
+owed as (
+    select
+        collected.account_key,
+        collected.symbol_key,
+        collected.account_key::bigint << 32 | collected.symbol_key as position_key,
+        sum(collected.amount) as amount
+    from collected
+    group by collected.account_key, collected.symbol_key
+),
+
+put_away as (
+    insert into exchange.positions as held (account_key, symbol_key, shares)
+    select
+        owed.account_key,
+        owed.symbol_key,
+        owed.amount
+    from owed
+    where owed.symbol_key is not null and (owed.position_key = any(p_position_keys)) is not true
+    on conflict (account_key, symbol_key) do update set shares = held.shares + excluded.shares
+)
+
+select
+    owed.account_key,
+    owed.position_key,
+    owed.amount
+from owed
+where owed.symbol_key is null or owed.position_key = any(p_position_keys)
+$$;
+
+comment on function exchange.collect_credits(integer[], bigint[]) is
+'Deletes the credits of these accounts and returns them, summed: cash (position_key null) and shares of the positions '
+'named (account_key << 32 | symbol_key). Shares of other positions are added to positions. The caller holds the accounts'' row locks.';
+
+revoke all on function exchange.collect_credits(integer[], bigint[]) from public;
