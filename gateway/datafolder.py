@@ -21,12 +21,15 @@ import psutil
 
 from gateway.binaries import Binaries, EmbeddedError, find_binaries, reachable, run_as, service_user
 
-__all__ = ["DataFolder", "environment"]
+__all__ = ["STOP_SIGNALS", "DataFolder", "environment"]
 
 _log = logging.getLogger("pgbourse.embedded")
 
 _SOCKET_PATH_LIMIT = 103  # bytes: macOS; Linux has 107
 _MAX_LOG_BYTES = 16 * 1024 * 1024
+# How a postmaster is asked to end, and for how many seconds: a fast shutdown writes a checkpoint, an
+# immediate one does not.
+STOP_SIGNALS = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
 
 _SETTINGS = """\
 # Written by pgbourse at every start. Change settings with ALTER SYSTEM, which wins over this file.
@@ -163,20 +166,36 @@ def environment() -> dict[str, str]:
 
 
 def _end_orphan(data: Path) -> None:
-    """Shut down a server that still runs on the data: we hold the lock, so its pgbourse was killed."""
-    try:
-        pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
-        process = psutil.Process(pid)
-        # A postmaster's working directory is its data; another process may have got its number since.
-        if not process.name().startswith("postgres") or Path(process.cwd()) != data.resolve():
-            return
-        _log.warning("ending the PostgreSQL (pid %d) that a killed pgbourse left running", pid)
-        for request, seconds in ((signal.SIGINT, 60), (signal.SIGQUIT, 10), (signal.SIGKILL, 10)):
-            process.send_signal(request)
-            try:
-                process.wait(timeout=seconds)
-                return
-            except psutil.TimeoutExpired:
-                continue
-    except (FileNotFoundError, psutil.NoSuchProcess, psutil.AccessDenied):
+    """Shut down a server that still runs on the data: we hold the lock, so its pgbourse was killed.
+
+    A postmaster.pid that outlived all its processes goes: its number may be another process's by now, which
+    PostgreSQL could not tell from a postmaster's.
+    """
+    pid_file = data / "postmaster.pid"
+    if not pid_file.exists():
         return
+    left = {process.pid: process for process in psutil.process_iter() if _serves(process, data)}
+    if not left:
+        pid_file.unlink()
+        return
+    process = left.get(int(pid_file.read_text().split("\n", 1)[0]))
+    if process is None:
+        return  # its children see that it is gone, and go too
+    _log.warning("ending the PostgreSQL (pid %d) that a killed pgbourse left running", process.pid)
+    for request, seconds in STOP_SIGNALS:
+        try:
+            process.send_signal(request)
+            process.wait(timeout=seconds)
+            return
+        except psutil.NoSuchProcess:
+            return
+        except psutil.TimeoutExpired:
+            continue
+
+
+def _serves(process: psutil.Process, data: Path) -> bool:
+    """Tell whether a process is PostgreSQL's on this data, where each of them has its working directory."""
+    try:
+        return process.name().startswith("postgres") and Path(process.cwd()) == data.resolve()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False

@@ -7,7 +7,6 @@ in a session of its own, so that Ctrl-C reaches the gateway alone, which then st
 import logging
 import os
 import re
-import signal
 import subprocess
 import threading
 import time
@@ -19,7 +18,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from gateway.binaries import EmbeddedError, run_as
-from gateway.datafolder import DataFolder, environment
+from gateway.datafolder import STOP_SIGNALS, DataFolder, environment
 
 __all__ = ["EmbeddedError", "EmbeddedPostgres"]
 
@@ -29,8 +28,6 @@ _START_SECONDS = 600.0  # crash recovery replays max_wal_size and a little, but 
 _START_ATTEMPTS = 4  # a cluster whose last processes are still going away refuses the first ones
 _FIRST_BACKOFF = 0.25
 _MAX_BACKOFF = 10.0
-# A fast shutdown writes a checkpoint; an immediate one does not.
-_STOP_SIGNALS = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
 
 
 class EmbeddedPostgres:
@@ -82,7 +79,7 @@ class EmbeddedPostgres:
             self._stopping.set()
             process = self._process
         if process is not None:
-            for request, seconds in _STOP_SIGNALS:
+            for request, seconds in STOP_SIGNALS:
                 process.send_signal(request)
                 try:
                     process.wait(timeout=seconds)
