@@ -1,0 +1,208 @@
+"""One client's connection: its documents that wait for a worker, its replies that wait for the client.
+
+A connection is with dispatch ("held") from the moment it has documents until all of them are answered: it is
+in the queue of ready connections or in the hands of one worker, never twice. That keeps its replies in order.
+"""
+
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from gateway.framing import Frame, Framer
+
+__all__ = ["Connection"]
+
+# A client with this many documents or unread reply bytes on our side is not read from, and with as many reply
+# bytes nothing of it is carried out, until it has taken half: what one client can pile up is bounded, and the
+# next document is at hand when a worker is free.
+WAITING_DOCUMENTS = 1_000
+OUTPUT_BYTES = 256 * 1024
+
+
+class Connection:
+    """A client's socket with what is owed in both directions.
+
+    The I/O thread alone reads from the socket, registers it and closes it, and alone uses the public fields
+    below. `_lock` guards everything private, and sending, so that the descriptor of a closed socket, which
+    may be another client's by then, is never written to. Sending never blocks.
+    """
+
+    __slots__ = (
+        "_abandoned",
+        "_ended",
+        "_farewell",
+        "_held",
+        "_lock",
+        "_lost",
+        "_output",
+        "_pressed",
+        "_waiting",
+        "attend",
+        "begun",
+        "buffered",
+        "eof",
+        "framer",
+        "interest",
+        "linger_until",
+        "socket",
+        "stalled",
+    )
+
+    def __init__(self, client: socket.socket, framer: Framer, attend: Callable[["Connection"], None]) -> None:
+        """Take over a non-blocking socket. `attend` asks the I/O thread to `flush` and look again."""
+        self.socket = client
+        self.framer = framer
+        self.attend = attend
+        self.interest = 0  # what the selector watches: EVENT_READ, EVENT_WRITE
+        self.eof = False  # the client has shut down its sending side
+        self.buffered = 0  # bytes of an unfinished request, as counted in the server's total
+        self.begun = 0.0  # when the unfinished request began, 0 if there is none
+        self.stalled = 0.0  # since when the client has taken none of its output, 0 if there is none
+        self.linger_until = 0.0  # when to close, once everything has been said
+        self._lock = threading.Lock()
+        self._waiting: deque[Frame] = deque()
+        self._held = False
+        self._output = bytearray()
+        self._pressed = False  # the I/O thread stopped reading because too much waits here
+        self._ended = False  # no more documents will come
+        self._farewell = b""  # what to say after all replies
+        self._abandoned = False  # no documents are carried out any more
+        self._lost = False  # the peer is gone: nothing can be said
+
+    # For dispatch: called by the worker that holds the connection.
+
+    def take(self) -> Frame | None:
+        """Take the next document, None when none waits. Only the worker that holds the connection may."""
+        try:
+            return self._waiting.popleft()
+        except IndexError:
+            return None
+
+    def answer(self, replies: bytes) -> bool:
+        """Send replies, or keep what the client doesn't take; True if it stays held, for more wait."""
+        with self._lock:
+            self._say(replies)
+            backed_up = len(self._output) >= OUTPUT_BYTES
+            self._held = bool(self._waiting) and not backed_up
+            attention = self._output or self._lost or self._ended or self._pressed
+            held = self._held
+        if attention:
+            self.attend(self)
+        return held
+
+    def abandon(self) -> list[Frame]:
+        """Close without a reply to what was taken, and return what waits: nobody will carry that out."""
+        with self._lock:
+            dropped = list(self._waiting)
+            self._waiting.clear()
+            self._abandoned = True
+            self._ended = True
+            self._farewell = b""
+            self._held = False
+        self.attend(self)
+        return dropped
+
+    # For the server: called by the I/O thread.
+
+    def receive(self, frames: list[Frame]) -> bool | None:
+        """Let documents wait for a worker; True if the connection must now be handed to dispatch.
+
+        None if it has been abandoned, and the documents with it.
+        """
+        with self._lock:
+            if self._abandoned:
+                return None
+            self._waiting.extend(frames)
+            self._pressed = len(self._waiting) >= WAITING_DOCUMENTS
+            return self._claim()
+
+    def claim(self) -> bool:
+        """Say whether the connection must be handed to dispatch, which then holds it."""
+        with self._lock:
+            return self._claim()
+
+    def may_read(self) -> bool:
+        """Say whether there is room for more documents of this client."""
+        with self._lock:
+            part = 2 if self._pressed else 1  # once full, wait until half is free
+            self._pressed = (
+                len(self._waiting) >= WAITING_DOCUMENTS // part or len(self._output) >= OUTPUT_BYTES // part
+            )
+            return not (self._ended or self._pressed)
+
+    def end(self, farewell: bytes = b"") -> None:
+        """Expect no more documents; say `farewell` once all replies are out. The first call counts."""
+        with self._lock:
+            if not self._ended:
+                self._ended = True
+                self._farewell = farewell
+
+    def lose(self) -> None:
+        """Give up talking to the peer. Its documents are still carried out, for it may have meant them."""
+        with self._lock:
+            self._ended = True
+            self._lose()
+
+    def flush(self) -> int:
+        """Send what the client takes and return the number of bytes that it left."""
+        with self._lock:
+            if self._output:
+                del self._output[: self._transmit(self._output)]
+            if self._farewell and self._ended and not (self._output or self._held or self._waiting):
+                farewell, self._farewell = self._farewell, b""
+                self._say(farewell)
+            return len(self._output)
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    @property
+    def pressed(self) -> bool:
+        return self._pressed
+
+    @property
+    def lost(self) -> bool:
+        return self._lost
+
+    def finished(self) -> bool:
+        """Say whether everything that the client is owed is in the kernel's hands."""
+        with self._lock:
+            return self._ended and not (self._held or self._waiting or self._output or self._farewell)
+
+    def close(self) -> None:
+        with self._lock:
+            self._ended = True
+            self._lose()
+            self.socket.close()
+
+    # Called with the lock held.
+
+    def _claim(self) -> bool:
+        if self._held or not self._waiting or len(self._output) >= OUTPUT_BYTES:
+            return False
+        self._held = True
+        return True
+
+    def _say(self, data: bytes) -> None:
+        if self._lost:
+            return
+        sent = 0 if self._output else self._transmit(data)
+        if sent < len(data):
+            self._output += memoryview(data)[sent:]
+
+    def _transmit(self, data: bytes | bytearray) -> int:
+        """Return how many bytes the kernel took: all of them, in effect, when the peer is gone."""
+        try:
+            return self.socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self._lose()
+            return len(data)
+
+    def _lose(self) -> None:
+        self._lost = True
+        self._output.clear()
+        self._farewell = b""

@@ -1,0 +1,237 @@
+"""The gateway's way into the database: one connection a thread, one statement a batch.
+
+Each statement is a transaction of its own. The server commits it when it reads the Sync message that
+ends it, and only then sends ReadyForQuery; what came before that, CommandComplete and all rows included,
+proves nothing. That is why this module talks to libpq itself: it needs every message of the answer, in
+its order, to tell a statement that certainly left nothing behind from one whose fate nobody can know.
+"""
+
+import select
+from collections.abc import Sequence
+
+import psycopg
+from psycopg import pq
+from psycopg.adapt import Transformer
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.types.string import TextLoader
+
+from gateway.errors import PgbourseError
+
+__all__ = ["CallFailed", "ConnectionGone", "Database", "DatabaseError", "FateUnknown", "ResultRow"]
+
+# request, outcome, order_id, shares, price, at, code, message: the columns of exchange.process_batch
+ResultRow = tuple[int, str, int | None, str | None, str | None, int | None, str | None, str | None]
+
+_CALLS = {
+    b"process_batch": b"select request, outcome, order_id, shares, price, at, code, message from "
+    b"exchange.process_batch($1, $2, $3, $4, $5, $6, $7)",
+    b"settle_idle_accounts": b"select exchange.settle_idle_accounts($1)",
+}
+
+# The gateway's role has the API's functions and nothing else. A time-out set for a database or a role
+# must never cancel a statement of ours: with a synchronous standby a cancelled COMMIT shows a commit
+# that may yet be lost. A synchronous_commit weaker than `on` would acknowledge what a crash undoes; the
+# stronger remote_apply stays.
+_SESSION = """
+    set role exchange_gateway;
+    set statement_timeout = 0;
+    set lock_timeout = 0;
+    set idle_session_timeout = 0;
+    select set_config('transaction_timeout', '0', false) from pg_settings where name = 'transaction_timeout';
+    select set_config('synchronous_commit', 'on', false)
+    where current_setting('synchronous_commit') not in ('on', 'remote_apply');
+"""
+
+# A peer that vanished without a word is noticed within half a minute.
+_KEEPALIVES = {
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+_READ_ONLY = "25006"  # a standby, or a primary that was demoted: another connection may find the new primary
+_ADMIN_SHUTDOWN = b"57P01"
+
+
+class DatabaseError(PgbourseError):
+    """A call of the database did not give its result."""
+
+
+class CallFailed(DatabaseError):
+    """The statement failed and was rolled back, for certain; the connection can carry the next one.
+
+    `sqlstate` is the server's.
+    """
+
+    def __init__(self, message: str, sqlstate: str) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
+
+class ConnectionGone(DatabaseError):
+    """There is no connection, and the statement left nothing behind, for certain: it may be sent again."""
+
+
+class FateUnknown(DatabaseError):
+    """The connection was lost after the statement had been sent: it may have committed or not."""
+
+
+class Database:
+    """A connection to the exchange for one thread, opened by `connect` and again after each loss."""
+
+    def __init__(self, conninfo: str, name: str) -> None:
+        """Take a libpq connection string (several hosts allowed) and the application name to show."""
+        self._conninfo = conninfo
+        self._name = name
+        self._connection: psycopg.Connection | None = None
+
+    @property
+    def version(self) -> str:
+        """The version of the server that we are connected to, such as 18.6."""
+        if self._connection is None:
+            raise ConnectionGone("not connected")
+        reported = self._connection.info.parameter_status("server_version") or "unknown"
+        return reported.split()[0]  # some builds add the name of their distribution
+
+    def connect(self) -> None:
+        """Connect and prepare the session; does nothing when connected.
+
+        Raises ConnectionGone with the reason, in one line and without a password.
+        """
+        if self._connection is not None:
+            return
+        try:
+            given = conninfo_to_dict(self._conninfo)
+            # A host that doesn't answer must not hold up the try of the next for longer than libpq's minimum.
+            defaults: dict[str, str | int] = {
+                **_KEEPALIVES,
+                "connect_timeout": 2,
+                "application_name": self._name,
+            }
+            missing = {key: value for key, value in defaults.items() if key not in given}
+            connection = psycopg.connect(make_conninfo(self._conninfo, **missing), autocommit=True)
+        except psycopg.Error as error:
+            raise ConnectionGone(_one_line(str(error))) from error
+        try:
+            connection.execute(_SESSION)
+            for name, text in _CALLS.items():
+                prepared = connection.pgconn.prepare(name, text)
+                if prepared.status != pq.ExecStatus.COMMAND_OK:
+                    raise ConnectionGone(_one_line(prepared.get_error_message()))
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, psycopg.Error):
+                raise ConnectionGone(_one_line(str(error))) from error
+            raise
+        connection.adapters.register_loader("numeric", TextLoader)  # replies want text: no Decimal in between
+        self._connection = connection
+        self._transformer = Transformer(connection)
+        self._readable = select.poll()
+        self._readable.register(connection.pgconn.socket, select.POLLIN)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def process_batch(self, columns: Sequence[bytes]) -> list[ResultRow]:
+        """Carry out one batch and return its result rows, ordered by request; it has then committed.
+
+        `columns` are the seven parameters of exchange.process_batch as PostgreSQL array literals.
+
+        Raises CallFailed, ConnectionGone or FateUnknown.
+        """
+        return self._call(b"process_batch", columns)
+
+    def settle_idle_accounts(self, limit: int) -> int:
+        """Fold the credits of at most `limit` accounts into their rows and return how many were folded.
+
+        Raises CallFailed, ConnectionGone or FateUnknown.
+        """
+        rows = self._call(b"settle_idle_accounts", [str(limit).encode()])
+        return rows[0][0]
+
+    def _call(self, name: bytes, parameters: Sequence[bytes]) -> list[ResultRow]:
+        if self._connection is None:
+            raise ConnectionGone("not connected")
+        pgconn = self._connection.pgconn
+        if self._readable.poll(0):
+            self._ping(pgconn)
+        try:
+            pgconn.send_query_prepared(name, parameters)
+            results = self._answer(pgconn)
+        except psycopg.Error as error:
+            self.close()
+            raise FateUnknown(_one_line(str(error))) from error
+        if len(results) == 1 and results[0].status == pq.ExecStatus.TUPLES_OK:
+            self._transformer.set_pgresult(results[0])
+            return self._transformer.load_rows(0, results[0].ntuples, tuple)
+        raise self._failure(pgconn, results)
+
+    def _ping(self, pgconn: pq.abc.PGconn) -> None:
+        """Find out what an idle connection has to say: most likely that the server ended it.
+
+        Raises ConnectionGone if so. Asked before anything is sent, so that a connection that died while idle
+        costs nothing.
+        """
+        if pgconn.exec_(b"").status != pq.ExecStatus.EMPTY_QUERY:
+            self.close()
+            raise ConnectionGone("the server closed the connection while it was idle")
+
+    def _answer(self, pgconn: pq.abc.PGconn) -> list[pq.abc.PGresult]:
+        """Wait for every message up to ReadyForQuery, with no time limit, and return the results in order.
+
+        When the server's last words are an error, the loss of the connection behind it is no news.
+        """
+        while pgconn.flush():
+            # Listen as well: the server may be waiting for us to take its notices.
+            events = select.poll()
+            events.register(pgconn.socket, select.POLLIN | select.POLLOUT)
+            if any(event & ~select.POLLOUT for _, event in events.poll()):
+                pgconn.consume_input()
+        results: list[pq.abc.PGresult] = []
+        try:
+            while True:
+                while pgconn.is_busy():
+                    self._readable.poll()
+                    pgconn.consume_input()
+                result = pgconn.get_result()
+                if result is None:
+                    return results
+                results.append(result)
+        except psycopg.Error:
+            if results and results[-1].status == pq.ExecStatus.FATAL_ERROR:
+                return results
+            raise
+
+    def _failure(self, pgconn: pq.abc.PGconn, results: list[pq.abc.PGresult]) -> DatabaseError:
+        """Say what a failed statement has left behind: nothing (CallFailed, ConnectionGone) or who knows."""
+        place, error = next(
+            ((i, result) for i, result in enumerate(results) if result.status == pq.ExecStatus.FATAL_ERROR),
+            (0, results[0]),
+        )
+        text = _one_line(error.get_error_message())
+        sqlstate = (error.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+        if sqlstate and pgconn.transaction_status == pq.TransactionStatus.IDLE:
+            # The server reported an error and is ready for the next statement: it has rolled back.
+            if sqlstate != _READ_ONLY:
+                return CallFailed(text, sqlstate)
+            self.close()
+            return ConnectionGone(text)
+        stopped = (
+            place == 0
+            and error.error_field(pq.DiagnosticField.SQLSTATE) == _ADMIN_SHUTDOWN
+            and error.error_field(pq.DiagnosticField.SOURCE_FUNCTION) == b"ProcessInterrupts"
+        )
+        self.close()
+        if stopped:
+            # PostgreSQL itself (a pooler has no source function) ended the session before CommandComplete,
+            # thus before it had read Sync, thus before the commit began.
+            return ConnectionGone(text)
+        return FateUnknown(text)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,300 @@
+"""Documents that wait -> batches -> one database call each -> replies.
+
+Workers take what has gathered while the last batches were in the database: batches grow with the load by
+themselves, without a timer, and all documents of a batch share one commit.
+"""
+
+import contextlib
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from gateway.database import CallFailed, ConnectionGone, Database, FateUnknown, ResultRow
+from gateway.framing import Frame, Framing, wrap_reply
+from gateway.messages import Document, error_reply, format_reply, parse
+
+__all__ = ["Client", "Dispatcher"]
+
+_log = logging.getLogger("pgbourse.dispatch")
+
+# Seconds between two attempts to reach a database that is down: at first, and at most, so that clients are
+# served again within a second of its return.
+_FIRST_RETRY = 0.05
+_LAST_RETRY = 0.5
+
+
+class Client(Protocol):
+    """Where documents come from, in order, and where their replies go, in the same order."""
+
+    def take(self) -> Frame | None:
+        """Return the next document, None when none waits."""
+
+    def answer(self, replies: bytes) -> bool:
+        """Deliver; True when more documents wait and the client stays with dispatch."""
+
+    def abandon(self) -> list[Frame]:
+        """Close without a reply to what was taken, its fate unknown; return what is dropped with it."""
+
+
+class _Item:
+    """One document in a worker's hands."""
+
+    __slots__ = ("document", "failure", "framing", "lost", "requests", "results", "sequence")
+
+    def __init__(self, sequence: int, framing: Framing, document: Document) -> None:
+        self.sequence = sequence
+        self.framing = framing
+        self.document = document
+        self.requests = document.requests
+        self.results: Sequence[Sequence[ResultRow]] = ()
+        self.failure = ""  # what to tell the client instead of results
+        self.lost = False  # may have committed or not, or comes after such a one
+
+
+_Turn = tuple[Client, list[_Item]]  # one client's part of a batch
+
+
+class Dispatcher:
+    """The queue of clients whose documents wait, and the worker threads that carry them out."""
+
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        workers: int,
+        batch_requests: int,
+        reply_framing: str,
+        on_room: Callable[[], None],
+    ) -> None:
+        """Take the database's connection string and the settings of the same names.
+
+        `on_room` is called by a worker that has taken documents while `wants_room` is set.
+        """
+        self._batch_requests = batch_requests
+        self._framing_of_reply: Callable[[Framing], Framing | None] = {
+            "plain": lambda _: None,
+            "length": lambda _: Framing.LENGTH_LINE,
+            "mirror": lambda framing: framing,
+        }[reply_framing]
+        self._on_room = on_room
+        self.wants_room = False
+        # Guards the wait for ready clients, or for the end; the deque's append and popleft are atomic alone.
+        self._work = threading.Condition()
+        self._ready: deque[Client] = deque()
+        self._stopping = threading.Event()
+        # What has been submitted, by the I/O thread, and taken, by each worker in a place of its own: the
+        # difference waits. One writer each, so no lock.
+        self._submitted = [0, 0]
+        self._taken = [[0, 0] for _ in range(workers)]
+        self._threads = [
+            threading.Thread(
+                target=self._run,
+                args=(Database(conninfo, f"pgbourse worker {i + 1}"), self._taken[i]),
+                name=f"pgbourse-worker-{i + 1}",
+                daemon=True,  # a call that never ends must not keep the process from ending
+            )
+            for i in range(workers)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, clients: Sequence[Client]) -> None:
+        """Hand over clients whose documents wait. A client is not handed over again until it was let go."""
+        with self._work:
+            self._ready.extend(clients)
+            self._work.notify()
+
+    def count(self, frames: Sequence[Frame]) -> None:
+        """Note that these documents have begun to wait. Called by one thread only."""
+        _add(self._submitted, frames)
+
+    def waiting(self) -> tuple[int, int]:
+        """Return how many documents and bytes wait for a worker."""
+        documents, size = self._submitted
+        return documents - sum(taken[0] for taken in self._taken), size - sum(
+            taken[1] for taken in self._taken
+        )
+
+    def stop(self, timeout: float) -> bool:
+        """Let workers finish what is ready, or give up waiting for the database; False if one didn't end."""
+        deadline = time.monotonic() + timeout
+        self._stopping.set()
+        with self._work:
+            self._work.notify_all()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _run(self, database: Database, taken: list[int]) -> None:
+        """Be a worker: gather, carry out, answer, until stopped."""
+        try:
+            while (client := self._next()) is not None:
+                turns: list[_Turn] = []
+                try:
+                    self._gather(client, turns, taken)
+                    self._carry_out(turns, database)
+                    while turns:
+                        client, items = turns[-1]
+                        self._answer(client, items, taken)
+                        turns.pop()
+                except Exception:  # noqa: BLE001 - a bug of ours, logged as such, must not end the worker
+                    _log.exception("closing %d clients after an unforeseen error", len(turns))
+                    for client, _ in turns:
+                        _add(taken, client.abandon())
+        finally:
+            database.close()
+
+    def _next(self) -> Client | None:
+        """Wait for a client whose documents wait; None when stopped and none is left."""
+        with self._work:
+            while not self._ready:
+                if self._stopping.is_set():
+                    return None
+                self._work.wait()
+            return self._ready.popleft()
+
+    def _gather(self, first: Client, turns: list[_Turn], taken: list[int]) -> None:
+        """Take documents of ready clients, beginning with this one, until the batch is full."""
+        client: Client | None = first
+        size = 0  # requests; a document of none counts as one, for it costs time as well
+        while client is not None:
+            items: list[_Item] = []
+            turns.append((client, items))
+            while size < self._batch_requests and (frame := client.take()) is not None:
+                item = _Item(len(turns), frame.framing, parse(frame.document))
+                items.append(item)
+                size += len(item.requests) or 1
+                _add(taken, (frame,))
+            client = None
+            if size < self._batch_requests and self._ready:
+                with contextlib.suppress(IndexError):  # another worker was faster
+                    client = self._ready.popleft()
+        if self._ready:
+            with self._work:
+                self._work.notify()  # there is more than this batch takes
+        if self.wants_room:
+            self._on_room()
+
+    def _carry_out(self, turns: list[_Turn], database: Database) -> None:
+        """Give every item its results, or its failure, or mark it lost."""
+        items = [item for _, items in turns for item in items if item.requests]
+        if not items:
+            return
+        try:
+            self._call(items, database)
+        except CallFailed as error:
+            _log.warning("a batch of %d documents failed, trying each alone: %s", len(items), error)
+            self._carry_out_alone(items, database)
+        except (FateUnknown, ConnectionGone) as error:
+            _log.error("closing %d clients, fate of their requests unknown: %s", len(turns), error)
+            for item in items:
+                item.lost = True
+
+    def _carry_out_alone(self, items: list[_Item], database: Database) -> None:
+        """Try each document of a failed batch alone, so that only the guilty one fails."""
+        lost: set[int] = set()
+        for item in items:
+            if item.sequence in lost:
+                item.lost = True  # its client's connection will be closed before its turn
+                continue
+            try:
+                self._call([item], database)
+            except CallFailed as error:
+                reference = secrets.token_hex(4)
+                _log.error("internal error %s (SQLSTATE %s): %s", reference, error.sqlstate, error)
+                item.failure = f"internal error {reference}: nothing of this document was carried out"
+            except (FateUnknown, ConnectionGone) as error:
+                _log.error("closing a client, fate of its request unknown: %s", error)
+                item.lost = True
+                lost.add(item.sequence)
+
+    def _call(self, items: list[_Item], database: Database) -> None:
+        """Carry out these documents in one transaction, waiting for the database as long as it is away.
+
+        Raises CallFailed, FateUnknown, and ConnectionGone only if stopped meanwhile.
+        """
+        columns = _columns(items)
+        delay = _FIRST_RETRY
+        gone_since = 0.0
+        while True:
+            try:
+                database.connect()
+                rows = database.process_batch(columns)
+                break
+            except ConnectionGone as error:
+                if not gone_since:
+                    gone_since = time.monotonic()
+                    _log.warning("the database is away, requests wait: %s", error)
+                elif self._stopping.wait(delay):
+                    raise
+                else:
+                    delay = min(2 * delay, _LAST_RETRY)
+        if gone_since:
+            _log.warning("the database is back after %.1f s", time.monotonic() - gone_since)
+        _hand_out(items, rows)
+
+    def _answer(self, client: Client, items: list[_Item], taken: list[int]) -> None:
+        """Send a client its replies; at the first of unknown fate close its connection instead."""
+        replies: list[bytes] = []
+        for item in items:
+            if item.lost:
+                if replies:
+                    client.answer(b"".join(replies))
+                _add(taken, client.abandon())
+                return
+            reply = error_reply(item.failure) if item.failure else format_reply(item.document, item.results)
+            replies.append(wrap_reply(reply, self._framing_of_reply(item.framing)))
+        if client.answer(b"".join(replies)):
+            self._ready.append(client)
+
+
+def _add(count: list[int], frames: Sequence[Frame]) -> None:
+    """Add documents, and their bytes, to a count of both."""
+    count[0] += len(frames)
+    for frame in frames:
+        count[1] += len(frame.document)
+
+
+def _columns(items: Sequence[_Item]) -> list[bytes]:
+    """Write the requests of these documents as the array literals that exchange.process_batch takes.
+
+    Everything in them is letters, digits, sign and point. Only a symbol needs quotes: it may be called NULL.
+    """
+    sequences: list[str] = []
+    actions: list[str] = []
+    account_ids: list[str] = []
+    syms: list[str] = []
+    amounts: list[str] = []
+    limits: list[str] = []
+    order_ids: list[str] = []
+    for item in items:
+        sequence = str(item.sequence)
+        for request in item.requests:
+            sequences.append(sequence)
+            actions.append(request.action)
+            account_ids.append(request.account_id or "NULL")
+            syms.append("NULL" if request.sym is None else f'"{request.sym}"')
+            amounts.append(request.amount or "NULL")
+            limits.append(request.limit or "NULL")
+            order_ids.append("NULL" if request.order_id is None else str(request.order_id))
+    columns = (sequences, actions, account_ids, syms, amounts, limits, order_ids)
+    return [f"{{{','.join(column)}}}".encode("ascii") for column in columns]
+
+
+def _hand_out(items: Sequence[_Item], rows: Sequence[ResultRow]) -> None:
+    """Give each document the rows of each of its requests."""
+    results: list[list[ResultRow]] = [[] for item in items for _ in item.requests]
+    for row in rows:
+        results[row[0] - 1].append(row)
+    start = 0
+    for item in items:
+        end = start + len(item.requests)
+        item.results = results[start:end]
+        start = end

@@ -1,0 +1,43 @@
+"""The listening socket."""
+
+import errno
+import socket
+
+from gateway.errors import PgbourseError
+
+__all__ = ["ListenError", "is_shortage", "listen"]
+
+_BACKLOG = 4096  # thousands of clients may connect at once; the kernel lowers it to its own limit
+
+
+class ListenError(PgbourseError):
+    """The address can't be listened on."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a non-blocking listening socket; port 0 takes a free one.
+
+    Raises ListenError when the port is taken or the address is not this machine's.
+    """
+    listener = None
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except OSError as error:
+        if listener is not None:
+            listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ListenError(f"port {port} on {host} is in use") from error
+        raise ListenError(f"can't listen on port {port} of {host}") from error
+    return listener
+
+
+def is_shortage(error: OSError) -> bool:
+    """Say whether accept() failed for want of descriptors or memory, which may be there later."""
+    return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

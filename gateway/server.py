@@ -1,0 +1,188 @@
+"""The I/O thread: one loop that owns every socket, and never waits for the database."""
+
+import contextlib
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+
+from gateway.connection import Connection
+from gateway.dispatch import Dispatcher
+from gateway.framing import Framer
+from gateway.listener import is_shortage
+from gateway.settings import ServeSettings
+from gateway.traffic import Traffic
+
+__all__ = ["Server"]
+
+_log = logging.getLogger("pgbourse.server")
+
+_ACCEPTS = 256  # connections accepted before others are read from again
+_TICK = 0.5  # seconds between two looks at what has taken too long
+
+
+class Server:
+    """A running gateway: the I/O thread, and through dispatch the workers.
+
+    `start` it; `stop` it from any thread or a signal handler; `join` returns when everything has ended.
+    """
+
+    def __init__(self, listener: socket.socket, conninfo: str, settings: ServeSettings) -> None:
+        """Take over a listening socket; `conninfo` is the libpq connection string of the database."""
+        self.address: tuple[str, int] = listener.getsockname()[:2]
+        self._listener = listener
+        self._settings = settings
+        self._selector = selectors.DefaultSelector()
+        self._dispatcher = Dispatcher(
+            conninfo,
+            workers=settings.workers,
+            batch_requests=settings.batch_requests,
+            reply_framing=settings.reply_framing,
+            on_room=self._wake,
+        )
+        self._traffic = Traffic(self._selector, self._dispatcher, settings)
+        self._accepting = False
+        self._next_tick = 0.0
+        # Workers ask for attention here. Appending is atomic; a byte in the socket pair tells of it.
+        self._attention: deque[Connection] = deque()
+        self._woken = False
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._stop_asked = False
+        self._deadline = 0.0  # of the drain, once that has begun
+        self._failed = False
+        self._thread = threading.Thread(target=self._run, name="pgbourse-io", daemon=True)
+
+    def start(self) -> None:
+        """Begin to accept connections."""
+        self._selector.register(self._wake_reader, selectors.EVENT_READ, self._on_wake)
+        self._resume_accepting()
+        self._dispatcher.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Begin to drain: accept and read no more, answer what was received, then end."""
+        self._stop_asked = True
+        self._wake()
+
+    def join(self) -> bool:
+        """Wait for the end; True if everything that was received has been answered."""
+        self._thread.join()
+        # The workers have nothing left to do, unless time ran out; then one more second must do.
+        ended = self._dispatcher.stop(max(1.0, self._deadline - time.monotonic()))
+        self._selector.close()
+        self._wake_reader.close()
+        self._wake_writer.close()
+        return ended and not self._failed
+
+    # Everything below but _wake and _attend runs in the I/O thread.
+
+    def _run(self) -> None:
+        connections = self._traffic.connections
+        try:
+            while not self._deadline or (connections and self._traffic.now < self._deadline):
+                self._turn()
+            if connections:
+                _log.warning("closing %d connections that were not done in time", len(connections))
+                self._failed = True
+        except Exception:  # noqa: BLE001 - a bug of ours: said loudly, and the process ends
+            _log.exception("the server ends because of an unforeseen error")
+            self._failed = True
+        finally:
+            self._listener.close()
+            for connection in list(connections):
+                self._traffic.close(connection)
+            self._traffic.hand_over()
+
+    def _turn(self) -> None:
+        """Wait for something to happen and see to it."""
+        traffic = self._traffic
+        events = self._selector.select(_TICK)
+        traffic.now = time.monotonic()
+        for key, mask in events:
+            if isinstance(key.data, Connection):
+                traffic.happen(key.data, mask)
+            else:
+                key.data()
+        traffic.hand_over()
+        if traffic.now >= self._next_tick:
+            self._next_tick = traffic.now + _TICK
+            traffic.close_overdue()
+            traffic.measure()
+            self._resume_accepting()
+        if self._stop_asked and not self._deadline:
+            self._drain()
+
+    def _wake(self) -> None:
+        """Make the I/O thread turn once more. Called from any thread."""
+        if not self._woken:
+            self._woken = True
+            with contextlib.suppress(OSError):  # full: it will wake; closed: it has ended
+                self._wake_writer.send(b"\0")
+
+    def _attend(self, connection: Connection) -> None:
+        """Ask the I/O thread to look at a connection. Called by workers."""
+        self._attention.append(connection)
+        self._wake()
+
+    def _on_wake(self) -> None:
+        self._wake_reader.recv(4096)
+        self._woken = False  # before looking: whoever appends from now on wakes again
+        while self._attention:
+            self._traffic.settle(self._attention.popleft())
+        self._traffic.measure()
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTS):
+            if len(self._traffic.connections) >= self._settings.max_connections:
+                _log.warning("all %d connections are taken: more must wait", self._settings.max_connections)
+                self._pause_accepting()
+                return
+            try:
+                client, _address = self._listener.accept()
+                client.setblocking(False)
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if is_shortage(error):
+                    _log.warning("no connections are accepted for a moment: %s", error.strerror)
+                    self._pause_accepting()
+                    return
+                continue  # this client was gone before it was accepted
+            framer = Framer(self._settings.max_document_bytes)
+            self._traffic.add(Connection(client, framer, self._attend))
+
+    def _pause_accepting(self) -> None:
+        """Leave new connections in the kernel's queue until the next tick at least."""
+        if self._accepting:
+            self._selector.unregister(self._listener)
+            self._accepting = False
+
+    def _resume_accepting(self) -> None:
+        room = len(self._traffic.connections) < self._settings.max_connections
+        if room and not self._accepting and not self._deadline:
+            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+            self._accepting = True
+
+    def _drain(self) -> None:
+        """Stop: what was received is carried out and answered, nothing else is taken."""
+        traffic = self._traffic
+        self._deadline = traffic.now + self._settings.drain_timeout
+        # 1. Connections that the kernel has accepted are ours; no more come after them.
+        self._accept()
+        self._pause_accepting()
+        self._listener.close()
+        # 2. What has arrived is read, as far as there is room for it.
+        for connection in list(traffic.connections):
+            while connection.interest & selectors.EVENT_READ and traffic.read(connection):
+                pass
+        # 3. From now on only answers: each connection ends with its last one.
+        for connection in list(traffic.connections):
+            unfinished = "the server is stopping: this request was not complete and was not carried out"
+            traffic.end(connection, unfinished if connection.begun else None)
+        traffic.hand_over()
+        # 4. _run ends when all connections have, or at the deadline. 5. join() ends the workers.

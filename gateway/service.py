@@ -1,0 +1,108 @@
+"""Put a server together and run it: port, PostgreSQL, schema, gateway; and take it apart in reverse order."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+import psycopg
+
+from gateway.database import Database, DatabaseError
+from gateway.embedded import EmbeddedPostgres
+from gateway.errors import PgbourseError
+from gateway.housekeeping import Sweeper
+from gateway.listener import listen
+from gateway.migrate import migrate, require_current
+from gateway.server import Server
+from gateway.settings import ServeSettings
+
+__all__ = ["StartError", "serve"]
+
+
+class StartError(PgbourseError):
+    """The database can't be served from with the role that the gateway connects as."""
+
+
+class Interrupted(PgbourseError):
+    """A signal says to end at once."""
+
+
+def serve(settings: ServeSettings) -> int:
+    """Serve until SIGTERM or SIGINT and return the exit status: 0 when all that was received was answered.
+
+    Prints one line on standard output once clients are served. To be called from the main thread.
+
+    Raises a PgbourseError when the port is taken, the database is out of reach, too old or newer than this
+    gateway, or its role lacks a right; and when a second signal says not to wait for the drain.
+    """
+    # The port comes first, so that a second server leaves the data folder of the first alone. Clients that
+    # connect from here on wait.
+    with _Signals() as signals, contextlib.closing(listen(settings.host, settings.port)) as listener:
+        with _database(settings) as (conninfo, version):
+            server = Server(listener, conninfo, settings)
+            sweeper = Sweeper(conninfo, settings.sweep_seconds)
+            signals.drain = server.stop
+            server.start()
+            sweeper.start()
+            host, port = server.address
+            where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            sys.stdout.write(f"pgbourse: listening on {where} (PostgreSQL {version})\n")
+            sys.stdout.flush()
+            answered = server.join()
+            sweeper.stop()
+        return 0 if answered else 1
+
+
+class _Signals:
+    """What SIGTERM and SIGINT do: end at once, but while `drain` is set call that first, once."""
+
+    def __init__(self) -> None:
+        self.drain: Callable[[], None] | None = None
+
+    def __enter__(self) -> "_Signals":
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        self._before = {number: signal.signal(number, self._handle) for number in numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        if self.drain is None:
+            raise Interrupted(f"ended at once by {signal.Signals(number).name}")
+        drain, self.drain = self.drain, None
+        drain()
+
+
+@contextlib.contextmanager
+def _database(settings: ServeSettings) -> Iterator[tuple[str, str]]:
+    """Make the database ready and give its connection string and version, for as long as it is served."""
+    with contextlib.ExitStack() as stack:
+        conninfo, note = settings.database_url, ""
+        if conninfo is None:
+            conninfo, note = stack.enter_context(EmbeddedPostgres(settings.data_dir)).dsn(), ", embedded"
+        if settings.migrate:
+            migrate(conninfo)
+        require_current(conninfo)
+        yield conninfo, _try_out(conninfo) + note
+
+
+def _try_out(conninfo: str) -> str:
+    """Do once what every worker will do, and return the version of the server.
+
+    Raises StartError when the role may not.
+    """
+    database = Database(conninfo, "pgbourse start")
+    try:
+        database.connect()
+        database.process_batch([b"{}"] * 7)
+        return database.version
+    except DatabaseError as error:
+        hint = ""
+        if isinstance(error.__cause__, psycopg.errors.InsufficientPrivilege):
+            hint = "; its role must be a member of exchange_gateway (grant exchange_gateway to it)"
+        raise StartError(f"the gateway can't use the database{hint}") from error
+    finally:
+        database.close()

@@ -1,0 +1,235 @@
+"""What the I/O thread does with connections: read and frame, write, keep within bounds, close in peace."""
+
+import logging
+import math
+import selectors
+import socket
+import time
+
+from gateway.connection import Connection
+from gateway.dispatch import Dispatcher
+from gateway.framing import FrameError, Framer, Framing, wrap_reply
+from gateway.messages import error_reply
+from gateway.settings import ServeSettings
+
+__all__ = ["Traffic"]
+
+_log = logging.getLogger("pgbourse.server")
+
+_READ_BYTES = 64 * 1024
+_HAND_OVER = 64  # ready connections gathered before dispatch is told, so that workers don't idle meanwhile
+_LINGER = 2.0  # seconds to wait for a client to close, having said everything
+
+# Documents that wait for a worker, and halves of documents, may each take so much memory in all. Clients that
+# send more than is carried out slow down; of those that hold halves of large documents, the last are refused.
+_QUEUE_BYTES = 64 * 1024 * 1024
+_UNFINISHED_BYTES = 256 * 1024 * 1024
+_UNFINISHED_FREE = _READ_BYTES  # what every connection may hold, whatever the others do
+
+_READ = selectors.EVENT_READ
+_WRITE = selectors.EVENT_WRITE
+
+
+class Traffic:
+    """All connections, used by the I/O thread alone. `now` is the time of the loop's current turn."""
+
+    def __init__(
+        self, selector: selectors.BaseSelector, dispatcher: Dispatcher, settings: ServeSettings
+    ) -> None:
+        self.connections: set[Connection] = set()
+        self.now = time.monotonic()
+        self._selector = selector
+        self._dispatcher = dispatcher
+        self._settings = settings
+        self._patience = settings.request_timeout or math.inf
+        self._ready: list[Connection] = []  # to be handed to dispatch
+        self._full = False  # too much waits for workers: nothing is read
+        self._parked: set[Connection] = set()  # not read from because of that
+        self._unfinished = 0  # bytes of unfinished requests, of all connections
+
+    def add(self, connection: Connection) -> None:
+        """Begin to read from a new connection."""
+        self.connections.add(connection)
+        self._watch(connection, _READ)
+
+    def happen(self, connection: Connection, mask: int) -> None:
+        """See to what the selector has told."""
+        if mask & _WRITE:
+            connection.stalled = self.now  # it has just taken something
+            self.settle(connection)
+        if mask & _READ:
+            self.read(connection)
+        if len(self._ready) >= _HAND_OVER:
+            self.hand_over()
+
+    def hand_over(self) -> None:
+        """Give the connections with new documents to dispatch, and stop reading if too much waits there."""
+        if self._ready:
+            self._dispatcher.submit(self._ready)
+            self._ready.clear()
+            self.measure()
+
+    def measure(self) -> None:
+        """Stop reading when too much waits for workers, until half of it is gone."""
+        documents, size = self._dispatcher.waiting()
+        part = 2 if self._full else 1
+        full = documents * part > self._settings.queue_documents or size * part > _QUEUE_BYTES
+        if full == self._full:
+            return
+        self._full = full
+        self._dispatcher.wants_room = full
+        if full:
+            self.measure()  # once more: a worker may have taken the last one before it saw wants_room
+        else:
+            parked, self._parked = self._parked, set()
+            for connection in parked:
+                self.settle(connection)
+
+    def read(self, connection: Connection) -> bool:
+        """Take what a client has sent, up to a limit; True if there may be more at once."""
+        if connection.linger_until:
+            return self._discard(connection)
+        if self._full:
+            self._parked.add(connection)
+            self._watch(connection, connection.interest & ~_READ)
+            return False
+        try:
+            data = connection.socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            connection.lose()
+            self.settle(connection)
+            return False
+        framer = connection.framer
+        frames = framer.feed(data) if data else framer.finish()
+        if frames:
+            if self._settings.close_after_reply:
+                del frames[1:]
+            claimed = connection.receive(frames)
+            if claimed is not None:
+                self._dispatcher.count(frames)
+            if claimed:
+                self._ready.append(connection)
+        if framer.error is not None or not data or (frames and self._settings.close_after_reply):
+            connection.eof = not data
+            self.end(connection, framer.error)
+            return False
+        if connection.begun or framer.mid_frame:
+            self._note_unfinished(connection, framer, begins=bool(frames) or not connection.begun)
+        if connection.pressed:
+            self.settle(connection)
+        return True
+
+    def end(self, connection: Connection, error: FrameError | str | None = None) -> None:
+        """Read no more from a client; tell it the error, if any, after all replies, and close."""
+        self._count_unfinished(connection, 0)
+        connection.begun = 0.0
+        connection.end(b"" if error is None else self._error_reply(str(error)))
+        self.settle(connection)
+
+    def settle(self, connection: Connection) -> None:
+        """Send what can be sent, and do what follows from the connection's state."""
+        if connection not in self.connections or connection.linger_until:
+            return
+        left = connection.flush()
+        if connection.claim():
+            self._ready.append(connection)
+        if connection.lost:
+            self.close(connection)
+            return
+        if connection.finished():
+            self._linger(connection)
+            return
+        if not left:
+            connection.stalled = 0.0
+        elif not connection.stalled:
+            connection.stalled = self.now
+        reads = _READ if connection.may_read() and connection not in self._parked else 0
+        if reads and not connection.interest & _READ and connection.begun:
+            connection.begun = self.now  # the time in which we didn't read is not the client's
+        self._watch(connection, reads | (_WRITE if left else 0))
+
+    def close(self, connection: Connection) -> None:
+        """Close a connection, whatever it is owed."""
+        self._watch(connection, 0)
+        self._count_unfinished(connection, 0)
+        connection.close()
+        if connection.claim():  # its documents are carried out all the same
+            self._ready.append(connection)
+        self.connections.discard(connection)
+        self._parked.discard(connection)
+
+    def close_overdue(self) -> None:
+        """Close what has taken too long: a look at each connection, now and then, is cheaper than timers."""
+        for connection in list(self.connections):
+            if connection.linger_until:
+                if self.now >= connection.linger_until:
+                    self.close(connection)
+            elif connection.stalled and self.now - connection.stalled >= self._patience:
+                _log.info("closing a client that takes no replies")
+                self.close(connection)
+            elif (
+                connection.begun
+                and connection.interest & _READ
+                and self.now - connection.begun >= self._patience
+            ):
+                self.end(connection, f"the request was not complete within {self._patience:g} seconds")
+
+    def _watch(self, connection: Connection, interest: int) -> None:
+        """Let the selector tell what happens to a connection."""
+        if interest == connection.interest:
+            return
+        if not connection.interest:
+            self._selector.register(connection.socket, interest, connection)
+        elif interest:
+            self._selector.modify(connection.socket, interest, connection)
+        else:
+            self._selector.unregister(connection.socket)
+        connection.interest = interest
+
+    def _note_unfinished(self, connection: Connection, framer: Framer, *, begins: bool) -> None:
+        """Keep account of a request that is not complete, or no longer so."""
+        self._count_unfinished(connection, framer.buffered)
+        if not framer.mid_frame:
+            connection.begun = 0.0
+        elif begins:
+            connection.begun = self.now
+        if self._unfinished > _UNFINISHED_BYTES and connection.buffered > _UNFINISHED_FREE:
+            self.end(connection, "too many large requests are being received at once: try again later")
+
+    def _count_unfinished(self, connection: Connection, size: int) -> None:
+        self._unfinished += size - connection.buffered
+        connection.buffered = size
+
+    def _error_reply(self, message: str) -> bytes:
+        framing = Framing.LENGTH_LINE if self._settings.reply_framing == "length" else None
+        return wrap_reply(error_reply(message), framing)
+
+    def _linger(self, connection: Connection) -> None:
+        """Say that nothing more comes, and wait a little for the client to close.
+
+        Closing with unread input would reset the connection, and the reset could overtake the last reply.
+        """
+        try:
+            connection.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close(connection)
+            return
+        if connection.eof:
+            self.close(connection)
+            return
+        connection.linger_until = self.now + _LINGER
+        self._watch(connection, _READ)
+
+    def _discard(self, connection: Connection) -> bool:
+        """Take input that nobody wants any more; True if there may be more at once."""
+        try:
+            if connection.socket.recv(_READ_BYTES):
+                return True
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        self.close(connection)
+        return False
