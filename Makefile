@@ -2,7 +2,6 @@
 
 PYTHON ?= python3
 VENV   := .venv
-SQL    := sql/migrations sql/functions
 
 .PHONY: help run test lint clean
 
@@ -22,7 +21,7 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/sqlfluff lint --nocolor --disable-progress-bar $(SQL)
+	$(VENV)/bin/sqlfluff lint --nocolor --disable-progress-bar sql
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,190 @@
+"""The command line: serve, migrate, send. Its options are the settings, so that nothing is written twice.
+
+Every option can also be set in the environment, by one name for all commands: --port is PGBOURSE_PORT.
+Modules that are slow to import are imported by the commands that need them.
+"""
+
+import dataclasses
+import logging
+import signal
+import sys
+import traceback
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway import __version__
+from gateway.errors import PgbourseError
+from gateway.settings import ServeSettings
+
+__all__ = ["cli", "main"]
+
+_Command = Callable[..., Any]
+
+
+def _options(*names: str) -> Callable[[_Command], _Command]:
+    """Give a command the settings of these names as options, in this order; all of them without names."""
+    fields = {field.name: field for field in dataclasses.fields(ServeSettings)}
+    types = typing.get_type_hints(ServeSettings)
+
+    def decorate(command: _Command) -> _Command:
+        for name in reversed(names or tuple(fields)):
+            command = _option(fields[name], types[name])(command)
+        return command
+
+    return decorate
+
+
+def _option(field: "dataclasses.Field[Any]", type_: Any) -> Callable[[_Command], _Command]:
+    flag = "--" + field.name.replace("_", "-")
+    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return click.option(
+        f"{flag}/--no-{flag[2:]}" if type_ is bool else flag,
+        field.name,
+        type=_click_type(field, type_),
+        default=default,
+        show_default=default is not None,
+        envvar=f"PGBOURSE_{field.name.upper()}",
+        show_envvar=True,
+        help=field.metadata["help"],
+    )
+
+
+def _click_type(field: "dataclasses.Field[Any]", type_: Any) -> Any:
+    minimum, maximum = field.metadata.get("minimum"), field.metadata.get("maximum")
+    if typing.get_origin(type_) is typing.Literal:
+        return click.Choice(typing.get_args(type_))
+    if type_ is int:
+        return click.IntRange(minimum, maximum)
+    if type_ is float:
+        return click.FloatRange(minimum, maximum)
+    if type_ is Path:
+        return click.Path(file_okay=False, path_type=Path)
+    return bool if type_ is bool else str
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="pgbourse %(version)s")
+def cli() -> None:
+    """A stock exchange that is a PostgreSQL database, and its XML gateway."""
+
+
+@cli.command()
+@_options()
+def serve(**options: Any) -> int:
+    """Serve the exchange over TCP until SIGTERM or Ctrl-C.
+
+    What has been received is answered before it ends; a second signal ends it at once.
+    """
+    from gateway.service import serve
+
+    settings = ServeSettings(**options)
+    _start_logging(settings.log_level)
+    return serve(settings)
+
+
+@cli.command()
+@_options("database_url", "data_dir", "log_level")
+@click.option(
+    "--status", "action", flag_value="status", help="List the files, and which are applied; change nothing."
+)
+@click.option(
+    "--check",
+    "action",
+    flag_value="check",
+    help="Exit 1 if the database differs from the files; change nothing.",
+)
+def migrate(database_url: str | None, data_dir: Path, log_level: str, action: str | None) -> int:
+    """Apply the migrations and functions that the database lacks."""
+    from gateway import migrate
+
+    _start_logging(log_level)
+    with _database(database_url, data_dir) as url:
+        if action == "status":
+            for file in migrate.status(url):
+                applied = f"  {file.applied_at.astimezone():%Y-%m-%d %H:%M:%S %z}" if file.applied_at else ""
+                click.echo(f"{file.state:8} {file.kind:9} {file.name}{applied}")
+        elif action == "check":
+            findings = migrate.check(url)
+            for finding in findings:
+                click.echo(finding)
+            return 1 if findings else 0
+        else:
+            applied_now = migrate.migrate(url)
+            click.echo("\n".join(f"applied {file}" for file in applied_now) or "nothing to apply")
+    return 0
+
+
+@cli.command()
+@click.argument(
+    "files", nargs=-1, type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+)
+@_options("host", "port", "log_level")
+def send(files: tuple[Path, ...], host: str, port: int, log_level: str) -> int:
+    """Send XML documents to a server and print its replies.
+
+    FILES are sent in order on one connection; - or none is standard input. Exits 1 if a reply holds an
+    <error>.
+    """
+    from gateway.send import send
+
+    _start_logging(log_level)
+    return send(files, host, port)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its status; for a PgbourseError with 1, after one line about it."""
+    try:
+        status = cli.main(arguments, prog_name="pgbourse", standalone_mode=False)
+    except PgbourseError as error:
+        if logging.getLogger("pgbourse").isEnabledFor(logging.DEBUG):
+            traceback.print_exc()
+        click.echo(f"pgbourse: {_describe(error)}", err=True)
+        status = 1
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("pgbourse: interrupted", err=True)
+        status = 130
+    sys.exit(status)
+
+
+def _describe(error: BaseException) -> str:
+    """Return an error and its causes as one line, without what a cause only repeats."""
+    parts: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        primary = getattr(getattr(cause, "diag", None), "message_primary", None)  # of a server's error
+        text = " ".join(str(primary or getattr(cause, "strerror", None) or cause).split())
+        if text and not any(text in part for part in parts):
+            parts.append(text)
+        cause = cause.__cause__
+    return ": ".join(parts)
+
+
+@contextmanager
+def _database(database_url: str | None, data_dir: Path) -> Iterator[str]:
+    """Give the connection string of a database: the one that is named, or our own, started for as long."""
+    if database_url is not None:
+        yield database_url
+        return
+    from gateway.embedded import EmbeddedPostgres
+
+    # SIGTERM must not leave a PostgreSQL behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with EmbeddedPostgres(data_dir) as postgres:
+        yield postgres.dsn()
+
+
+def _start_logging(level: str) -> None:
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("pgbourse").setLevel(level.upper())
+
+
+if __name__ == "__main__":
+    main()

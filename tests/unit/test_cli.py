@@ -1,0 +1,135 @@
+"""The command line: where settings come from, and what a person sees when something is wrong."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+
+import gateway.service
+from gateway import __version__
+from gateway.cli import cli, main
+from gateway.settings import ServeSettings
+
+
+def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(cli, arguments, env=env, standalone_mode=False)
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[ServeSettings]:
+    """The settings that `serve` would have served with."""
+    served: list[ServeSettings] = []
+
+    def serve(settings: ServeSettings) -> int:
+        served.append(settings)
+        return 0
+
+    monkeypatch.setattr(gateway.service, "serve", serve)
+    return served
+
+
+def test_every_setting_is_an_option_with_its_variable_and_default() -> None:
+    text = " ".join(run("serve", "--help").output.split())
+    for field in dataclasses.fields(ServeSettings):
+        assert f"--{field.name.replace('_', '-')} " in text
+        assert f"PGBOURSE_{field.name.upper()}" in text
+    assert text.count("default:") == len(dataclasses.fields(ServeSettings)) - 1  # a database URL has none
+    assert "--no-migrate" in text
+
+
+def test_defaults_are_those_of_the_settings(served: list[ServeSettings]) -> None:
+    run("serve")
+    assert served == [ServeSettings()]
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "value"),
+    [
+        (["--port", "5000"], "port", 5000),
+        (["--no-migrate"], "migrate", False),
+        (["--close-after-reply"], "close_after_reply", True),
+        (["--reply-framing", "mirror"], "reply_framing", "mirror"),
+        (["--drain-timeout", "0.5"], "drain_timeout", 0.5),
+        (["--data-dir", "/some/where"], "data_dir", Path("/some/where")),
+        (["--database-url", "host=x"], "database_url", "host=x"),
+    ],
+)
+def test_an_option_sets_its_setting(
+    served: list[ServeSettings], option: list[str], name: str, value: Any
+) -> None:
+    run("serve", *option)
+    assert served == [dataclasses.replace(ServeSettings(), **{name: value})]
+
+
+def test_the_environment_sets_what_options_leave(served: list[ServeSettings]) -> None:
+    run("serve", "--port", "1", env={"PGBOURSE_PORT": "2", "PGBOURSE_MIGRATE": "0", "PGBOURSE_WORKERS": "7"})
+    assert served == [dataclasses.replace(ServeSettings(), port=1, migrate=False, workers=7)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["serve", "--port", "65536"], "65536 is not in the range 0<=x<=65535"),
+        (["serve", "--workers", "0"], "0 is not in the range 1<=x<=50"),
+        (["serve", "--reply-framing", "json"], "'json' is not one of 'plain', 'length', 'mirror'"),
+        (["serve", "--drain-timeout", "-1"], "-1.0 is not in the range x>=0"),
+        (["sevre"], "No such command 'sevre'"),
+    ],
+)
+def test_a_wrong_option_says_what_is_allowed(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_error_is_one_line_and_status_1(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["migrate", "--database-url", f"host={tmp_path} dbname=x"])
+    assert exit_.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("pgbourse: can't reach the database: ")
+    assert str(tmp_path) in lines[0]
+
+
+def test_debug_adds_the_traceback(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["migrate", "--log-level", "debug", "--database-url", f"host={tmp_path}"])
+    lines = capsys.readouterr().err.splitlines()
+    assert "Traceback (most recent call last):" in lines
+    assert lines[-1].startswith("pgbourse: can't reach the database: ")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["--version"])
+    assert exit_.value.code in (0, None)
+    assert capsys.readouterr().out == f"pgbourse {__version__}\n"
+
+
+def test_migrate_applies_lists_and_checks(empty_database: str) -> None:
+    def migrate(*options: str) -> Result:
+        return run("migrate", "--database-url", empty_database, *options)
+
+    listed = migrate("--status").output.splitlines()
+    assert listed[0].split() == ["pending", "migration", "0001_roles_and_schema"]
+    assert migrate("--check").return_value == 1
+    applied = migrate().output.splitlines()
+    assert applied[0] == "applied migration 0001_roles_and_schema"
+    assert len(applied) == len(listed)
+    assert migrate().output == "nothing to apply\n"
+    clean = migrate("--check")
+    assert (clean.output, clean.return_value) == ("", 0)
+    assert {line.split()[0] for line in migrate("--status").output.splitlines()} == {"applied"}
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute("drop function exchange.list_applied_files()")
+    drifted = migrate("--check")
+    assert drifted.return_value == 1
+    assert len(drifted.output.splitlines()) == 1
+    assert "exchange.list_applied_files() is missing" in drifted.output
