@@ -93,8 +93,10 @@ def migrate(database_url: str, folder: Path | None = None) -> list[str]:
                     deferred.append(file)
                     continue
                 applied.append(str(file))
-                _log.info("applied %s", file)
+                _log.debug("applied %s", file)
             wanted = deferred
+    if applied:
+        _log.info("applied %d files of sql/; `pgbourse migrate --status` lists them", len(applied))
     return applied
 
 

@@ -1,0 +1,61 @@
+"""What a person gets from `pip install pgbourse`: a wheel in an empty environment, away from the checkout."""
+
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the source distribution that was built from the checkout."""
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT), cwd=folder)
+    (wheel,) = folder.glob("pgbourse-*.whl")
+    return wheel
+
+
+def run(*command: str, cwd: Path, env: dict[str, str] | None = None) -> str:
+    result = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_the_wheel_holds_the_package_and_all_of_sql(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {"gateway/_sql/" + str(path.relative_to(ROOT / "sql")) for path in (ROOT / "sql").rglob("*.sql")}
+    wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "gateway").rglob("*.py")}
+    assert wanted | {"gateway/py.typed"} <= names
+    assert not [name for name in names if not name.startswith(("gateway/", "pgbourse-"))]
+
+
+def test_an_installed_wheel_serves(wheel: Path, folder: Path, tmp_path: Path) -> None:
+    # Nothing of this environment may help: neither its packages nor its settings.
+    ours = ("PYTHON", "PGBOURSE_", "VIRTUAL_ENV")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    run(sys.executable, "-m", "venv", str(folder / "venv"), cwd=tmp_path, env=env)
+    python, pgbourse = (str(folder / "venv" / "bin" / name) for name in ("python", "pgbourse"))
+    run(python, "-m", "pip", "install", "--quiet", str(wheel), cwd=tmp_path, env=env)
+    assert "gateway" not in run(python, "-c", "import os; print(os.listdir('.'))", cwd=tmp_path, env=env)
+
+    serve = [pgbourse, "serve", "--port", "0", "--data-dir", str(folder / "data")]
+    with subprocess.Popen(serve, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            banner = server.stdout.readline()
+            assert banner.startswith("pgbourse: listening on 127.0.0.1:")
+            assert banner.endswith(", embedded)\n")
+            port = banner.split()[3].rsplit(":", 1)[1]
+            request = tmp_path / "create.xml"
+            request.write_text('<create><account id="1" balance="5"/></create>')
+            reply = run(pgbourse, "send", "--port", port, str(request), cwd=tmp_path, env=env)
+            assert '<created id="1"/>' in reply
+        finally:
+            server.send_signal(signal.SIGTERM)
+        assert server.wait() == 0
