@@ -127,7 +127,7 @@ def migrate(database_url: str | None, data_dir: Path, log_level: str, action: st
 def send(files: tuple[Path, ...], host: str, port: int, log_level: str) -> int:
     """Send XML documents to a server and print its replies.
 
-    FILES are sent in order on one connection; - or none is standard input. Exits 1 if a reply holds an
+    FILES are sent in order, one document each; - or none is standard input. Exits 1 if a reply holds an
     <error>.
     """
     from gateway.send import send
