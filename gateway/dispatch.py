@@ -163,14 +163,14 @@ class Dispatcher:
     def _gather(self, first: Client, turns: list[_Turn], taken: list[int]) -> None:
         """Take documents of ready clients, beginning with this one, until the batch is full."""
         client: Client | None = first
-        size = 0  # requests; a document of none counts as one, for it costs time as well
+        size = 0  # results that the replies will hold: what is refused at once costs time and memory as well
         while client is not None:
             items: list[_Item] = []
             turns.append((client, items))
             while size < self._batch_requests and (frame := client.take()) is not None:
-                item = _Item(len(turns), frame.framing, parse(frame.document))
-                items.append(item)
-                size += len(item.requests) or 1
+                document = parse(frame.document)
+                items.append(_Item(len(turns), frame.framing, document))
+                size += len(document.children) or 1
                 _add(taken, (frame,))
             client = None
             if size < self._batch_requests and self._ready:

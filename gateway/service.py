@@ -1,6 +1,7 @@
 """Put a server together and run it: port, PostgreSQL, schema, gateway; and take it apart in reverse order."""
 
 import contextlib
+import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,12 @@ from gateway.migrate import migrate, require_current
 from gateway.server import Server
 from gateway.settings import ServeSettings
 
-__all__ = ["StartError", "serve"]
+__all__ = ["StartError", "allow_open_files", "serve"]
+
+
+_log = logging.getLogger("pgbourse.service")
+
+_OTHER_FILES = 100  # what a gateway has open beside its clients: database connections, log, libraries
 
 
 class StartError(PgbourseError):
@@ -38,6 +44,7 @@ def serve(settings: ServeSettings) -> int:
     """
     # The port comes first, so that a second server leaves the data folder of the first alone. Clients that
     # connect from here on wait.
+    allow_open_files(settings.max_connections)
     with _Signals() as signals, contextlib.closing(listen(settings.host, settings.port)) as listener:
         with _database(settings) as (conninfo, version):
             server = Server(listener, conninfo, settings)
@@ -52,6 +59,23 @@ def serve(settings: ServeSettings) -> int:
             answered = server.join()
             sweeper.stop()
         return 0 if answered else 1
+
+
+def allow_open_files(connections: int) -> None:
+    """Raise the limit of open files to what so many connections need, as far as this process may."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    needed = connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        if allowed < needed:
+            _log.warning(
+                "only %d files can be open (ulimit -n): too few for %d connections", allowed, connections
+            )
 
 
 class _Signals:

@@ -1,0 +1,81 @@
+"""A client for the tests: it says what it is told byte for byte, and knows what a reply is."""
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Self
+
+from lxml import etree
+
+from gateway.framing import Framer, Framing, wrap_reply
+
+__all__ = ["Client", "length_line", "wait_until"]
+
+_GUARD = 60.0  # seconds after which a test that gets no answer fails instead of hanging
+
+
+def length_line(document: bytes) -> bytes:
+    return wrap_reply(document, Framing.LENGTH_LINE)
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Return once the condition holds; fail if it never does."""
+    deadline = time.monotonic() + _GUARD
+    while not condition():
+        assert time.monotonic() < deadline, f"it never came to pass that {what}"
+        time.sleep(0.005)
+
+
+class Client:
+    """One connection to a server."""
+
+    def __init__(self, address: tuple[str, int], receive_buffer: int | None = None) -> None:
+        self.socket = socket.socket()
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(_GUARD)
+        self.socket.connect(address)
+        self._framer = Framer(1 << 30)
+        self._replies: list[bytes] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, *documents: bytes) -> None:
+        """Send documents with length lines, in one piece."""
+        self.send_raw(b"".join(map(length_line, documents)))
+
+    def send_raw(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def half_close(self) -> None:
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def reply(self) -> etree._Element:
+        """Wait for the next reply."""
+        while not self._replies:
+            data = self.socket.recv(65536)
+            assert data, "the server closed the connection without a reply"
+            self._replies += [frame.document for frame in self._framer.feed(data)]
+        return etree.fromstring(self._replies.pop(0))
+
+    def ask(self, document: bytes) -> etree._Element:
+        self.send(document)
+        return self.reply()
+
+    def rest(self) -> bytes:
+        """Return everything that comes until the server closes; what `reply` has taken is not part of it."""
+        pieces = []
+        while data := self.socket.recv(65536):
+            pieces.append(data)
+        return b"".join(pieces)
+
+    def is_closed(self) -> bool:
+        """Wait until the server closes the connection, and say whether it did so without another word."""
+        try:
+            return not self._replies and not self.rest()
+        except ConnectionResetError:
+            return True

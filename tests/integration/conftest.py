@@ -1,0 +1,95 @@
+"""A gateway in this process, on a free port, over the test's own database."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import TupleRow
+
+from gateway.listener import listen
+from gateway.server import Server
+from gateway.settings import ServeSettings
+from tests.integration.client import Client, wait_until
+
+Session = psycopg.Connection[TupleRow]
+
+
+@dataclasses.dataclass
+class Gateway:
+    """A running server, and the clients that the test has opened to it, closed in the end."""
+
+    server: Server
+    clients: contextlib.ExitStack
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.server.address
+
+    def connect(self, receive_buffer: int | None = None) -> Client:
+        return self.clients.enter_context(Client(self.address, receive_buffer))
+
+    def ask(self, document: bytes) -> Any:
+        """Send one document on a connection of its own and return the reply's root element."""
+        with Client(self.address) as client:
+            return client.ask(document)
+
+    def waiting(self) -> int:
+        """How many documents wait for a worker."""
+        return self.server._dispatcher.waiting()[0]
+
+
+StartGateway = Callable[..., Gateway]
+
+
+@pytest.fixture
+def start_gateway(database: str) -> Iterator[StartGateway]:
+    """Start gateways with the settings given; each must end having answered all that it received."""
+    with contextlib.ExitStack() as stack:
+
+        def start(conninfo: str = database, **settings: Any) -> Gateway:
+            server = Server(listen("127.0.0.1", 0), conninfo, ServeSettings(port=0, **settings))
+            server.start()
+            stack.callback(_stop, server)
+            return Gateway(server, stack.enter_context(contextlib.ExitStack()))
+
+        yield start
+
+
+def _stop(server: Server) -> None:
+    server.stop()
+    assert server.join(), "not all that was received has been answered"
+
+
+@pytest.fixture
+def gateway(start_gateway: StartGateway) -> Gateway:
+    return start_gateway()
+
+
+@pytest.fixture
+def blocker(database: str) -> Iterator[Session]:
+    """A session that keeps every batch waiting from here until it commits, or closes."""
+    with contextlib.closing(psycopg.connect(database)) as connection:
+        connection.execute("lock table exchange.accounts in access exclusive mode")
+        yield connection
+
+
+@pytest.fixture
+def wait_for_workers(connection: Session) -> Callable[[int], None]:
+    """Wait until so many workers wait for a lock in the database."""
+
+    def wait(count: int) -> None:
+        wait_until(lambda: len(waiting_workers(connection)) == count, f"{count} workers wait for a lock")
+
+    return wait
+
+
+def waiting_workers(connection: Session) -> list[int]:
+    """The process numbers of the backends that carry out a worker's batch and wait for a lock."""
+    rows = connection.execute(
+        "select pid from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' "
+        "and application_name like 'pgbourse worker%'"
+    )
+    return [pid for (pid,) in rows]
