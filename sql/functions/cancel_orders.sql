@@ -8,6 +8,10 @@ as $$
 declare
     c_now constant timestamptz := clock_timestamp();
     v_canceled integer[]; -- the requests that ended something: the first for an order, where it has an open part
+    v_symbol_keys integer[];
+    v_sides exchange.side[];
+    v_price_ranks numeric[];
+    v_order_ids bigint[];
 begin
     with asked as (
         select distinct on (owned.order_id)
@@ -33,7 +37,15 @@ begin
             and resting_orders.side = asked.side
             and resting_orders.price_rank = asked.price_rank
             and resting_orders.order_id = asked.order_id
-        returning asked.request, asked.order_id, asked.account_key, asked.symbol_key, asked.side, asked.limit_price, resting_orders.open_shares
+        returning
+            asked.request,
+            asked.order_id,
+            asked.account_key,
+            asked.symbol_key,
+            asked.side,
+            asked.price_rank,
+            asked.limit_price,
+            resting_orders.open_shares
     ),
 
     noted as (
@@ -54,9 +66,16 @@ begin
         from ended
     )
 
-    select coalesce(array_agg(ended.request), '{}')
-    into v_canceled
+    select
+        coalesce(array_agg(ended.request), '{}'),
+        array_agg(ended.symbol_key),
+        array_agg(ended.side),
+        array_agg(ended.price_rank),
+        array_agg(ended.order_id)
+    into v_canceled, v_symbol_keys, v_sides, v_price_ranks, v_order_ids
     from ended;
+
+    perform exchange.quote(v_symbol_keys, v_sides, v_price_ranks, v_order_ids, c_now);
 
     -- What a cancelled order looks like now is what a query would say; the others keep a query's refusal, or get
     -- one because nothing of them was open.

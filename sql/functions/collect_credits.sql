@@ -1,9 +1,14 @@
 -- Takes what accounts are owed out of credits, for the caller to add to what it holds in hand.
 --
--- Shares of a position that the caller doesn't have in hand go straight to positions. The caller holds the accounts'
+-- Credits of transactions before p_settled_before were collected earlier, and only dead index entries can be left of
+-- them. Shares of a position that the caller doesn't have in hand go straight to positions. The caller holds the accounts'
 -- row locks, so that nobody else changes or collects the same balances. Credits that commit meanwhile are not seen and
 -- wait for the next time.
-create or replace function exchange.collect_credits(p_account_keys integer[], p_position_keys bigint[])
+create or replace function exchange.collect_credits(
+    p_account_keys integer[],
+    p_settled_before xid8[],
+    p_position_keys bigint[]
+)
 returns table (
     account_key integer,
     position_key bigint,
@@ -13,7 +18,8 @@ language sql
 as $$
 with collected as (
     delete from exchange.credits
-    where credits.account_key = any(p_account_keys)
+    using unnest(p_account_keys, p_settled_before) as due (account_key, settled_before)
+    where credits.account_key = due.account_key and credits.transaction_id >= due.settled_before
     returning credits.account_key, credits.symbol_key, credits.amount
 ),
 
@@ -46,8 +52,8 @@ from owed
 where owed.symbol_key is null or owed.position_key = any(p_position_keys)
 $$;
 
-comment on function exchange.collect_credits(integer[], bigint[]) is
+comment on function exchange.collect_credits(integer[], xid8[], bigint[]) is
 'Deletes the credits of these accounts and returns them, summed: cash (position_key null) and shares of the positions '
 'named (account_key << 32 | symbol_key). Shares of other positions are added to positions. The caller holds the accounts'' row locks.';
 
-revoke all on function exchange.collect_credits(integer[], bigint[]) from public;
+revoke all on function exchange.collect_credits(integer[], xid8[], bigint[]) from public;

@@ -24,6 +24,8 @@ language plpgsql
 as $$
 declare
     c_now constant timestamptz := clock_timestamp();
+    -- Before any credits are read: all of transactions before this one have committed, or never will.
+    c_settled_before constant xid8 := pg_snapshot_xmin(pg_current_snapshot());
     c_count constant integer := cardinality(p_requests);
 
     -- By order, 1 .. c_count.
@@ -36,6 +38,8 @@ declare
     v_codes text[];
     v_messages text[] := array_fill(null::text, array[c_count]);
     v_order_ids bigint[] := array_fill(null::bigint, array[c_count]);
+    v_account_rows tid[]; -- where the account's row is: it is locked, so it stays there
+    v_settled_before xid8[];
     v_cash numeric[];
     v_cash_before numeric[];
     v_held numeric[];
@@ -49,7 +53,9 @@ declare
     v_last_rank numeric[]; -- of what was loaded, where there may be more in the table
 
     -- By resting order, loaded from the book or left there by this run.
-    v_rest_queues integer[];
+    v_rest_queues integer[]; -- null where its side isn't loaded
+    v_rest_symbols integer[];
+    v_rest_sides exchange.side[];
     v_rest_rows tid[]; -- where its row is, null where it has none yet
     v_rest_ids bigint[];
     v_rest_ranks numeric[];
@@ -86,6 +92,8 @@ begin
         array_agg(placed.amount > 0),
         array_agg(abs(placed.amount)),
         array_agg(case when placed.amount > 0 then placed.limit_price else -placed.limit_price end),
+        array_agg(placed.account_row),
+        array_agg(placed.settled_before),
         array_agg(placed.cash),
         array_agg(placed.shares),
         array_agg(
@@ -97,11 +105,13 @@ begin
             end
         )
     into
-        v_account_keys, v_symbol_keys, v_position_keys, v_buying, v_shares, v_reaches, v_cash_before, v_held_before,
-        v_codes
+        v_account_keys, v_symbol_keys, v_position_keys, v_buying, v_shares, v_reaches, v_account_rows, v_settled_before,
+        v_cash_before, v_held_before, v_codes
     from (
         select
             accounts.account_key,
+            accounts.ctid as account_row,
+            accounts.settled_before,
             accounts.cash,
             symbols.symbol_key,
             accounts.account_key::bigint << 32 | symbols.symbol_key as position_key,
@@ -126,7 +136,7 @@ begin
             array_position(v_position_keys, collected.position_key) as pocket,
             collected.position_key,
             collected.amount
-        from exchange.collect_credits(v_account_keys, v_position_keys) as collected
+        from exchange.collect_credits(v_account_keys, v_settled_before, v_position_keys) as collected
     loop
         if v_owed.position_key is null then
             v_cash[v_owed.purse] := v_cash[v_owed.purse] + v_owed.amount;
@@ -157,6 +167,8 @@ begin
 
         select
             array_agg(resting.queue),
+            array_agg(resting.symbol_key),
+            array_agg(resting.side),
             array_agg(resting.row_address),
             array_agg(resting.order_id),
             array_agg(resting.price_rank),
@@ -165,22 +177,36 @@ begin
             array_agg(array_position(v_account_keys, resting.account_key)),
             array_agg(array_position(v_position_keys, resting.account_key::bigint << 32 | resting.symbol_key))
         into
-            v_rest_queues, v_rest_rows, v_rest_ids, v_rest_ranks, v_rest_open, v_rest_accounts, v_rest_purses,
-            v_rest_pockets
+            v_rest_queues, v_rest_symbols, v_rest_sides, v_rest_rows, v_rest_ids, v_rest_ranks, v_rest_open,
+            v_rest_accounts, v_rest_purses, v_rest_pockets
         from (
             select
                 queues.queue,
-                queues.queue_key / 2 as symbol_key,
-                best.row_address,
+                best.symbol_key,
+                best.side,
+                best.ctid as row_address,
                 best.order_id,
                 best.price_rank,
                 best.open_shares,
                 best.account_key
             from unnest(v_queue_keys, v_queue_reaches, v_queue_depths)
                 with ordinality as queues (queue_key, reach, depth, queue)
+            left join lateral (
+                select
+                    quotes.price_rank,
+                    quotes.order_id
+                from exchange.quotes
+                where
+                    quotes.symbol_key = queues.queue_key / 2
+                    and quotes.side = case queues.queue_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
+                order by quotes.quote_id desc
+                limit 1
+            ) as quote on true
             cross join lateral (
                 select
-                    resting_orders.ctid as row_address,
+                    resting_orders.ctid,
+                    resting_orders.symbol_key,
+                    resting_orders.side,
                     resting_orders.order_id,
                     resting_orders.price_rank,
                     resting_orders.open_shares,
@@ -189,6 +215,8 @@ begin
                 where
                     resting_orders.symbol_key = queues.queue_key / 2
                     and resting_orders.side = case queues.queue_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
+                    and (resting_orders.price_rank, resting_orders.order_id)
+                    >= (coalesce(quote.price_rank, '-Infinity'), coalesce(quote.order_id, 0))
                     and resting_orders.price_rank <= queues.reach
                 order by resting_orders.price_rank, resting_orders.order_id
                 limit queues.depth
@@ -294,6 +322,8 @@ begin
             if v_open > 0 then
                 v_rest_ids := v_rest_ids || v_order_ids[i];
                 v_rest := cardinality(v_rest_ids);
+                v_rest_symbols[v_rest] := v_symbol_keys[i];
+                v_rest_sides[v_rest] := case when v_buying[i] then 'buy'::exchange.side else 'sell'::exchange.side end;
                 v_rest_ranks[v_rest] := -v_reaches[i];
                 v_rest_open[v_rest] := v_open;
                 v_rest_accounts[v_rest] := v_account_keys[i];
@@ -358,15 +388,18 @@ begin
 
         insert into exchange.resting_orders (symbol_key, side, price_rank, order_id, account_key, open_shares)
         select
-            v_symbol_keys[rested.i],
-            case when v_buying[rested.i] then 'buy'::exchange.side else 'sell'::exchange.side end,
+            rested.symbol_key,
+            rested.side,
             rested.price_rank,
             rested.order_id,
             rested.account_key,
             rested.open_shares
-        from unnest(v_rest_orders, v_rest_ids, v_rest_ranks, v_rest_accounts, v_rest_open)
-            as rested (i, order_id, price_rank, account_key, open_shares)
+        from unnest(
+            v_rest_orders, v_rest_symbols, v_rest_sides, v_rest_ids, v_rest_ranks, v_rest_accounts, v_rest_open
+        ) as rested (i, symbol_key, side, order_id, price_rank, account_key, open_shares)
         where rested.i is not null and rested.open_shares > 0;
+
+        perform exchange.quote(v_rest_symbols, v_rest_sides, v_rest_ranks, v_rest_ids, c_now);
     end loop;
 
     insert into exchange.orders (order_id, account_key, symbol_key, side, shares, limit_price, placed_at)
@@ -383,9 +416,11 @@ begin
     where opened.order_id is not null;
 
     update exchange.accounts
-    set cash = spent.cash
-    from unnest(v_account_keys, v_cash_before, v_cash) as spent (account_key, cash_before, cash)
-    where spent.cash <> spent.cash_before and accounts.account_key = spent.account_key;
+    set
+        cash = spent.cash,
+        settled_before = c_settled_before
+    from unnest(v_account_rows, v_cash_before, v_cash) as spent (account_row, cash_before, cash)
+    where spent.cash <> spent.cash_before and accounts.ctid = spent.account_row;
 
     insert into exchange.positions (account_key, symbol_key, shares)
     select

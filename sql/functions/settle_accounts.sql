@@ -5,7 +5,7 @@ language sql
 as $$
 update exchange.accounts
 set cash = accounts.cash + collected.amount
-from exchange.collect_credits(p_account_keys, '{}') as collected
+from exchange.collect_credits(p_account_keys, array_fill('0'::xid8, array[cardinality(p_account_keys)]), '{}') as collected
 where accounts.account_key = collected.account_key
 $$;
 

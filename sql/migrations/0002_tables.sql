@@ -38,6 +38,7 @@ create table exchange.accounts (
     account_key integer generated always as identity,
     account_id text collate "C" not null,
     cash numeric not null,
+    settled_before xid8 not null default '0',
     created_at timestamptz not null,
     constraint accounts_pkey primary key (account_key),
     constraint accounts_account_id_key unique (account_id),
@@ -54,6 +55,9 @@ comment on table exchange.accounts is
 comment on column exchange.accounts.account_key is 'Internal key: short, and the order in which account rows are locked.';
 comment on column exchange.accounts.account_id is 'The client''s own identifier: digits, as written (007 is not 7).';
 comment on column exchange.accounts.cash is 'Settled cash that is free to spend: reserved cash has already left it.';
+comment on column exchange.accounts.settled_before is
+'Credits of transactions before this one are in the row already. Only spares a look at them: the sweep folds whatever '
+'there is, also where a restored copy has transaction ids that make no sense here.';
 comment on column exchange.accounts.created_at is 'When the account was created.';
 
 create table exchange.symbols (
@@ -135,6 +139,27 @@ comment on column exchange.resting_orders.order_id is 'The order, in orders.';
 comment on column exchange.resting_orders.account_key is 'The account that placed it, repeated here to spare the match a look-up.';
 comment on column exchange.resting_orders.open_shares is 'What is neither executed nor cancelled; always positive.';
 
+create table exchange.quotes (
+    symbol_key integer not null,
+    side exchange.side not null,
+    quote_id bigint generated always as identity,
+    price_rank numeric not null,
+    order_id bigint not null,
+    quoted_at timestamptz not null,
+    constraint quotes_pkey primary key (symbol_key, side, quote_id)
+);
+
+comment on table exchange.quotes is
+'The tape of best bid and best ask: a row for each change that a transaction leaves behind. History: rows are added '
+'and never changed. The newest row of a side also tells the match where the book begins, so that it steps over no '
+'index entries of orders long gone, which a long snapshot in another session would keep from being removed.';
+comment on column exchange.quotes.symbol_key is 'The symbol.';
+comment on column exchange.quotes.side is 'buy: the best bid. sell: the best ask.';
+comment on column exchange.quotes.quote_id is 'Ascends, within a symbol, in time.';
+comment on column exchange.quotes.price_rank is 'The rank of the best resting order (see resting_orders); Infinity where the side is empty.';
+comment on column exchange.quotes.order_id is 'The best resting order; 0 where the side is empty.';
+comment on column exchange.quotes.quoted_at is 'Since when it was the best.';
+
 create table exchange.executions (
     execution_id bigint generated always as identity,
     symbol_key integer not null,
@@ -183,19 +208,23 @@ comment on column exchange.cancellations.shares is 'The open shares that the can
 comment on column exchange.cancellations.canceled_at is 'When.';
 
 create table exchange.credits (
-    credit_id bigint generated always as identity,
     account_key integer not null,
+    transaction_id xid8 not null default pg_current_xact_id(),
+    credit_id bigint generated always as identity,
     symbol_key integer,
     amount numeric not null,
-    constraint credits_pkey primary key (account_key, credit_id),
+    constraint credits_pkey primary key (account_key, transaction_id, credit_id),
     constraint credits_amount_positive check (amount > 0)
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
 comment on table exchange.credits is
 'Money and shares owed to an account and not yet folded into its row: proceeds, shares bought, refunds, grants. '
 'Appended without a lock on the account; folded (deleted and added) by the account''s own next transaction.';
-comment on column exchange.credits.credit_id is 'Ascends in the order of insertion, no more.';
 comment on column exchange.credits.account_key is 'Whom it is owed to.';
+comment on column exchange.credits.transaction_id is
+'The transaction that owes it. An account that has seen all credits of transactions before some point need not step '
+'over their dead index entries again, which is what a long snapshot elsewhere would make it do.';
+comment on column exchange.credits.credit_id is 'Ascends in the order of insertion, no more.';
 comment on column exchange.credits.symbol_key is 'The symbol of the shares; null where it is money.';
 comment on column exchange.credits.amount is 'Money, or shares of that symbol; always positive.';
 
