@@ -142,6 +142,7 @@ class EmbeddedPostgres:
             backoff = _FIRST_BACKOFF if time.monotonic() - started > 60 else min(2 * backoff, _MAX_BACKOFF)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
+        self._folder.log.touch(mode=0o600)  # it may quote statements
         with self._folder.log.open("ab") as log:
             self._log_offset = log.tell()
             return subprocess.Popen(
