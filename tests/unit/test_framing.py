@@ -1,0 +1,502 @@
+"""Cutting a connection's bytes into documents: the same documents, however the network cuts the bytes."""
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway import bare
+from gateway.bare import BareScanner
+from gateway.framing import Frame, Framer, Framing, wrap_reply
+
+LIMIT = 20_000_000  # more than a binary length can say
+
+LINE, BINARY, BARE = Framing.LENGTH_LINE, Framing.BINARY_LENGTH, Framing.BARE
+
+
+def line(document: bytes, newline: bytes = b"\n") -> bytes:
+    return b"%d%b%b" % (len(document), newline, document)
+
+
+def binary(document: bytes) -> bytes:
+    return len(document).to_bytes(4, "little") + b"\n" + document
+
+
+def outcome(pieces: Iterable[bytes], limit: int = LIMIT) -> tuple[list[Frame], str | None]:
+    """Feed the pieces and the end of the input; return all frames and the error's text."""
+    framer = Framer(limit)
+    frames = [frame for piece in pieces for frame in framer.feed(piece)] + framer.finish()
+    return frames, None if framer.error is None else str(framer.error)
+
+
+def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
+    edges = [0, *sorted(places), len(stream)]
+    return [stream[start:end] for start, end in itertools.pairwise(edges)]
+
+
+def every_cut(stream: bytes, most: int) -> Iterator[list[bytes]]:
+    """Every way to cut the stream into at most so many pieces, and into single bytes."""
+    for pieces in range(1, most + 1):
+        for places in itertools.combinations(range(1, len(stream)), pieces - 1):
+            yield cut(stream, places)
+    yield cut(stream, range(1, len(stream)))
+
+
+# Streams, and the documents in them.
+GOOD: dict[str, tuple[bytes, list[tuple[bytes, Framing]]]] = {
+    "length line": (b"4\n<a/>", [(b"<a/>", LINE)]),
+    "length line, CRLF": (b"4\r\n<a/>", [(b"<a/>", LINE)]),
+    "length line, leading zeros": (b"0004\n<a/>", [(b"<a/>", LINE)]),
+    "length line, nothing": (b"0\n", [(b"", LINE)]),
+    "length line, anything": (b"3\n\x00\n\xff", [(b"\x00\n\xff", LINE)]),
+    "binary length": (b"\4\0\0\0\n<a/>", [(b"<a/>", BINARY)]),
+    "binary length, nothing": (b"\0\0\0\0\n", [(b"", BINARY)]),
+    "bare": (b"<a/>", [(b"<a/>", BARE)]),
+    "bare, twice": (b"<a/><b/>", [(b"<a/>", BARE), (b"<b/>", BARE)]),
+    "bare, byte order mark": (b"\xef\xbb\xbf<a/>", [(b"\xef\xbb\xbf<a/>", BARE)]),
+    "bare, mark and white space": (b"\xef\xbb\xbf \n<a/>", [(b"\xef\xbb\xbf \n<a/>", BARE)]),
+    "white space, bare": (b" \t\r\n<a/>\r\n", [(b"<a/>", BARE)]),
+    "line, bare": (b"4\n<a/><b/>", [(b"<a/>", LINE), (b"<b/>", BARE)]),
+    "bare, line": (b"<b/>4\n<a/>", [(b"<b/>", BARE), (b"<a/>", LINE)]),
+    "bare, binary": (b"<b/>\4\0\0\0\n<a/>", [(b"<b/>", BARE), (b"<a/>", BINARY)]),
+    "binary, bare": (b"\4\0\0\0\n<a/><b/>", [(b"<a/>", BINARY), (b"<b/>", BARE)]),
+    "white space, binary": (b"\n\4\0\0\0\n<a/>", [(b"<a/>", BINARY)]),
+    "binary, white space, line": (b"\1\0\0\0\nx \r\n1\ny\n", [(b"x", BINARY), (b"y", LINE)]),
+    "UTF-16LE": ("\ufeff<é/>".encode("utf-16-le"), [("\ufeff<é/>".encode("utf-16-le"), BARE)]),
+    "UTF-16BE": ("\ufeff<é/>".encode("utf-16-be"), [("\ufeff<é/>".encode("utf-16-be"), BARE)]),
+    "UTF-16LE, no mark": ("<é/>\n".encode("utf-16-le"), [("<é/>".encode("utf-16-le"), BARE)]),
+    "UTF-16BE, no mark": ("<é/>\n".encode("utf-16-be"), [("<é/>".encode("utf-16-be"), BARE)]),
+}
+
+ALL_THREE = b"4\n<a/> \4\0\0\0\n<b/>\r\n<c/>"
+
+BAD = {
+    "a letter": b"hello",
+    "a negative length": b"-4\n<a/>",
+    "a signed length": b"+4\n<a/>",
+    "a length that is no number": b"4x\n<a/>",
+    "a length with a space": b"4 \n<a/>",
+    "a length with a point": b"4.0\n<a/>",
+    "a carriage return without newline": b"4\r<a/>x",
+    "a length line of 21 digits": b"0" * 20 + b"4\n<a/>",
+    "a huge length": b"99999999999999999999\n",
+    "a huge binary length": b"\xff\xff\xff\xff\n<a/>",
+    "a negative binary length": b"\xfc\xff\xff\xff\n<a/>",
+    "a binary length without newline": b"\4\0\0\0<a/>",
+    "a NUL": b"\0<a/>",
+    "a byte order mark before a length": b"\xef\xbb\xbf4\n<a/>",
+    "UTF-32": "\ufeff<a/>".encode("utf-32-le"),
+    "a document cut short": b"5\n<a/>",
+    "a binary document cut short": b"\5\0\0\0\n<a/>",
+    "a length line cut short": b"4",
+    "a root without its end": b"<a><b/>",
+    "the beginning of a comment": b"<!-",
+}
+
+
+@pytest.mark.parametrize("stream", [stream for stream, _ in GOOD.values() if len(stream) <= 13])
+def test_every_cut_of_a_short_stream_gives_the_same(stream: bytes) -> None:
+    expected = outcome([stream])
+    for mask in range(2 ** (len(stream) - 1)):
+        pieces = cut(stream, [i + 1 for i in range(len(stream) - 1) if mask >> i & 1])
+        assert outcome(pieces) == expected, pieces
+
+
+@pytest.mark.parametrize(("stream", "documents"), GOOD.values(), ids=GOOD.keys())
+def test_documents(stream: bytes, documents: list[tuple[bytes, Framing]]) -> None:
+    expected = [Frame(*document) for document in documents]
+    for pieces in every_cut(stream, 3):
+        assert outcome(pieces) == (expected, None), pieces
+
+
+def test_three_framings_on_one_connection() -> None:
+    expected = [Frame(b"<a/>", LINE), Frame(b"<b/>", BINARY), Frame(b"<c/>", BARE)]
+    for pieces in every_cut(ALL_THREE, 4):
+        assert outcome(pieces) == (expected, None), pieces
+
+
+def test_documents_are_pipelined_in_order() -> None:
+    stream = b"".join(line(b"<a>%d</a>" % i) + b"<b>%d</b>" % i for i in range(1000))
+    framer = Framer(LIMIT)
+    documents = [frame.document for frame in framer.feed(stream)]
+    assert documents == [b"<%c>%d</%c>" % (name, i, name) for i in range(1000) for name in b"ab"]
+    assert framer.buffered == 0
+
+
+@pytest.mark.parametrize("stream", BAD.values(), ids=BAD.keys())
+def test_bad_frames(stream: bytes) -> None:
+    frames, error = outcome([stream])
+    assert frames == []
+    assert error
+    for pieces in every_cut(stream, 3):
+        assert outcome(pieces) == ([], error), pieces
+
+
+@pytest.mark.parametrize(("good", "documents"), GOOD.values(), ids=GOOD.keys())
+def test_documents_before_a_bad_frame_are_delivered(
+    good: bytes, documents: list[tuple[bytes, Framing]]
+) -> None:
+    framer = Framer(LIMIT)
+    frames = framer.feed(good + b"\n-12345678")
+    assert frames == [Frame(*document) for document in documents]
+    assert framer.error is not None
+    assert framer.feed(good) == framer.finish() == []
+    assert (framer.buffered, framer.mid_frame) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("stream", "says"),
+    [
+        (
+            b"hello",
+            "a request can't begin with 'hell': it begins with its length (decimal digits and a newline,",
+        ),
+        (b"-4\n<a/>", r"a request can't begin with '-4\n<': "),
+        (b"12x\n", "a length line can't begin with '12x': it is 1 to 20 decimal digits and a newline"),
+        (b"101\n", "a document of 101 bytes is over the limit of 100 bytes"),
+        (b"\0\0\1\0\n", "a document of 65536 bytes is over the limit of 100 bytes"),
+        (b"<a>" + b" " * 98, "a document of more than 100 bytes is over the limit"),
+        (b"9\n<a/>", "the input ended within a request, after 4 of 9 bytes of it"),
+        (b"<a>", "the input ended within a request, after 3 bytes of it"),
+    ],
+)
+def test_errors_say_what_was_wrong_and_what_is_allowed(stream: bytes, says: str) -> None:
+    _, error = outcome([stream], limit=100)
+    assert error is not None
+    assert says in error
+
+
+# Binary lengths whose bytes look like something else.
+LOOKS = sorted({*b"0139 \t\r\n<-", 0xEF, 0xBB, 0xBF, 0xFE, 0xFF, 0, 1, 0x7F, 0x80})
+
+
+@pytest.mark.parametrize("low", LOOKS)
+def test_binary_lengths_that_look_like_text(low: int) -> None:
+    for middle, space in itertools.product(LOOKS, (b"", b"\n", b"\r\n", b"\n\r\n", b" \t\r\n", b"\n" * 9)):
+        document = b"<a>" + bytes(low + 256 * middle)
+        document = document[: low + 256 * middle]
+        stream = space + binary(document) + line(b"<b/>")
+        for places in ((), (1,), (2,), (3,), (4,), (5,), range(1, 20)):
+            frames, error = outcome(cut(stream, places), 1 << 16)
+            assert error is None
+            assert frames == [Frame(document, BINARY), Frame(b"<b/>", LINE)], (stream[:20], places)
+
+
+@pytest.mark.parametrize(
+    "length", [0x0A0000, 0x0A0009, 0x0A0020, 0x0A003C, 0x0A00FF, 0x0A00, 0x3C0A00, 0x200A00]
+)
+@pytest.mark.parametrize("space", [b"", b"\n", b"\n\n", b"\r\n\r\n", b"\n\n\n", b" \n\n\n\n"])
+def test_white_space_before_a_binary_length_is_no_part_of_it(length: int, space: bytes) -> None:
+    stream = space + binary(b"<a/>".ljust(length))
+    for pieces in ([stream], cut(stream, range(1, 20))):
+        frames, error = outcome(pieces)
+        assert ([len(frame.document) for frame in frames], error) == ([length], None)
+
+
+@pytest.mark.parametrize("length", [0x09FEFF, 0x0AFEFF, 0x20FEFF, 0xFFFE, 0xBFBBEF, 0x3CFEFF, 0xFFFFFF])
+def test_binary_lengths_that_look_like_a_byte_order_mark(length: int) -> None:
+    stream = binary(b"<a/>".ljust(length))
+    for pieces in ([stream], cut(stream, range(1, 20))):
+        assert [len(frame.document) for frame in outcome(pieces)[0]] == [length]
+
+
+def test_white_space_is_no_request() -> None:
+    framer = Framer(LIMIT)
+    for _ in range(1000):
+        assert framer.feed(b" \r\n\t" * 1000) == []
+        assert framer.buffered < 4
+    assert not framer.mid_frame
+    assert framer.feed(b"\n<a>") == []
+    assert framer.mid_frame
+    assert framer.feed(b"</a>") == [Frame(b"<a></a>", BARE)]
+    assert not framer.mid_frame
+    assert framer.finish() == []
+    assert framer.error is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_white_space_after_utf_16(encoding: str) -> None:
+    document = "\ufeff<a>\r\n</a>".encode(encoding)
+    space = "\r\n \n\n\n\n".encode(encoding)
+    for following in (document, "<b/>".encode(encoding), b"<b/>", line(b"<b/>"), binary(b"<b/>")):
+        (alone,), _ = outcome([following])
+        for pieces in every_cut(document + space + following, 2):
+            assert outcome(pieces) == ([Frame(document, BARE), alone], None), pieces
+    framer = Framer(LIMIT)
+    assert len(framer.feed(document + space)) == 1
+    assert not framer.mid_frame
+
+
+# Documents whose end is not the first thing that looks like it.
+DOCUMENTS = [
+    "<a>x</a>",
+    "<a b='>' c=\"/>\"/>",
+    "<a b='\"/>' c=\"'/>\"></a>",
+    "<a ></a >",
+    "<a\n/>",
+    "<a><a/><a></a><b/></a>",
+    "<ab><a></a></ab>",
+    "<a><ab></ab><a.b/><a-b/><a:b/></a>",
+    "<é><è></è></é>",
+    "<日><本></本></日>",
+    "<a>㸀㰀⼼⼾㼾</a>",  # in UTF-16 the bytes of these look like markup
+    "<a b='㸀⼾'>\U0001f600\u0a0a</a>",
+    "<?xml version='1.0'?><a/>",
+    "<?p <a/> ?><a/>",
+    "<?p '?><a>'</a>",
+    "<a><?p </a> ? > ?></a>",
+    "<!-- <a/> --><a/>",
+    "<!-- it's \" -> -- --><a/>",
+    "<!----><a/>",
+    "<a><!-- </a> ' --></a>",
+    "<a><!-- <![CDATA[ --></a>",
+    "<a><![CDATA[</a>]]></a>",
+    "<a><![CDATA[ ]] ]> ]]]]></a>",
+    "<a><![CDATA[<!-- ]]></a>",
+    "<a><![CDATA[]]></a>",
+    "<a>it's > \" ]]&gt;</a>",
+    "<!DOCTYPE a><a/>",
+    "<!DOCTYPE a SYSTEM 'x>y'><a/>",
+    "<!DOCTYPE a PUBLIC \"-//it's//\" 'x[\">'><a/>",
+    "<!DOCTYPE a []><a/>",
+    '<!DOCTYPE a [<!ENTITY b "]><a/>">]><a>&b;</a>',
+    "<!DOCTYPE a [<!-- it's ]> --><!ENTITY b '\"'> <?p it's ]> ?> %c; ]><a/>",
+    '<!DOCTYPE a [<!ELEMENT a (b)><!ATTLIST a b CDATA ">">] ><a/>',
+    "<!DOCTYPE a [<!ENTITY b '<!-- '>]><a/>",
+]
+
+
+@pytest.mark.parametrize("text", DOCUMENTS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-16-le"])
+def test_where_a_bare_document_ends(text: str, encoding: str) -> None:
+    document = text.encode(encoding)
+    if encoding == "utf-16-be":
+        document = b"\xfe\xff" + document
+    expected = [Frame(document, BARE), Frame(document, BARE), Frame(b"<z/>", BARE)]
+    for pieces in every_cut(document + b"\n" + document + b"<z/>", 2):
+        assert outcome(pieces) == (expected, None), pieces
+
+
+@pytest.mark.parametrize(
+    "encoding", ["iso-8859-15", "windows-1251", "shift_jis", "gb18030", "big5", "euc_kr"]
+)
+def test_where_a_document_in_another_encoding_ends(encoding: str) -> None:
+    # Every character that the encoding has, with its lead and trail bytes.
+    text = "".join(map(chr, range(0x80, 0xFFFF))).encode(encoding, "ignore")
+    document = b'<?xml version="1.0" encoding="%b"?><a b="%b">%b</a>' % (encoding.encode(), text, text)
+    assert outcome([document, document]) == ([Frame(document, BARE)] * 2, None)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"<a><b></a>",
+        b"<a></b></a>",
+        b"<a><b/></c></a>",
+        b"</a>",
+        b"</>",
+        b"<>",
+        b"< a>",
+        b'<a b="><c/></a>',
+        b'<a b=\'1"><c d="2"/></a>',
+        b"<a><b c='></b></a>",
+        b"<a <b/></a>",
+        b"<a><b</a>",
+        b"<a> 1 < 2 </a>",
+        b"<a>&</a>",
+    ],
+)
+def test_a_document_that_is_not_well_formed_still_ends(document: bytes) -> None:
+    """A client that forgot an end tag or a quote gets a reply, and its next request is understood."""
+    for pieces in every_cut(document + b"\n<z/>", 3):
+        assert outcome(pieces) == ([Frame(document, BARE), Frame(b"<z/>", BARE)], None)
+
+
+def test_long_names_are_told_apart_by_their_beginning() -> None:
+    name = b"n" * 70
+    document = b"<%b><%bx></%bx></%b>" % (name, name, name, name)
+    for pieces in every_cut(document, 2):
+        assert outcome([*pieces, b"<z/>"]) == ([Frame(document, BARE), Frame(b"<z/>", BARE)], None)
+
+
+@pytest.mark.parametrize("wrap", [line, binary, bytes], ids=["line", "binary", "bare"])
+def test_the_limit(wrap: Callable[[bytes], bytes]) -> None:
+    fits, exceeds = (b"<a>" + b"x" * n + b"</a>" for n in (93, 94))
+    for pieces in every_cut(wrap(fits) + b"\n", 2):
+        frames, error = outcome(pieces, 100)
+        assert ([frame.document for frame in frames], error) == ([fits], None)
+    for pieces in every_cut(wrap(exceeds), 2):
+        frames, error = outcome(pieces, 100)
+        assert frames == []
+        assert error is not None
+        assert "over the limit" in error
+
+
+@pytest.mark.parametrize(
+    ("start", "filler"),
+    [(b"", b"1"), (b"101\n", b"x"), (b"\xff\0\0\0\n", b"x"), (b"<a>", b"x"), (b"<a", b"n"), (b"<!--", b"-")],
+)
+def test_memory_is_bounded(start: bytes, filler: bytes) -> None:
+    """What can't become a good request is an error at once, not when it ends."""
+    framer = Framer(100)
+    framer.feed(start)
+    for _ in range(100):
+        framer.feed(filler)
+        assert framer.buffered <= 100
+    assert framer.error is not None
+    assert framer.buffered == 0
+
+
+class CountingPattern:
+    """A pattern that counts the bytes that it may have looked at."""
+
+    def __init__(self, pattern: re.Pattern[bytes], work: list[int]) -> None:
+        self._pattern = pattern
+        self._work = work
+
+    def _count(self, match: re.Match[bytes] | None, start: int, end: int) -> re.Match[bytes] | None:
+        self._work[0] += 1 + (end if match is None else match.end()) - start
+        return match
+
+    def match(self, text: bytearray, start: int) -> re.Match[bytes] | None:
+        return self._count(self._pattern.match(text, start), start, len(text))
+
+    def search(self, text: bytearray, start: int) -> re.Match[bytes] | None:
+        return self._count(self._pattern.search(text, start), start, len(text))
+
+
+class CountingBuffer(bytearray):
+    """A buffer that counts the bytes that its own searches have looked at."""
+
+    work: list[int]
+
+    def find(self, wanted: bytes, start: int) -> int:  # type: ignore[override]
+        found = super().find(wanted, start)
+        self.work[0] += 1 + (len(self) if found < 0 else found) - start
+        return found
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_one_byte_at_a_time_takes_linear_time(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = 100_000
+    parts = [
+        "<!--" + "-" * part + "-->",
+        "<!DOCTYPE a [<!ENTITY b '" + "<" * part + "'>" + " " * part + "]>",
+        "<a b='" + ">" * part + "' " + " " * part + ">",
+        "<![CDATA[" + "]" * part + "]]>",
+        "<?p " + "?" * part + "?>",
+        "x" * part,
+        "<" + "n" * part + "/>",
+        '<order sym="X" amount="1" limit="1"/>' * (part // 36),
+        "<" * (part // 4),
+        "</a>",
+    ]
+    document = "".join(parts).encode(encoding)
+    assert len(document) > 2**20 * 0.9
+    work = [0]
+    for name in ("_MARKUP", "_TAG_STOP", "_DOCTYPE_STOP", "_SUBSET_STOP", "_DECLARATION_STOP"):
+        monkeypatch.setattr(bare, name, CountingPattern(getattr(bare, name), work))
+    monkeypatch.setattr(
+        bare,
+        "_TAG_QUOTE_STOP",
+        {quote: CountingPattern(pattern, work) for quote, pattern in bare._TAG_QUOTE_STOP.items()},
+    )
+    buffer = CountingBuffer()
+    buffer.work = work
+    scanner = BareScanner(document[:2])
+    for i in range(len(document)):
+        buffer.append(document[i])
+        end = scanner.scan(buffer)
+        assert end is None or i == len(document) - 1
+    assert end == len(document)
+    # A few looks at each byte; a scan that began anew with each would take 500,000 looks.
+    assert work[0] < 6 * len(document)
+
+
+# Longer streams, at random.
+
+XML_TEXT = st.text(st.sampled_from("ab '\">-]?!/[é日㸀⼼\n"), max_size=8)
+NAMES = st.sampled_from(["a", "ab", "b", "é", "日", "create", "a:b"])
+
+
+def attributes() -> st.SearchStrategy[str]:
+    double = XML_TEXT.map(lambda text: ' x="{}"'.format(text.replace('"', "")))
+    single = XML_TEXT.map(lambda text: " y='{}'".format(text.replace("'", "")))
+    return st.one_of(st.just(""), double, single, st.tuples(double, single).map("\n".join))
+
+
+MISCELLANY = st.one_of(
+    XML_TEXT.map(lambda text: f"<!--{text.replace('-', '<')}-->"),
+    XML_TEXT.map(lambda text: f"<?p {text.replace('?', '<')}?>"),
+)
+CONTENT = st.one_of(
+    XML_TEXT,
+    MISCELLANY,
+    XML_TEXT.map(lambda text: f"<![CDATA[<{text.replace(']', ']] ')}]]>"),
+)
+
+
+def element(content: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    full = st.tuples(NAMES, attributes(), st.lists(content, max_size=4)).map(
+        lambda parts: f"<{parts[0]}{parts[1]}>{''.join(parts[2])}</{parts[0]}>"
+    )
+    return st.one_of(full, st.tuples(NAMES, attributes()).map(lambda parts: f"<{parts[0]}{parts[1]}/>"))
+
+
+ELEMENTS = element(st.recursive(CONTENT, element, max_leaves=6))
+BARE_DOCUMENTS = st.tuples(
+    st.lists(MISCELLANY, max_size=2).map("".join),
+    ELEMENTS,
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le"]),
+).map(lambda parts: (parts[0] + parts[1]).encode(parts[2]))
+
+REQUESTS = st.one_of(
+    BARE_DOCUMENTS.map(lambda document: (document, Frame(document, BARE))),
+    st.binary(max_size=40).map(lambda rest: (line(b"<a" + rest), Frame(b"<a" + rest, LINE))),
+    st.binary(max_size=40).map(lambda rest: (line(b"<a" + rest, b"\r\n"), Frame(b"<a" + rest, LINE))),
+    st.binary(max_size=200).map(lambda rest: (binary(b"<a" + rest), Frame(b"<a" + rest, BINARY))),
+)
+SPACES = st.sampled_from([b"", b"\n", b"\r\n", b" \t\r\n\n\n\n", b"\n\n\n"])
+
+
+@settings(deadline=None)
+@given(st.data(), st.lists(st.tuples(SPACES, REQUESTS), max_size=6), SPACES)
+def test_streams(
+    data: st.DataObject, requests: list[tuple[bytes, tuple[bytes, Frame]]], space: bytes
+) -> None:
+    stream = b"".join(before + wire for before, (wire, _) in requests) + space
+    expected = [frame for _, (_, frame) in requests]
+    places = data.draw(st.lists(st.integers(0, len(stream)), max_size=12))
+    for pieces in ([stream], cut(stream, places), cut(stream, range(1, len(stream)))):
+        assert outcome(pieces) == (expected, None)
+
+
+ANYTHING = st.lists(
+    st.sampled_from([bytes([byte]) for byte in b"\0\n\r <>/!-[]?'\"a1\xef\xbb\xbf\xfe\xff\5"])
+    | st.sampled_from(
+        [b"<!--", b"-->", b"<![CDATA[", b"]]>", b"<a>", b"</a>", b"<!DOCTYPE", b"\0\0\0\n", b"3\n"]
+    ),
+    max_size=40,
+).map(b"".join)
+
+
+@settings(deadline=None)
+@given(st.data(), ANYTHING)
+def test_any_bytes_give_the_same_however_they_are_cut(data: st.DataObject, stream: bytes) -> None:
+    expected = outcome([stream], 30)
+    places = data.draw(st.lists(st.integers(0, len(stream)), max_size=8))
+    assert outcome(cut(stream, places), 30) == expected
+    assert outcome(cut(stream, range(1, len(stream))), 30) == expected
+
+
+def test_replies() -> None:
+    reply = "<results>é</results>".encode()
+    assert wrap_reply(reply, None) == reply + b"\n"
+    assert wrap_reply(reply, BARE) == reply + b"\n"
+    assert wrap_reply(reply, LINE) == b"21\n" + reply
+    assert wrap_reply(reply, BINARY) == b"\x15\0\0\0\n" + reply
+    for framing in Framing:
+        assert outcome([wrap_reply(reply, framing)] * 2) == ([Frame(reply, framing)] * 2, None)
