@@ -86,7 +86,7 @@ def _open_server() -> Iterator[tuple[str, str]]:
     elif _docker_has(image := os.environ.get("PGBOURSE_TEST_IMAGE", "postgres:15")):
         # The container is removed below; a second one to watch over that would need another image.
         os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
-        from testcontainers.postgres import PostgresContainer
+        from testcontainers.community.postgres import PostgresContainer
 
         with PostgresContainer(image, driver=None) as container:
             yield f"container {image}", container.get_connection_url()
