@@ -1,0 +1,94 @@
+"""What may stand in a request's attributes, and what a client is told whose attribute holds something else.
+
+The rules are those of docs/protocol.md. A number stays the text that the client wrote: PostgreSQL reads that
+exactly.
+"""
+
+import re
+from dataclasses import dataclass
+
+__all__ = [
+    "ACCOUNT_ID",
+    "AMOUNT",
+    "BALANCE",
+    "LIMIT",
+    "ORDER_ECHO",
+    "ORDER_ID",
+    "SHARES",
+    "SYM",
+    "Field",
+    "escape",
+    "shorten",
+]
+
+_DIGITS = r"[0-9]{1,18}+(?:\.[0-9]{1,12}+)?+"
+_POSITIVE = rf"\+?+(?=[0.]*+[1-9]){_DIGITS}"
+_NOT_ZERO = rf"[+-]?+(?=[0.]*+[1-9]){_DIGITS}"
+_ZERO_OR_MORE = rf"\+?{_DIGITS}|-0{{1,18}}(?:\.0{{1,12}})?"
+_SYM = r"[A-Za-z0-9]{1,255}+"
+
+_NUMBER = re.compile(rf"[+-]?{_DIGITS}")
+_NUMBER_RULE = "it must be digits with an optional sign and point, at most 18 before and 12 after the point"
+
+_SHOWN_CHARACTERS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A kind of value: which texts are allowed, and the words for that."""
+
+    allowed: re.Pattern[str]
+    rule: str
+    is_number: bool = False
+
+    def problem(self, name: str, value: str | None) -> str | None:
+        """Return what is wrong with a value (None: it is missing), which the client knows by `name`."""
+        if value is None:
+            return f"{name} is missing: it must be {self.rule}"
+        if self.allowed.fullmatch(value):
+            return None
+        if self.is_number and not _NUMBER.fullmatch(value):
+            return f"{name} '{shorten(value)}' is not a number: {_NUMBER_RULE}"
+        return f"{name} '{shorten(value)}' is not allowed: it must be {self.rule}"
+
+
+ACCOUNT_ID = Field(re.compile("[0-9]{1,255}"), "1 to 255 decimal digits")
+SYM = Field(re.compile(_SYM), "1 to 255 ASCII letters and digits")
+BALANCE = Field(re.compile(_ZERO_OR_MORE), "a number of 0 or more", is_number=True)
+SHARES = Field(re.compile(_POSITIVE), "a number above 0", is_number=True)
+AMOUNT = Field(re.compile(_NOT_ZERO), "a number above 0 to buy, below 0 to sell", is_number=True)
+LIMIT = Field(re.compile(_POSITIVE), "a number above 0", is_number=True)
+ORDER_ID = Field(re.compile("[0-9]+"), "an order's id, in decimal digits")
+
+# A good order's attributes as a reply repeats them, checked in one go. It holds six quotes, the values none:
+# one value can't pass for two.
+ORDER_ECHO = re.compile(rf' sym="{_SYM}" amount="{_NOT_ZERO}" limit="{_POSITIVE}"')
+
+
+def shorten(value: str) -> str:
+    """Return a client's value for an error message: cut, and saying so, when it is long."""
+    if len(value) <= _SHOWN_CHARACTERS:
+        return value
+    return f"{value[:_SHOWN_CHARACTERS]}... ({len(value)} characters)"
+
+
+# What can't stand as it is in an attribute's value or in text. A reply is one line, so no newline can, of any
+# kind.
+_SPECIAL = re.compile('[&<>"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]')
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
+
+
+def escape(text: str) -> str:
+    """Return text as it may stand in an attribute's value in double quotes, and in an element's content.
+
+    A character that no XML document may hold becomes U+FFFD.
+    """
+    return _SPECIAL.sub(_replacement, text)
+
+
+def _replacement(match: re.Match[str]) -> str:
+    character = match.group()
+    if _NOT_XML.match(character):
+        return "\ufffd"
+    return _ENTITIES.get(character) or f"&#{ord(character)};"
