@@ -1,0 +1,119 @@
+"""What XML allows is read as XML says, and what is dangerous in it is refused."""
+
+import encodings
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.unit.documents import one, refusal_of_all, refused
+
+GRANT = '<create><symbol sym="AB"><account id="12">345</account></symbol></create>'
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        '\ufeff<create><symbol sym="AB"><account id="12">345</account></symbol></create>',
+        '<!-- c --><create><!-- <a> --><symbol sym="AB"><!-- c --><account id="12">3<!-- 9 -->45'
+        "</account></symbol></create><!-- c -->",
+        '<?p?><create><symbol sym="AB"><?p <a>?><account id="12">3<?p 9?>45</account></symbol></create>',
+        '<create><symbol sym="AB"><account id="12"><![CDATA[3]]>4<![CDATA[5]]></account></symbol></create>',
+        '<create><symbol sym="&#65;&#x42;"><account id="1&#50;">&#51;4&#x35;</account></symbol></create>',
+        "<create\n><symbol\tsym = 'AB' ><account\r\nid='12' > 345\n</account\n></symbol ></create >\n",
+        '<create><symbol sym="AB"><!-- <!DOCTYPE a [ --><account id="12">345</account></symbol></create>',
+        '<create><symbol sym="AB"><account id="12">345</account></symbol><![CDATA[<!DOCTYPE]]></create>',
+        '<?xml version="1.0" standalone="yes"?><create><symbol sym="AB"><account id="12">345</account>'
+        "</symbol></create>",
+    ],
+)
+def test_ways_to_write_the_same(document: str) -> None:
+    assert one(document) == one(GRANT)
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        *("UTF-8", "utf-8", "utf8", "US-ASCII", "ISO-8859-1", "latin1", "ISO-8859-15", "windows-1252"),
+        *("windows-1251", "KOI8-R", "KOI8-U", "macintosh", "cp437", "Shift_JIS", "EUC-JP", "ISO-2022-JP"),
+        *("EUC-KR", "GB2312", "GBK", "GB18030", "Big5", "UTF-16", "UTF-7"),
+    ],
+)
+def test_encodings(encoding: str) -> None:
+    # All characters that the encoding has, in a comment and in an attribute that is repeated.
+    candidates = map(chr, (*range(0x20, 0x7F), *range(0xA0, 0xD800)))
+    characters = "".join(
+        character
+        for character in candidates
+        if character not in '<>&"-'
+        and character.encode(encoding, "ignore").decode(encoding, "ignore") == character
+    )[:2000]
+    document = (
+        f'<?xml version="1.0" encoding="{encoding}"?><!--{characters}-->'
+        f'<transactions id="1"><order sym="{characters}" amount="1" limit="1"/></transactions>'
+    ).encode(encoding)
+    child = one(document)
+    assert ElementTree.fromstring(refused(child)).get("sym") == characters
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("mark", ["\ufeff", ""])
+def test_utf_16(encoding: str, mark: str) -> None:
+    assert one((mark + GRANT).encode(encoding)) == one(GRANT)
+    declared = f'{mark}<?xml version="1.0" encoding="UTF-16"?>{GRANT}'
+    assert one(declared.encode(encoding)) == one(GRANT)
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["klingon", "x" * 5000, "hex", "rot13", "zlib", "idna", "punycode", "unicode_escape", "undefined"],
+)
+def test_unknown_encodings(encoding: str) -> None:
+    document = f'<?xml version="1.0" encoding="{encoding}"?><create/>'
+    shown = encoding if len(encoding) < 40 else f"{'x' * 40}... (5000 characters)"
+    assert refusal_of_all(document) == f"the encoding '{shown}' is unknown: UTF-8 always works"
+
+
+def test_no_memory_is_spent_on_the_names_of_unknown_encodings() -> None:
+    known = len(encodings._cache)
+    for i in range(100):
+        refusal_of_all(f'<?xml version="1.0" encoding="klingon{i}"?><create/>')
+        one(f'<?xml version="1.0" encoding="Shift{"_" * i}JIS"?>{GRANT}')
+    assert len(encodings._cache) <= known + 1
+
+
+def test_bytes_that_the_declared_encoding_does_not_have() -> None:
+    document = b'<?xml version="1.0" encoding="shift_jis"?><create>\xff\xff</create>'
+    assert refusal_of_all(document).startswith(
+        "not readable as XML: 'shift_jis' codec can't decode byte 0xff"
+    )
+
+
+LAUGHS = "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">' for i in range(1, 20))
+
+
+DOCTYPES = (
+    "<!DOCTYPE create><create/>",
+    "<!DOCTYPE create []><create/>",
+    '<!DOCTYPE create SYSTEM "file:///etc/passwd"><create/>',
+    '<!DOCTYPE create SYSTEM "http://127.0.0.1:1/x"><create/>',
+    '<!DOCTYPE create PUBLIC "-//x//" "http://127.0.0.1:1/x"><create/>',
+    '<!DOCTYPE create [<!ENTITY a SYSTEM "file:///etc/passwd">]><create>&a;</create>',
+    '<!DOCTYPE create [<!ENTITY % a SYSTEM "http://127.0.0.1:1/x"> %a;]><create/>',
+    '<!DOCTYPE create [<!ENTITY a "1">]><create><account id="&a;" balance="&a;"/></create>',
+    f'<!DOCTYPE create [<!ENTITY a0 "ha">{LAUGHS}]><create>&a19;</create>',
+    f'<!DOCTYPE create [<!ENTITY a0 "ha">{LAUGHS}]><create><account id="&a19;"/></create>',
+    f'<!DOCTYPE create [<!ENTITY a0 "ha">{LAUGHS}<!ATTLIST create a CDATA "&a19;">]><create/>',
+    "<!-- c --><!DOCTYPE create><create/>",
+    "<!DOCTYPE create [ is refused before it is read",
+)
+
+
+@pytest.mark.parametrize("document", DOCTYPES)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "UTF-7", "Shift_JIS"])
+def test_a_doctype_is_refused(document: str, encoding: str) -> None:
+    if encoding in ("UTF-7", "Shift_JIS"):
+        document = f'<?xml version="1.0" encoding="{encoding}"?>{document}'
+    encoded = document.encode(encoding)
+    if encoding == "UTF-7":
+        encoded = encoded.replace(b"<!DOCTYPE", b"+ADwAIQ-DOCTYPE")
+    assert refusal_of_all(encoded) == "a DOCTYPE is not allowed: leave it out"
