@@ -271,7 +271,11 @@ def test_two_clients_trade_at_once_and_nothing_is_lost(gateway: Gateway, connect
         """
         select
             (select sum(cash) from exchange.account_balances)
-            + (select coalesce(sum(open_shares * limit_price), 0) from exchange.order_book where side = 'buy'),
+            + (
+                select coalesce(sum(open_shares * limit_price), 0)
+                from exchange.order_book
+                where side = 'buy'
+            ),
             (select sum(shares) from exchange.account_positions)
             + (select coalesce(sum(open_shares), 0) from exchange.order_book where side = 'sell')
         """

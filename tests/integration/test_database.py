@@ -1,0 +1,117 @@
+"""The connection to the database: its session, and what is certain when a statement fails."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from gateway.database import CallFailed, ConnectionGone, Database
+from tests.integration.conftest import Session
+
+EMPTY = [b"{}"] * 7
+
+
+@pytest.fixture
+def worker(database: str) -> Iterator[Database]:
+    with closing(Database(database, "pgbourse test")) as worker:
+        yield worker
+
+
+def set_for_database(connection: Session, setting: str) -> None:
+    connection.execute(f"alter database {connection.info.dbname} {setting}".encode())
+
+
+def ask(worker: Database, query: str) -> object:
+    assert worker._connection is not None
+    row = worker._connection.execute(query.encode()).fetchone()
+    return row and row[0]
+
+
+def test_the_session_has_the_gateways_rights_and_no_more(worker: Database) -> None:
+    worker.connect()
+    assert ask(worker, "select current_user") == "exchange_gateway"
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        ask(worker, "select count(*) from exchange.accounts")
+
+
+def test_no_time_out_and_no_weaker_commit_can_be_set_for_a_database(
+    worker: Database, connection: Session
+) -> None:
+    for setting in ("statement_timeout = 1000", "lock_timeout = 1000", "synchronous_commit = off"):
+        set_for_database(connection, f"set {setting}")
+    worker.connect()
+    assert [ask(worker, f"show {name}") for name in ("statement_timeout", "lock_timeout")] == ["0", "0"]
+    assert ask(worker, "show synchronous_commit") == "on"
+
+
+def test_a_stronger_commit_stays(worker: Database, connection: Session) -> None:
+    connection.execute(
+        f"alter database {connection.info.dbname} set synchronous_commit = remote_apply".encode()
+    )
+    worker.connect()
+    assert ask(worker, "show synchronous_commit") == "remote_apply"
+
+
+def test_numbers_come_as_text(worker: Database) -> None:
+    worker.connect()
+    columns = [b"{1,1,1}", b"{create_account,place_order,place_order}", b"{1,1,1}", b"{NULL,X,X}"]
+    columns += [b"{0.1,1,1}", b"{NULL,1,1}", b"{NULL,NULL,NULL}"]
+    rows = worker.process_batch(columns)
+    assert [row[:3] for row in rows] == [(1, "created", None), (2, "refused", None), (3, "refused", None)]
+    assert ask(worker, "select 0.10::numeric") == "0.10"
+
+
+def test_a_failed_statement_leaves_the_connection_usable(worker: Database) -> None:
+    worker.connect()
+    with pytest.raises(CallFailed) as failure:
+        worker.process_batch(
+            [b"{1}", b"{create_account}", b"{1}", b"{NULL}", b"{not a number}", *[b"{NULL}"] * 2]
+        )
+    assert failure.value.sqlstate == "22P02"
+    assert worker.process_batch(EMPTY) == []
+
+
+def test_a_read_only_server_is_left_for_another(worker: Database, connection: Session) -> None:
+    """It may be a standby, or a primary that was demoted: a new connection may find the primary."""
+    connection.execute(
+        f"alter database {connection.info.dbname} set default_transaction_read_only = on".encode()
+    )
+    worker.connect()
+    creation = [b"{1}", b"{create_account}", b"{1}", b"{NULL}", b"{5}", b"{NULL}", b"{NULL}"]
+    with pytest.raises(ConnectionGone, match="read-only transaction"):
+        worker.process_batch(creation)
+    connection.execute(
+        f"alter database {connection.info.dbname} reset default_transaction_read_only".encode()
+    )
+    worker.connect()
+    assert worker.process_batch(creation)[0][1] == "created"
+
+
+def test_what_is_not_connected_says_so(worker: Database) -> None:
+    with pytest.raises(ConnectionGone, match="not connected"):
+        worker.process_batch(EMPTY)
+
+
+def test_a_failure_to_connect_names_no_password(database: str) -> None:
+    with pytest.raises(ConnectionGone) as failure:
+        Database(
+            make_conninfo(database, dbname="no_such_database", password="secret"), "pgbourse test"
+        ).connect()
+    assert "no_such_database" in str(failure.value)
+    assert "secret" not in str(failure.value)
+    assert "\n" not in str(failure.value)
+
+
+def test_a_role_without_rights_cannot_connect(database: str, connection: Session) -> None:
+    role = sql.Identifier("pgbourse_test_stranger")
+    connection.execute(sql.SQL("drop role if exists {}").format(role))
+    connection.execute(sql.SQL("create role {} login password 'stranger'").format(role))
+    try:
+        conninfo = make_conninfo(database, user="pgbourse_test_stranger", password="stranger")
+        with pytest.raises(ConnectionGone, match="permission denied to set role"):
+            Database(conninfo, "pgbourse test").connect()
+    finally:
+        connection.execute(sql.SQL("drop role {}").format(role))

@@ -1,0 +1,107 @@
+"""`pgbourse send`: documents in files and on standard input, replies on the terminal, the exit status."""
+
+import io
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from gateway.send import SendError, send
+from tests.integration.conftest import Gateway, StartGateway
+
+CREATE = b'<?xml version="1.0"?>\n<create><account id="1" balance="10"/><symbol sym="X"/></create>\n'
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> Path:
+    path = tmp_path / "create.xml"
+    path.write_bytes(CREATE)
+    return path
+
+
+@pytest.mark.parametrize("reply_framing", ["plain", "length", "mirror"])
+@pytest.mark.parametrize("close_after_reply", [False, True])
+def test_replies_are_printed_indented(
+    start_gateway: StartGateway,
+    document: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    reply_framing: str,
+    close_after_reply: bool,
+) -> None:
+    gateway = start_gateway(reply_framing=reply_framing, close_after_reply=close_after_reply)
+    order = tmp_path / "order.xml"
+    order.write_text('<transactions id="1"><order sym="X" amount="1" limit="2"/></transactions>')
+    assert send([document, order], *gateway.address) == 0
+    assert capsys.readouterr().out == (
+        '<results>\n  <created id="1"/>\n  <created sym="X"/>\n</results>\n'
+        '<results>\n  <opened sym="X" amount="1" limit="2" id="1"/>\n</results>\n'
+    )
+
+
+def test_an_error_in_a_reply_is_the_exit_status(
+    gateway: Gateway, document: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert send([document], *gateway.address) == 0
+    assert send([document], *gateway.address) == 1
+    assert '<error id="1">' in capsys.readouterr().out
+
+
+def test_standard_input_is_sent(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(CREATE)))
+    assert send([], *gateway.address) == 0
+    assert '<created id="1"/>' in capsys.readouterr().out
+
+
+def test_an_empty_file_is_not_sent(gateway: Gateway, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.xml"
+    empty.write_text("\n")
+    with pytest.raises(SendError, match=r"empty\.xml holds no document"):
+        send([empty], *gateway.address)
+
+
+def test_a_server_that_is_not_there_is_named(document: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(SendError, match=f"can't reach a server at 127.0.0.1:{port}"):
+        send([document], "127.0.0.1", port)
+
+
+@contextmanager
+def server_that(answers: Callable[[socket.socket], object]) -> Iterator[tuple[str, int]]:
+    """Another server than ours: it takes one document, and does something with the connection."""
+
+    def run() -> None:
+        client, _ = listener.accept()
+        with client:
+            client.recv(65536)
+            answers(client)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=run)
+        thread.start()
+        yield listener.getsockname()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"", "closed the connection without a reply: whether the request was carried out is unknown"),
+        (b"<results><created", "is no reply"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is no reply"),
+        (b"<results></result>\n", "is not XML"),
+    ],
+)
+def test_what_is_no_reply_is_told_in_one_line(document: Path, answer: bytes, message: str) -> None:
+    with server_that(lambda client: client.sendall(answer)) as address:
+        with pytest.raises(SendError, match=message) as failure:
+            send([document], *address)
+        assert "\n" not in str(failure.value)

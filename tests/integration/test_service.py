@@ -1,0 +1,183 @@
+"""`pgbourse serve` as a process: the line that it prints, signals, and starts that fail."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from tests.integration.client import Client, wait_until
+from tests.integration.conftest import Session, waiting_workers
+
+CREATE = b'<create><account id="1" balance="10"/></create>'
+
+
+class Service:
+    """A running `pgbourse serve`."""
+
+    def __init__(self, *options: str) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PGBOURSE_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gateway.cli", "serve", "--port", "0", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        assert self.process.stdout is not None
+        self.line = self.process.stdout.readline()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        match = re.fullmatch(r"pgbourse: listening on (127\.0\.0\.1):(\d+) \(PostgreSQL .*\)\n", self.line)
+        assert match, self.line
+        return match[1], int(match[2])
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the end; return the exit status and what was written on standard error."""
+        _, errors = self.process.communicate(timeout=60)
+        return self.process.returncode, errors
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Service]]:
+    services: list[Service] = []
+
+    def run(*options: str) -> Service:
+        services.append(Service(*options))
+        return services[-1]
+
+    yield run
+    for service in services:
+        if service.process.poll() is None:
+            service.process.kill()
+        service.process.communicate()
+
+
+def test_one_line_says_that_it_serves(database: str, start: Callable[..., Service]) -> None:
+    service = start("--database-url", database)
+    with psycopg.connect(database) as connection:
+        version = (connection.info.parameter_status("server_version") or "").split()[0]
+    assert service.line == f"pgbourse: listening on 127.0.0.1:{service.address[1]} (PostgreSQL {version})\n"
+    with Client(service.address) as client:
+        assert client.ask(CREATE)[0].tag == "created"
+    service.process.send_signal(signal.SIGINT)
+    assert service.end()[0] == 0
+
+
+def test_without_a_database_url_it_brings_its_own(folder: Path, start: Callable[..., Service]) -> None:
+    service = start("--data-dir", str(folder / "server"))
+    assert service.line.endswith(", embedded)\n")
+    with Client(service.address) as client:
+        assert client.ask(CREATE)[0].tag == "created"
+    service.process.terminate()
+    assert service.end()[0] == 0
+    again = start("--data-dir", str(folder / "server"))
+    with Client(again.address) as client:
+        assert client.ask(CREATE)[0].tag == "error"  # the account is still there
+    again.process.terminate()
+    assert again.end()[0] == 0
+
+
+def test_a_signal_lets_it_answer_what_it_received(
+    database: str, start: Callable[..., Service], blocker: Session, connection: Session
+) -> None:
+    service = start("--database-url", database)
+    with Client(service.address) as client:
+        client.send(CREATE, CREATE)
+        wait_until(lambda: waiting_workers(connection), "the request is in the database")
+        service.process.terminate()
+        wait_until(lambda: refuses(service.address), "it accepts no more connections")
+        assert service.process.poll() is None
+        blocker.commit()
+        assert [client.reply()[0].tag for _ in range(2)] == ["created", "error"]
+        assert client.is_closed()
+    assert service.end()[0] == 0
+
+
+def test_a_second_signal_ends_it_at_once(
+    database: str, start: Callable[..., Service], blocker: Session, connection: Session
+) -> None:
+    service = start("--database-url", database)
+    with Client(service.address) as client:
+        client.send(CREATE)
+        wait_until(lambda: waiting_workers(connection), "the request is in the database")
+        service.process.terminate()
+        wait_until(lambda: refuses(service.address), "it has taken the first signal")
+        service.process.terminate()
+        status, errors = service.end()
+        assert client.is_closed()
+    assert status == 1
+    assert errors.splitlines()[-1] == "pgbourse: ended at once by SIGTERM"
+    blocker.rollback()
+
+
+def refuses(address: tuple[str, int]) -> bool:
+    with contextlib.closing(socket.socket()) as probe:
+        return probe.connect_ex(address) != 0
+
+
+def fails(service: Service) -> str:
+    """Return the one line that a start failed with, besides what was logged."""
+    status, errors = service.end()
+    assert status == 1
+    assert service.line == ""
+    (line,) = [line for line in errors.splitlines() if " INFO " not in line]
+    return line
+
+
+def test_a_port_that_is_taken_is_named(folder: Path, start: Callable[..., Service]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        service = start("--data-dir", str(folder / "server"), "--port", str(port))
+        assert fails(service).startswith(f"pgbourse: port {port} on 127.0.0.1 is in use")
+    assert not (folder / "server").exists()  # it is known before anything is made
+
+
+def test_a_host_that_is_not_ours_is_named(database: str, start: Callable[..., Service]) -> None:
+    service = start("--database-url", database, "--host", "192.0.2.1")
+    assert fails(service).startswith("pgbourse: can't listen on port 0 of 192.0.2.1: ")
+
+
+def test_a_database_out_of_reach_is_told(database: str, start: Callable[..., Service]) -> None:
+    nowhere = start("--database-url", "host=127.0.0.1 port=1 user=nobody dbname=nowhere")
+    assert "can't reach the database" in fails(nowhere)
+    other = start("--database-url", make_conninfo(database, dbname="no_such_database"))
+    assert 'database "no_such_database" does not exist' in fails(other)
+
+
+def test_a_connection_string_that_is_none_is_told(start: Callable[..., Service]) -> None:
+    assert fails(start("--database-url", "nonsense")).startswith("pgbourse: ")
+
+
+def test_a_database_that_was_not_migrated_is_told(empty_database: str, start: Callable[..., Service]) -> None:
+    line = fails(start("--database-url", empty_database, "--no-migrate"))
+    assert "run `pgbourse migrate` first" in line
+
+
+def test_a_role_that_lacks_a_right_is_told(
+    database: str, start: Callable[..., Service], connection: Session
+) -> None:
+    role = sql.Identifier(f"pgbourse_test_stranger_{os.getpid()}")
+    conninfo = make_conninfo(database, user=role.as_string().strip('"'), password="stranger")
+    connection.execute(sql.SQL("create role {} login password 'stranger'").format(role))
+    try:
+        assert "lacks a right" in fails(start("--database-url", conninfo))
+        assert "may not" in fails(start("--database-url", conninfo, "--no-migrate"))
+        # One that may see the schema, but is no member of the gateway's role.
+        connection.execute(sql.SQL("grant usage on schema exchange to {}").format(role))
+        connection.execute(sql.SQL("grant execute on all functions in schema exchange to {}").format(role))
+        line = fails(start("--database-url", conninfo, "--no-migrate"))
+        assert "grant exchange_gateway to it" in line
+    finally:
+        connection.execute(sql.SQL("drop owned by {}").format(role))
+        connection.execute(sql.SQL("drop role {}").format(role))
