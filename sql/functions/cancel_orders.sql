@@ -1,7 +1,13 @@
 -- Ends the open part of orders and gives back what was reserved for it.
 --
--- The caller holds the locks of the orders' symbols. The refund is a credit, so the account needs no lock.
-create or replace function exchange.cancel_orders(p_requests integer[], p_account_ids text[], p_order_ids bigint[])
+-- The caller holds the locks of the symbols of p_symbol_slots; to it, orders of other symbols don't exist. They were
+-- placed after it took its locks. The refund is a credit, so the account needs no lock.
+create or replace function exchange.cancel_orders(
+    p_requests integer[],
+    p_account_ids text[],
+    p_order_ids bigint[],
+    p_symbol_slots integer[]
+)
 returns setof exchange.answer
 language plpgsql
 as $$
@@ -26,6 +32,8 @@ begin
         inner join exchange.orders as owned on request.order_id = owned.order_id
         inner join exchange.accounts
             on owned.account_key = accounts.account_key and request.account_id = accounts.account_id
+        inner join exchange.symbols on owned.symbol_key = symbols.symbol_key
+        where exchange.symbol_slot(symbols.sym) = any(p_symbol_slots)
         order by owned.order_id, request.request
     ),
 
@@ -99,17 +107,22 @@ begin
         null,
         null,
         null,
-        'nothing_open',
-        format('order %s has no open shares to cancel', request.order_id)
+        case when locked.is_locked then 'nothing_open' else 'unknown_order' end,
+        format(
+            case when locked.is_locked then 'order %s has no open shares to cancel' else 'no such order: %s' end,
+            request.order_id
+        )
     from unnest(p_requests, p_account_ids, p_order_ids) as request (request, account_id, order_id)
     inner join exchange.orders as owned on request.order_id = owned.order_id
     inner join exchange.accounts on owned.account_key = accounts.account_key and request.account_id = accounts.account_id
+    inner join exchange.symbols on owned.symbol_key = symbols.symbol_key
+    cross join lateral (select exchange.symbol_slot(symbols.sym) = any(p_symbol_slots) as is_locked) as locked
     where not request.request = any(v_canceled);
 end
 $$;
 
-comment on function exchange.cancel_orders(integer[], text[], bigint[]) is
+comment on function exchange.cancel_orders(integer[], text[], bigint[], integer[]) is
 'Ends the open part of orders, each for the account that placed it, and owes the account what was reserved for it. '
 'Rows as query_orders gives them, or refused. The caller holds the symbols'' locks: use cancel_order for one.';
 
-revoke all on function exchange.cancel_orders(integer[], text[], bigint[]) from public;
+revoke all on function exchange.cancel_orders(integer[], text[], bigint[], integer[]) from public;

@@ -5,51 +5,76 @@
 --   3. accounts  row locks of those that place orders, by account_key, ascending
 --
 -- Nothing that a batch does afterwards waits for another transaction, so no two can wait for each other.
+--
+-- What another transaction commits after that, no lock of this batch guards: an order to cancel whose symbol isn't
+-- locked, an account that wasn't there. The result says what is guarded, and to the batch the rest does not exist.
 create or replace function exchange.lock_batch(
     p_actions text[],
     p_account_ids text[],
     p_syms text[],
-    p_order_ids bigint[]
+    p_order_ids bigint[],
+    out symbol_slots integer[],
+    out last_account_key integer
 )
-returns void
 language plpgsql
 as $$
 begin
+    -- What the last holder of a lock has committed is seen only by statements with a snapshot of their own.
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'the exchange works in transactions that are read committed, not %', current_setting('transaction_isolation')
+            using errcode = 'EX003', hint = 'begin transaction isolation level read committed';
+    end if;
+
     -- Lock 1 of 3: creation.
     if p_actions && array['create_account', 'create_symbol', 'grant_shares'] then
         perform pg_advisory_xact_lock(5001, 0);
     end if;
 
     -- Lock 2 of 3: the symbols, ascending. An order's symbol never changes, so it can be read before it is locked.
-    perform pg_advisory_xact_lock(5000, slots.slot)
+    select coalesce(array_agg(locked.slot), '{}')
+    into symbol_slots
     from (
-        select exchange.symbol_slot(placed.sym) as slot
-        from unnest(p_actions, p_syms) as placed (action, sym)
-        where placed.action = 'place_order' and placed.sym is not null
-        union
-        select exchange.symbol_slot(symbols.sym)
-        from unnest(p_actions, p_order_ids) as canceled (action, order_id)
-        inner join exchange.orders on canceled.order_id = orders.order_id
-        inner join exchange.symbols on orders.symbol_key = symbols.symbol_key
-        where canceled.action = 'cancel_order'
-        order by slot
-    ) as slots;
+        select
+            slots.slot,
+            pg_advisory_xact_lock(5000, slots.slot) as taken
+        from (
+            select exchange.symbol_slot(placed.sym) as slot
+            from unnest(p_actions, p_syms) as placed (action, sym)
+            where placed.action = 'place_order' and placed.sym is not null
+            union
+            select exchange.symbol_slot(symbols.sym)
+            from unnest(p_actions, p_order_ids) as canceled (action, order_id)
+            inner join exchange.orders on canceled.order_id = orders.order_id
+            inner join exchange.symbols on orders.symbol_key = symbols.symbol_key
+            where canceled.action = 'cancel_order'
+            order by slot
+        ) as slots
+    ) as locked;
 
     -- Lock 3 of 3: the accounts, ascending. Nothing after them waits.
-    perform accounts.account_key
-    from exchange.accounts
-    where accounts.account_id in (
-        select ordering.account_id
-        from unnest(p_actions, p_account_ids) as ordering (action, account_id)
-        where ordering.action = 'place_order'
-    )
-    order by accounts.account_key
-    for no key update of accounts;
+    select coalesce(max(locked.account_key), 0)
+    into last_account_key
+    from (
+        select accounts.account_key
+        from exchange.accounts
+        where accounts.account_id in (
+            select ordering.account_id
+            from unnest(p_actions, p_account_ids) as ordering (action, account_id)
+            where ordering.action = 'place_order'
+        )
+        order by accounts.account_key
+        for no key update of accounts
+    ) as locked;
+
+    -- Keys ascend in the order of commits. In a batch that creates, only its own accounts can be new.
+    if p_actions && array['create_account', 'create_symbol', 'grant_shares'] then
+        last_account_key := 2147483647;
+    end if;
 end
 $$;
 
 comment on function exchange.lock_batch(text[], text[], text[], bigint[]) is
 'Takes all locks of a batch in the one order: creation, symbols ascending by slot, accounts that place orders '
-'ascending by key.';
+'ascending by key. Returns the slots, and the highest account_key that the batch may act for.';
 
 revoke all on function exchange.lock_batch(text[], text[], text[], bigint[]) from public;

@@ -17,7 +17,8 @@ create or replace function exchange.place_orders(
     p_account_ids text[],
     p_syms text[],
     p_amounts numeric[],
-    p_limits numeric[]
+    p_limits numeric[],
+    p_last_account_key integer
 )
 returns setof exchange.answer
 language plpgsql
@@ -120,7 +121,9 @@ begin
             asked.limit_price
         from unnest(p_account_ids, p_syms, p_amounts, p_limits)
             with ordinality as asked (account_id, sym, amount, limit_price, place)
-        left join exchange.accounts on asked.account_id = accounts.account_id
+        -- An account with a higher key was created after the locks were taken, and isn't locked.
+        left join exchange.accounts
+            on asked.account_id = accounts.account_id and accounts.account_key <= p_last_account_key
         left join exchange.symbols on asked.sym = symbols.sym
         left join exchange.positions
             on accounts.account_key = positions.account_key and symbols.symbol_key = positions.symbol_key
@@ -449,8 +452,8 @@ begin
 end
 $$;
 
-comment on function exchange.place_orders(integer[], text[], text[], numeric[], numeric[]) is
+comment on function exchange.place_orders(integer[], text[], text[], numeric[], numeric[], integer) is
 'Places a run of orders in the order given: reserves cash or shares, fills by price-time priority at the resting '
 'order''s limit, rests what stays open. The caller holds the locks of all symbols and accounts: use place_order.';
 
-revoke all on function exchange.place_orders(integer[], text[], text[], numeric[], numeric[]) from public;
+revoke all on function exchange.place_orders(integer[], text[], text[], numeric[], numeric[], integer) from public;

@@ -33,9 +33,25 @@ set enable_bitmapscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
+declare
+    v_shape constant text := format('[1:%s]', cardinality(p_actions));
+    v_locked record;
 begin
+    -- Arrays are read by subscript and in step.
+    if v_shape <> any(array[
+        array_dims(p_sequences), array_dims(p_actions), array_dims(p_account_ids), array_dims(p_syms),
+        array_dims(p_amounts), array_dims(p_limits), array_dims(p_order_ids)
+    ]) then
+        raise exception 'the arrays of a batch must have one dimension, start at 1 and be equally long'
+            using errcode = 'EX002';
+    end if;
+
     -- All locks first: what follows waits for nobody.
-    perform exchange.lock_batch(p_actions, p_account_ids, p_syms, p_order_ids);
+    select
+        locked.symbol_slots,
+        locked.last_account_key
+    into v_locked
+    from exchange.lock_batch(p_actions, p_account_ids, p_syms, p_order_ids) as locked;
 
     return query
     select
@@ -48,7 +64,8 @@ begin
         answer.code,
         answer.message
     from exchange.process_phases(
-        p_sequences, p_actions, p_account_ids, p_syms, p_amounts, p_limits, p_order_ids
+        p_sequences, p_actions, p_account_ids, p_syms, p_amounts, p_limits, p_order_ids,
+        v_locked.symbol_slots, v_locked.last_account_key
     ) with ordinality as answer
     order by answer.request, answer.ordinality;
 end

@@ -6,7 +6,9 @@ create or replace function exchange.process_phases(
     p_syms text[],
     p_amounts numeric[],
     p_limits numeric[],
-    p_order_ids bigint[]
+    p_order_ids bigint[],
+    p_symbol_slots integer[],
+    p_last_account_key integer
 )
 returns setof exchange.answer
 language plpgsql
@@ -19,7 +21,8 @@ begin
         return query
         select placed.*
         from exchange.place_orders(
-            array(select generate_series(1, cardinality(p_actions))), p_account_ids, p_syms, p_amounts, p_limits
+            array(select generate_series(1, cardinality(p_actions))), p_account_ids, p_syms, p_amounts, p_limits,
+            p_last_account_key
         ) as placed;
         return;
     end if;
@@ -66,7 +69,7 @@ begin
                 return query
                 select placed.*
                 from exchange.place_orders(
-                    v_run.requests, v_run.account_ids, v_run.syms, v_run.amounts, v_run.limits
+                    v_run.requests, v_run.account_ids, v_run.syms, v_run.amounts, v_run.limits, p_last_account_key
                 ) as placed;
             when 'query_order' then
                 return query
@@ -75,7 +78,9 @@ begin
             when 'cancel_order' then
                 return query
                 select canceled.*
-                from exchange.cancel_orders(v_run.requests, v_run.account_ids, v_run.order_ids) as canceled;
+                from exchange.cancel_orders(
+                    v_run.requests, v_run.account_ids, v_run.order_ids, p_symbol_slots
+                ) as canceled;
             when 'create' then
                 return query
                 select created.*
@@ -88,10 +93,12 @@ begin
 end
 $$;
 
-comment on function exchange.process_phases(integer[], text[], text[], text[], numeric[], numeric[], bigint[]) is
+comment on function exchange.process_phases(
+    integer[], text[], text[], text[], numeric[], numeric[], bigint[], integer[], integer
+) is
 'Carries out a batch whose locks are held: cuts each sequence into runs of one kind and does the first runs of all '
-'sequences together, then the second ones, and so on. Use process_batch.';
+'sequences together, then the second ones, and so on. What is locked, lock_batch has told. Use process_batch.';
 
 revoke all on function exchange.process_phases(
-    integer[], text[], text[], text[], numeric[], numeric[], bigint[]
+    integer[], text[], text[], text[], numeric[], numeric[], bigint[], integer[], integer
 ) from public;
