@@ -1,0 +1,198 @@
+"""The exchange as the tests of its SQL call it, and sessions that meet at a lock.
+
+Numbers are compared as text: 1.50 and 1.5 are the same Decimal, but not the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from gateway.ledger import sql_folder
+
+__all__ = ["Answer", "Connection", "Market", "Request", "Session", "meeting", "mutate", "until_blocked"]
+
+Connection = psycopg.Connection[TupleRow]
+
+
+class Request(NamedTuple):
+    """One request of a batch, as process_batch takes it."""
+
+    action: str
+    account: str | None = None
+    sym: str | None = None
+    amount: str | None = None
+    limit: str | None = None
+    order_id: int | None = None
+    sequence: int = 1
+
+
+class Answer(NamedTuple):
+    """One row of a batch's answer, its numbers as text."""
+
+    request: int
+    outcome: str
+    order_id: int | None
+    shares: str | None
+    price: str | None
+    at: int | None
+    code: str | None
+    message: str | None
+
+
+class Market:
+    """Calls of the API functions, one statement each, over a connection of the test's own."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def account(self, account: str, cash: object = 0) -> str:
+        """Create an account; return `created` or the code of the refusal."""
+        query = "select coalesce(code, outcome) from exchange.create_account(%s, %s::text::numeric)"
+        return self._text(query, account, cash)
+
+    def grant(self, account: str, sym: str, shares: object) -> str:
+        """Give an account shares; return `created` or the code of the refusal."""
+        query = "select coalesce(code, outcome) from exchange.grant_shares(%s, %s, %s::text::numeric)"
+        return self._text(query, sym, account, shares)
+
+    def place(self, account: str, sym: str, amount: object, limit: object) -> int:
+        """Place an order that must be accepted; return its id."""
+        order_id, code = self.try_place(account, sym, amount, limit)
+        assert order_id is not None, code
+        return order_id
+
+    def try_place(
+        self, account: str | None, sym: str | None, amount: object, limit: object
+    ) -> tuple[int | None, str | None]:
+        """Place an order; return its id, or the code of the refusal."""
+        row = self.connection.execute(
+            "select order_id, code from exchange.place_order(%s, %s, %s::text::numeric, %s::text::numeric)",
+            [account, sym, amount, limit],
+        ).fetchone()
+        assert row is not None
+        return row[0], row[1]
+
+    def query(self, account: str, order_id: int) -> list[str]:
+        """Return an order's parts, as in `open 100` or `executed 20 @ 125`; or the code of the refusal."""
+        return self._parts("query_order", account, order_id)
+
+    def cancel(self, account: str, order_id: int) -> list[str]:
+        """Cancel an order; return its parts, as `query` does."""
+        return self._parts("cancel_order", account, order_id)
+
+    def batch(self, requests: Sequence[Request]) -> list[list[Answer]]:
+        """Carry out a batch; return the answers of each request."""
+        columns = list(zip(*requests, strict=True)) or [()] * len(Request._fields)
+        actions, accounts, syms, amounts, limits, order_ids, sequences = map(list, columns)
+        rows = self.connection.execute(
+            "select request, outcome, order_id, shares::text, price::text, at, code, message "
+            "from exchange.process_batch(%s::integer[], %s::text[], %s::text[], %s::text[], "
+            "%s::text[]::numeric[], %s::text[]::numeric[], %s::bigint[])",
+            [sequences, actions, accounts, syms, amounts, limits, order_ids],
+        ).fetchall()
+        answers = [Answer(*row) for row in rows]
+        assert [answer.request for answer in answers] == sorted(answer.request for answer in answers)
+        return [[answer for answer in answers if answer.request == i + 1] for i in range(len(requests))]
+
+    def cash(self, account: str) -> str:
+        """Return what an account can spend, settled or not."""
+        query = "select trim_scale(cash)::text from exchange.account_balances where account_id = %s"
+        return self._text(query, account)
+
+    def shares(self, account: str, sym: str) -> str:
+        """Return the shares that an account can sell, settled or not."""
+        query = (
+            "select coalesce(trim_scale(sum(shares)), 0)::text from exchange.account_positions "
+            "where account_id = %s and sym = %s"
+        )
+        return self._text(query, account, sym)
+
+    def book(self, sym: str) -> list[str]:
+        """Return a symbol's open orders as the book lists them, as in `buy 100 @ 125 (1)`."""
+        rows = self.connection.execute(
+            "select format('%%s %%s @ %%s (%%s)', side, trim_scale(open_shares), trim_scale(limit_price), "
+            "order_id) from exchange.order_book where sym = %s",
+            [sym],
+        ).fetchall()
+        return [row[0] for row in rows]
+
+    def violations(self) -> list[tuple[str, str, str]]:
+        """Return every finding of check_integrity."""
+        query = "select invariant, subject, detail from exchange.check_integrity()"
+        return [(row[0], row[1], row[2]) for row in self.connection.execute(query).fetchall()]
+
+    def _text(self, query: str, *arguments: object) -> str:
+        row = self.connection.execute(query.encode(), arguments).fetchone()
+        assert row is not None
+        return str(row[0])
+
+    def _parts(self, function: str, account: str, order_id: int) -> list[str]:
+        query = f"select outcome, shares::text, price::text, code from exchange.{function}(%s, %s)"
+        rows = self.connection.execute(query.encode(), [account, order_id]).fetchall()
+        return [
+            code or f"{outcome} {shares}" + (f" @ {price}" if price else "")
+            for outcome, shares, price, code in rows
+        ]
+
+
+class Session:
+    """A session of its own, with a thread, so that a call may wait for a lock while the test looks on."""
+
+    def __init__(self, database: str) -> None:
+        self.connection = psycopg.connect(database, autocommit=True)
+        self.market = Market(self.connection)
+        self.pid = self.connection.info.backend_pid
+        self._thread = ThreadPoolExecutor(1, f"session-{self.pid}")
+
+    def begin(self) -> None:
+        self.connection.execute("begin")
+
+    def commit(self) -> None:
+        self.connection.execute("commit")
+
+    def start(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Begin a call in the session's thread."""
+        return self._thread.submit(call, *arguments)
+
+    def close(self) -> None:
+        self.connection.cancel_safe()
+        self._thread.shutdown()
+        self.connection.close()
+
+
+@contextmanager
+def meeting(database: str, count: int) -> Iterator[list[Session]]:
+    """Open sessions for a test in which some wait for others; none is left waiting at the end."""
+    with ExitStack() as stack:
+        sessions = [Session(database) for _ in range(count)]
+        for session in sessions:
+            stack.callback(session.close)
+        yield sessions
+
+
+def until_blocked(observer: Connection, session: Session, rival: Session, call: Future[Any]) -> str:
+    """Return once the server says that a session's call waits for a rival; return what it waits for."""
+    query = (
+        "select wait_event from pg_stat_activity "
+        "where pid = %s and wait_event_type = 'Lock' and %s = any(pg_blocking_pids(pid))"
+    )
+    while not call.done():
+        row = observer.execute(query, [session.pid, rival.pid]).fetchone()
+        if row is not None:
+            return str(row[0])
+    raise AssertionError(f"the call didn't wait: {call.result()}")
+
+
+def mutate(connection: Connection, file: str, old: str, new: str) -> None:
+    """Apply a function's file with one passage replaced, which must be there exactly once."""
+    text = (sql_folder() / "functions" / f"{file}.sql").read_text()
+    assert text.count(old) == 1, f"{file}.sql has {text.count(old)} times: {old}"
+    with connection.transaction():
+        connection.execute("set local role exchange_owner")
+        connection.execute(text.replace(old, new).encode())
