@@ -1,0 +1,1 @@
+"""Test documents, load on a server of this protocol, and the benchmark with its report."""

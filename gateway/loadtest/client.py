@@ -1,0 +1,333 @@
+"""The load itself: many connections, one thread, and for each document as little work as can be.
+
+A reply is known to be complete by its last bytes and is counted, not parsed. The loop is closed (a client
+sends its next document when it has its reply), or with a rate open: documents are due at fixed times, and
+latency is measured from when a document was due, whether or not a connection was free then.
+"""
+
+import errno
+import select
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.errors import PgbourseError
+from gateway.framing import Framing, wrap_reply
+from gateway.loadtest.measure import Measurement
+from gateway.loadtest.replies import ENDS, count_results, excerpt, is_complete, problem
+from gateway.loadtest.workload import Template
+
+__all__ = ["LoadError", "Run", "Source", "Target"]
+
+# Gives the next document and what it was made from; None when there is nothing left to send.
+Source = Callable[[], tuple[bytes, Template] | None]
+
+_TICK: Final = 0.5  # seconds between two looks at what has stalled, and two progress lines
+_READ_BYTES: Final = 32 * 1024  # malloc asks the kernel for larger ones each time
+_CONNECT_SECONDS: Final = 10.0
+
+
+class LoadError(PgbourseError):
+    """The server can't be load-tested: it can't be reached, or what it answers is of no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server, and how to speak to it."""
+
+    host: str
+    port: int
+    framing: Framing = Framing.LENGTH_LINE
+    new_connection_each: bool = False  # a connection for each document
+    stall_seconds: float = 10.0  # without a reply, after which the server counts as stalled
+
+
+class _Client:
+    """One connection, and the document that it waits for, if any."""
+
+    __slots__ = ("answered", "document", "received", "sent", "socket", "started", "template", "unsent")
+
+    def __init__(self) -> None:
+        self.socket: socket.socket | None = None
+        self.template: Template | None = None  # None while idle
+        self.document = b""
+        self.unsent = memoryview(b"")
+        self.received = bytearray()  # of a reply that did not come in one piece
+        self.started = 0.0  # when the document was due
+        self.sent = 0.0  # when it went
+        self.answered = 0  # documents on this connection
+
+
+class Run:
+    """One run of load on a server. Made, it connects when `go` is called; `stop` ends it early."""
+
+    def __init__(
+        self,
+        target: Target,
+        source: Source,
+        *,
+        clients: int,
+        seconds: float | None = None,
+        rate: float | None = None,
+        on_reply: Callable[[Template, bytes, bytes], None] | None = None,
+        on_tick: Callable[[Measurement], None] | None = None,
+    ) -> None:
+        """Take documents from `source` until it is empty or `seconds` have passed, `rate` a second if given.
+
+        `on_reply` gets each document and its reply; `on_tick`, twice a second, the figures so far.
+        """
+        self.measurement = Measurement()
+        self._target = target
+        self._source = source
+        self._seconds = seconds
+        self._interval = 1 / rate if rate else 0.0
+        self._on_reply = on_reply
+        self._on_tick = on_tick
+        self._selector = selectors.DefaultSelector()
+        self._clients = [_Client() for _ in range(clients)]
+        self._idle: deque[_Client] = deque(
+            self._clients
+        )  # an open loop gives them the documents that are due
+        self._waiting = 0  # clients that wait for a reply
+        self._sending = True
+        self._due = 0.0  # when the next document is, in an open loop
+        self._last = 0.0  # when the latest reply came
+        self._family = 0
+        self._address: Any = None
+
+    def stop(self) -> None:
+        """Send no more: `go` returns when what was sent has been answered."""
+        self._sending = False
+
+    def go(self) -> Measurement:
+        """Carry out the run and return its figures; `failure` in them says why it ended early.
+
+        Raises LoadError when the server can't be reached to begin with.
+        """
+        measurement = self.measurement
+        try:
+            self._connect()
+            cpu, begin = time.process_time(), time.perf_counter()
+            self._due = begin
+            self._last = begin
+            end = begin + self._seconds if self._seconds is not None else float("inf")
+            if not self._interval:
+                for client in self._clients:
+                    self._send_next(client, time.perf_counter())
+                self._idle.clear()
+            self._loop(begin, end)
+            measurement.seconds = self._last - begin
+            measurement.cpu_seconds = time.process_time() - cpu
+        finally:
+            for client in self._clients:
+                self._close(client)
+            self._selector.close()
+        return measurement
+
+    def _loop(self, begin: float, end: float) -> None:
+        select_ready, next_tick = self._selector.select, begin + _TICK
+        now = begin
+        while self._sending or self._waiting:
+            if self._interval and self._sending:
+                self._send_due(now)
+                # The selector counts in milliseconds; select(), asked about the selector itself, does not.
+                pause = max(0.0, self._due - time.perf_counter()) if self._idle else _TICK
+                select.select([self._selector.fileno()], [], [], min(pause, _TICK))
+                events = select_ready(0)
+            else:
+                events = select_ready(_TICK)
+            now = time.perf_counter()
+            if now >= end:
+                self._end(now)
+                end = float("inf")
+            for key, mask in events:
+                if mask & selectors.EVENT_READ:
+                    self._read(key.data)
+                if mask & selectors.EVENT_WRITE and key.data.socket is not None:
+                    self._write(key.data)
+            if now >= next_tick:
+                next_tick = now + _TICK
+                self._tick(now, now - begin)
+        self.measurement.series.append(
+            (self._last - begin, self.measurement.documents, self.measurement.opened)
+        )
+
+    def _end(self, now: float) -> None:
+        """The time is over: what is due by now and was not sent is counted."""
+        self._sending = False
+        if self._interval and now > self._due:
+            self.measurement.unsent = int((now - self._due) / self._interval)
+
+    def _send_due(self, now: float) -> None:
+        while self._idle and self._due <= now and self._sending:
+            client = self._idle.popleft()
+            self._send_next(client, self._due)
+            self._due += self._interval
+
+    def _send_next(self, client: _Client, due: float) -> None:
+        """Send the next document on an idle client; when there is none, send no more."""
+        item = self._source() if self._sending else None
+        if item is None:
+            self._sending = False
+            return
+        client.document, client.template = item
+        client.started = due
+        client.sent = time.perf_counter()
+        self._waiting += 1
+        data = wrap_reply(client.document, self._target.framing)
+        if self._target.new_connection_each:
+            self._reconnect(client, data)
+        elif client.socket is not None:
+            try:
+                done = client.socket.send(data)
+            except BlockingIOError:
+                done = 0
+            except OSError:
+                return  # the server has closed: reading says so, after whatever it had to say
+            if done < len(data):
+                client.unsent = memoryview(data)[done:]
+                self._selector.modify(client.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, client)
+
+    def _write(self, client: _Client) -> None:
+        """Go on with what could not be sent at once, or at all before the connection was there."""
+        assert client.socket is not None
+        try:
+            client.unsent = client.unsent[client.socket.send(client.unsent) :]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.EPIPE:
+                self._lose(client, f"a connection was lost: {error.strerror}")
+                return
+            client.unsent = memoryview(b"")  # reading says why the server has closed
+        if not client.unsent:
+            self._selector.modify(client.socket, selectors.EVENT_READ, client)
+
+    def _read(self, client: _Client) -> None:
+        assert client.socket is not None
+        try:
+            data = client.socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lose(client, f"a connection was lost: {error.strerror}")
+            return
+        if not data:
+            self._lose(client, self._why_closed(client))
+        elif client.template is None:
+            if data.strip():
+                self._lose(client, f"the server sent what nobody asked for: {excerpt(data)}")
+        elif not client.received and data.endswith(ENDS):
+            self._answered(client, data)
+        else:
+            client.received += data
+            if is_complete(client.received):
+                reply = bytes(client.received)
+                client.received.clear()
+                self._answered(client, reply)
+            elif wrong := problem(client.received):
+                self._lose(client, wrong)
+
+    def _answered(self, client: _Client, reply: bytes) -> None:
+        now = self._last = time.perf_counter()
+        measurement, template = self.measurement, client.template
+        assert template is not None
+        measurement.record(now - client.started)
+        measurement.documents += 1
+        measurement.requests += template.requests
+        client.template = None
+        client.answered += 1
+        self._waiting -= 1
+        opened, refused = reply.count(b"<opened"), reply.count(b"<error")
+        measurement.opened += opened
+        if refused:
+            measurement.refused += refused
+            measurement.note_errors(reply)
+        if opened + refused != template.requests and count_results(reply) != template.requests:
+            measurement.incomplete += 1
+        if self._on_reply is not None:
+            self._on_reply(template, client.document, reply)
+        if self._target.new_connection_each:
+            self._close(client)
+        if self._interval:
+            self._idle.append(client)
+        elif self._sending:
+            self._send_next(client, time.perf_counter())
+
+    def _tick(self, now: float, since_begin: float) -> None:
+        measurement, limit = self.measurement, self._target.stall_seconds
+        measurement.series.append((since_begin, measurement.documents, measurement.opened))
+        overdue = [
+            client for client in self._clients if client.template is not None and now - client.sent > limit
+        ]
+        if overdue:
+            heard = next((client.received for client in overdue if client.received), b"")
+            what = f"after no more than {excerpt(heard)}" if heard else "not a byte"
+            number = f"{len(overdue)} of {len(self._clients)} clients"
+            for client in overdue:
+                self._lose(client, f"the server has stalled: {number} got no reply in {limit:g} s, {what}")
+        if self._on_tick is not None:
+            self._on_tick(measurement)
+
+    def _lose(self, client: _Client, why: str) -> None:
+        """Give a connection up. The first one ends the run."""
+        if client.template is not None:
+            client.template = None
+            self._waiting -= 1
+            self.measurement.unanswered += 1
+        elif not self._sending:
+            why = ""  # a server may close what is no longer used
+        self._close(client)
+        if why:
+            self.measurement.failure = self.measurement.failure or why
+            self._sending = False
+
+    def _why_closed(self, client: _Client) -> str:
+        if client.received:
+            return f"the server closed a connection within a reply, after {excerpt(client.received)}"
+        if client.answered:
+            return (
+                "the server closed a connection after a reply; if it always does, use --new-connection-each"
+            )
+        return "the server closed a connection without a reply"
+
+    def _connect(self) -> None:
+        host, port = self._target.host, self._target.port
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            self._family, self._address = found[0], found[4]
+            for client in self._clients[: 1 if self._target.new_connection_each else None]:
+                client.socket = socket.socket(self._family, socket.SOCK_STREAM)
+                client.socket.settimeout(_CONNECT_SECONDS)
+                client.socket.connect(self._address)
+                self._prepare(client, selectors.EVENT_READ)
+            if self._target.new_connection_each:
+                self._close(self._clients[0])
+        except OSError as error:
+            raise LoadError(f"can't connect {len(self._clients)} clients to {host}:{port}") from error
+
+    def _reconnect(self, client: _Client, data: bytes) -> None:
+        client.socket = socket.socket(self._family, socket.SOCK_STREAM)
+        client.answered = 0
+        client.unsent = memoryview(data)
+        self._prepare(client, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        status = client.socket.connect_ex(self._address)
+        if status not in (0, errno.EINPROGRESS):
+            self._lose(client, f"can't connect again: {errno.errorcode.get(status, status)}")
+
+    def _prepare(self, client: _Client, events: int) -> None:
+        assert client.socket is not None
+        client.socket.setblocking(False)
+        client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._selector.register(client.socket, events, client)
+
+    def _close(self, client: _Client) -> None:
+        if client.socket is not None:
+            if client.socket in self._selector.get_map():
+                self._selector.unregister(client.socket)
+            client.socket.close()
+            client.socket = None

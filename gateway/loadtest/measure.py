@@ -1,0 +1,112 @@
+"""What a load run came to: counts, a latency histogram, errors by message, and how they are told."""
+
+import html
+import re
+from collections import Counter
+from typing import Any
+
+from hdrh.histogram import HdrHistogram
+
+__all__ = ["PERCENTILES", "Measurement"]
+
+PERCENTILES = (50.0, 90.0, 99.0, 99.9)
+_MAX_MICROSECONDS = 3_600_000_000  # no server is waited for longer
+_MAX_MESSAGES = 100  # distinct ones that are kept apart
+_OTHERS = "(other messages)"
+
+_ERROR_TEXT = re.compile(rb"<error\b[^>]*?(?:/>|>([^<]*)<)")
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+
+
+class Measurement:
+    """The figures of one run, added to while it lasts. Latencies are in microseconds, times in seconds."""
+
+    def __init__(self) -> None:
+        # 3 figures: a percentile is right within a thousandth.
+        self.histogram = HdrHistogram(1, _MAX_MICROSECONDS, 3)
+        self.documents = 0  # answered
+        self.requests = 0  # in them
+        self.opened = 0  # orders
+        self.refused = 0  # results that are an <error>
+        self.incomplete = 0  # replies with more or fewer results than requests
+        self.unanswered = 0  # documents sent whose reply never came whole: their fate is unknown
+        self.unsent = 0  # at a fixed rate: documents that were due and had no free connection
+        self.errors: Counter[str] = Counter()
+        self.failure: str | None = None  # why the run ended early
+        self.seconds = 0.0  # from the first document to the last reply
+        self.cpu_seconds = 0.0  # of the load tool itself, meanwhile
+        self.series: list[tuple[float, int, int]] = []  # seconds since the start, documents, opened
+
+    def record(self, seconds: float) -> None:
+        """Record the latency of a document."""
+        self.histogram.record_value(min(int(seconds * 1e6), _MAX_MICROSECONDS))
+
+    def note_errors(self, reply: bytes) -> None:
+        """Count the error messages of a reply, alike those that differ in numbers only."""
+        for text in _ERROR_TEXT.findall(reply):
+            message = _NUMBER.sub("N", html.unescape(text.decode(errors="replace")).strip()) or "(no text)"
+            if message not in self.errors and len(self.errors) >= _MAX_MESSAGES:
+                message = _OTHERS
+            self.errors[message] += 1
+
+    @property
+    def documents_per_second(self) -> float:
+        """Return the documents answered a second."""
+        return self.documents / self.seconds if self.seconds else 0.0
+
+    @property
+    def orders_per_second(self) -> float:
+        """Return the orders opened a second."""
+        return self.opened / self.seconds if self.seconds else 0.0
+
+    @property
+    def cpu_share(self) -> float:
+        """Return the load tool's own use of one core, 1.0 being all of it."""
+        return self.cpu_seconds / self.seconds if self.seconds else 0.0
+
+    def latency_ms(self) -> dict[str, float]:
+        """Return percentiles of the latency and its maximum, in milliseconds, by name."""
+        values = self.histogram.get_percentile_to_value_dict(list(PERCENTILES)) if self.documents else {}
+        named = {f"p{percentile:g}": values.get(percentile, 0) / 1e3 for percentile in PERCENTILES}
+        return named | {"max": self.histogram.get_max_value() / 1e3 if self.documents else 0.0}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all figures, ready for JSON."""
+        return {
+            "orders_per_second": round(self.orders_per_second, 1),
+            "documents_per_second": round(self.documents_per_second, 1),
+            "latency_ms": self.latency_ms(),
+            "seconds": round(self.seconds, 3),
+            "documents": self.documents,
+            "requests": self.requests,
+            "opened": self.opened,
+            "refused": self.refused,
+            "errors": dict(self.errors.most_common()),
+            "incomplete": self.incomplete,
+            "unanswered": self.unanswered,
+            "unsent": self.unsent,
+            "failure": self.failure,
+            "load_tool_cpu_share": round(self.cpu_share, 4),
+            "series": [[round(at, 3), documents, opened] for at, documents, opened in self.series],
+        }
+
+    def lines(self) -> list[str]:
+        """Return the summary for a terminal."""
+        latency = "  ".join(f"{name} {value:.2f} ms" for name, value in self.latency_ms().items())
+        each = self.cpu_seconds / self.documents * 1e6 if self.documents else 0.0
+        lines = [
+            f"{self.orders_per_second:.0f} orders/s  {self.documents_per_second:.0f} documents/s",
+            f"latency  {latency}",
+            f"{self.documents} documents answered in {self.seconds:.2f} s: {self.opened} orders opened, "
+            f"{self.refused} requests refused",
+            f"the load tool used {self.cpu_share:.0%} of one core, {each:.0f} us a document"
+            + ("; it may limit these figures" if self.cpu_share > 0.8 else ""),
+        ]
+        lines += [f"{count:9} x {message}" for message, count in self.errors.most_common()]
+        if self.unsent:
+            lines.append(f"{self.unsent} documents were due and found no free connection")
+        if self.incomplete:
+            lines.append(f"{self.incomplete} replies with another number of results than requests")
+        if self.unanswered:
+            lines.append(f"{self.unanswered} documents were sent and not answered: their fate is unknown")
+        return lines

@@ -1,0 +1,44 @@
+"""Recognise replies as they come in, without parsing them: where one ends, what is none, how many results."""
+
+import re
+from typing import Final
+
+__all__ = ["ENDS", "count_results", "excerpt", "is_complete", "problem"]
+
+ENDS: Final = (b"</results>\n", b"</results>", b"<results/>\n", b"<results/>")
+_TAIL_BYTES: Final = 64  # where the end is looked for: white space may follow it
+_HEAD_BYTES: Final = 64  # where the start is looked for: a length may stand before it
+_STARTS: Final = (b"<?xml", b"<results")
+_MAX_BYTES: Final = 64 * 1024 * 1024
+_EXCERPT_BYTES: Final = 40
+
+_RESULT = re.compile(rb"<(?:created|opened|error|status|canceled(?=[^>]*?\sid=))\b")
+# Five printable characters that can begin neither XML nor a length, of whichever framing.
+_GARBAGE = re.compile(rb"\s*(?![0-9<])[!-~]{5}")
+
+
+def is_complete(received: bytes | bytearray) -> bool:
+    """Tell whether what was received ends as a reply does; white space and NULs may follow."""
+    return received[-_TAIL_BYTES:].rstrip(b" \t\r\n\0").endswith(ENDS)
+
+
+def count_results(reply: bytes) -> int:
+    """Count the results in a reply: one for each request of the document."""
+    return len(_RESULT.findall(reply))
+
+
+def problem(received: bytes | bytearray) -> str | None:
+    """Tell what is wrong with a reply that has begun and is not complete, if anything."""
+    if _GARBAGE.match(received) or (
+        len(received) > _HEAD_BYTES and not any(start in received[:_HEAD_BYTES] for start in _STARTS)
+    ):
+        return f"the server answers what is no reply: {excerpt(received)}"
+    if len(received) > _MAX_BYTES:
+        return f"the server sent {len(received)} bytes of a reply without an end"
+    return None
+
+
+def excerpt(data: bytes | bytearray) -> str:
+    """Return the beginning of what was received, in printable characters."""
+    text = bytes(data[:_EXCERPT_BYTES]).decode("ascii", errors="backslashreplace")
+    return ascii(text) + ("…" if len(data) > _EXCERPT_BYTES else "")

@@ -1,0 +1,166 @@
+"""What a load test sends: accounts and symbols first, then documents in a mix, all from one seed.
+
+Documents are made beforehand, so that sending costs the load tool as little as it can. Only the ids of orders
+to query or cancel are filled in when a document is sent, for they are the server's.
+"""
+
+import random
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+__all__ = ["Draw", "Feeder", "Template", "Workload", "fresh_account", "fresh_prefix"]
+
+_MID_PRICE = 100
+_TICK = Decimal("0.25")
+_MAX_SHARES = 99  # of one order
+_BALANCE = 1_000_000_000
+_GRANT = 10_000_000
+_SETUP_ACCOUNTS = 50  # in one <create>, each with every symbol
+_LEAST_DOCUMENTS = 64
+_POOL_DOCUMENTS = 4096  # a client that cycles through them is not told from one that never repeats itself
+_POOL_ORDERS = 200_000  # bounds the pool's memory to some 20 MB
+_REMEMBERED = 64  # order ids an account can query or cancel; older ones are mostly filled
+
+_OPENED_ID = re.compile(rb'<opened\b[^>]*?\sid="([0-9]+)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A mix of documents. Shares of queries and cancels are fractions of the requests, 0 to 1."""
+
+    orders: int = 1  # requests in a document
+    accounts: int = 1000
+    symbols: int = 10
+    spread: float = 5.0  # prices lie within 100 - spread and 100 + spread, in quarters
+    queries: float = 0.0
+    cancels: float = 0.0
+    seed: int = 1
+    first_account: int = 1000
+    symbol_prefix: str = "S"
+
+    @property
+    def asks_back(self) -> bool:
+        """Whether documents name orders by the ids that the server gave them."""
+        return self.queries + self.cancels > 0
+
+    def account_ids(self) -> list[str]:
+        """Return the accounts, as the protocol writes them."""
+        return [str(self.first_account + number) for number in range(self.accounts)]
+
+    def syms(self) -> list[str]:
+        """Return the symbols."""
+        return [f"{self.symbol_prefix}{number}" for number in range(self.symbols)]
+
+    def setup_documents(self) -> Iterator[tuple[bytes, int]]:
+        """Make the <create> documents that give each account money and shares, each with its requests."""
+        accounts = self.account_ids()
+        for start in range(0, len(accounts), _SETUP_ACCOUNTS):
+            some = accounts[start : start + _SETUP_ACCOUNTS]
+            made = "".join(f'<account id="{account}" balance="{_BALANCE}"/>' for account in some)
+            granted = "".join(f'<account id="{account}">{_GRANT}</account>' for account in some)
+            symbols = "".join(f'<symbol sym="{sym}">{granted}</symbol>' for sym in self.syms())
+            yield f"<create>{made}{symbols}</create>".encode(), len(some) * (1 + self.symbols)
+
+
+class Draw:
+    """Draw requests of a workload, one after the other."""
+
+    def __init__(self, workload: Workload, rng: random.Random) -> None:
+        self._workload = workload
+        self._rng = rng
+        self._syms = workload.syms()
+        steps = int(Decimal(str(workload.spread)) / _TICK)
+        self._limits = [f"{_MID_PRICE + _TICK * step:.2f}" for step in range(-steps, steps + 1)]
+
+    def kind(self) -> str:
+        """Draw 'order', 'query' or 'cancel', in the workload's shares."""
+        drawn = self._rng.random()
+        if drawn < self._workload.queries:
+            return "query"
+        return "cancel" if drawn < self._workload.queries + self._workload.cancels else "order"
+
+    def order(self) -> tuple[str, int, str]:
+        """Draw an order: symbol, shares (negative to sell), limit."""
+        rng = self._rng
+        shares = rng.randint(1, _MAX_SHARES) * rng.choice((1, -1))
+        return rng.choice(self._syms), shares, rng.choice(self._limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A document of one account. `parts` are what stands between the order ids that it asks for."""
+
+    account: str
+    parts: tuple[bytes, ...]
+    cancels: tuple[bool, ...]  # for each id, whether it is to be cancelled rather than queried
+    plain: bytes  # the same with orders in their places, for an account that knows too few ids
+    requests: int
+
+
+class Feeder:
+    """Give documents one after the other, and learn from the replies which orders there are."""
+
+    def __init__(self, workload: Workload) -> None:
+        self.workload = workload
+        rng = random.Random(workload.seed)
+        draw = Draw(workload, rng)
+        accounts = workload.account_ids()
+        size = max(_LEAST_DOCUMENTS, min(_POOL_DOCUMENTS, _POOL_ORDERS // workload.orders))
+        self._pool = [_template(draw, rng.choice(accounts), workload.orders) for _ in range(size)]
+        self._next = 0
+        self._known: dict[str, deque[bytes]] = {}
+
+    def next(self) -> tuple[bytes, Template]:
+        """Return the next document, and what it was made from."""
+        template = self._pool[self._next]
+        self._next = (self._next + 1) % len(self._pool)
+        if not template.cancels:
+            return template.plain, template
+        known = self._known.get(template.account)
+        if known is None or len(known) < len(template.cancels):
+            return template.plain, template
+        pieces = [template.parts[0]]
+        for cancel, part in zip(template.cancels, template.parts[1:], strict=True):
+            known.rotate()
+            pieces += (known.pop() if cancel else known[0], part)
+        return b"".join(pieces), template
+
+    def learn(self, template: Template, reply: bytes) -> None:
+        """Remember the orders that a reply says were opened."""
+        known = self._known.setdefault(template.account, deque(maxlen=_REMEMBERED))
+        known.extend(_OPENED_ID.findall(reply))
+
+
+def fresh_account() -> int:
+    """Draw a first account number that is hardly in use, and that servers which keep 31 bits can hold."""
+    return random.SystemRandom().randrange(1_000_000, 2_000_000_000)
+
+
+def fresh_prefix(first_account: int) -> str:
+    """Return four letters for the symbols of a run, so that its book is empty at first."""
+    letters = []
+    for _ in range(4):
+        first_account, digit = divmod(first_account, 26)
+        letters.append(chr(ord("A") + digit))
+    return "".join(letters)
+
+
+def _template(draw: Draw, account: str, requests: int) -> Template:
+    head, tail = f'<transactions id="{account}">', "</transactions>"
+    asking, plain = head, head
+    cancels = []
+    for _ in range(requests):
+        kind = draw.kind()
+        sym, shares, limit = draw.order()
+        order = f'<order sym="{sym}" amount="{shares}" limit="{limit}"/>'
+        plain += order
+        if kind == "order":
+            asking += order
+        else:
+            asking += f'<{kind} id="\0"/>'
+            cancels.append(kind == "cancel")
+    parts = (asking + tail).encode().split(b"\0")
+    return Template(account, tuple(parts), tuple(cancels), (plain + tail).encode(), requests)
