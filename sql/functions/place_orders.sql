@@ -103,6 +103,8 @@ begin
                 when placed.amount = 0 or not exchange.is_number(placed.amount) then 'invalid_amount'
                 when placed.limit_price <= 0 or not exchange.is_number(placed.limit_price) then 'invalid_limit'
                 when placed.symbol_key is null then 'unknown_symbol'
+                when placed.frozen_at is not null then 'account_frozen'
+                when placed.halted_at is not null then 'symbol_halted'
             end
         )
     into
@@ -114,7 +116,9 @@ begin
             accounts.ctid as account_row,
             accounts.settled_before,
             accounts.cash,
+            accounts.frozen_at,
             symbols.symbol_key,
+            symbols.halted_at,
             accounts.account_key::bigint << 32 | symbols.symbol_key as position_key,
             positions.shares,
             asked.amount,

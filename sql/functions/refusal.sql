@@ -13,6 +13,8 @@ parallel safe
 return case p_code
     when 'unknown_account' then format('no such account: %s', p_account_id)
     when 'unknown_symbol' then format('no such symbol: %s', p_sym)
+    when 'account_frozen' then format('account %s is frozen: it may query and cancel orders, but place none', p_account_id)
+    when 'symbol_halted' then format('trading of %s is halted: orders can be queried and cancelled, but not placed', p_sym)
     when 'invalid_amount'
         then format(
             'amount %s is not allowed: shares to buy (more than 0) or to sell (less than 0), '

@@ -40,6 +40,7 @@ create table exchange.accounts (
     cash numeric not null,
     settled_before xid8 not null default '0',
     created_at timestamptz not null,
+    frozen_at timestamptz,
     constraint accounts_pkey primary key (account_key),
     constraint accounts_account_id_key unique (account_id),
     -- Digits only, said without a regular expression: constraints are checked at each update of the cash as well.
@@ -59,11 +60,14 @@ comment on column exchange.accounts.settled_before is
 'Credits of transactions before this one are in the row already. Only spares a look at them: the sweep folds whatever '
 'there is, also where a restored copy has transaction ids that make no sense here.';
 comment on column exchange.accounts.created_at is 'When the account was created.';
+comment on column exchange.accounts.frozen_at is
+'Since when the account may place no orders (freeze_account); null where it may.';
 
 create table exchange.symbols (
     symbol_key integer generated always as identity,
     sym text collate "C" not null,
     created_at timestamptz not null,
+    halted_at timestamptz,
     constraint symbols_pkey primary key (symbol_key),
     constraint symbols_sym_key unique (sym),
     constraint symbols_sym_is_alphanumeric check (sym ~ '^[A-Za-z0-9]{1,255}$')
@@ -73,6 +77,7 @@ comment on table exchange.symbols is 'One row for each symbol that can be traded
 comment on column exchange.symbols.symbol_key is 'Internal key, short.';
 comment on column exchange.symbols.sym is 'The symbol as clients write it: ASCII letters and digits.';
 comment on column exchange.symbols.created_at is 'When the symbol was first seen in a <create>.';
+comment on column exchange.symbols.halted_at is 'Since when nobody may place orders for it (halt_symbol); null where they may.';
 
 create table exchange.positions (
     account_key integer not null,
@@ -156,7 +161,7 @@ comment on table exchange.quotes is
 comment on column exchange.quotes.symbol_key is 'The symbol.';
 comment on column exchange.quotes.side is 'buy: the best bid. sell: the best ask.';
 comment on column exchange.quotes.quote_id is 'Ascends, within a symbol, in time.';
-comment on column exchange.quotes.price_rank is 'The rank of the best resting order (see resting_orders); Infinity where the side is empty.';
+comment on column exchange.quotes.price_rank is 'The rank of the best resting order (see resting_orders); Infinity where there is none.';
 comment on column exchange.quotes.order_id is 'The best resting order; 0 where the side is empty.';
 comment on column exchange.quotes.quoted_at is 'Since when it was the best.';
 

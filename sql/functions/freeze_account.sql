@@ -1,0 +1,42 @@
+-- Takes an account out of trading: it places no more orders.
+create or replace function exchange.freeze_account(
+    p_account_id text,
+    out outcome text,
+    out code text,
+    out message text
+)
+language plpgsql
+security definer
+set search_path = exchange, pg_temp
+as $$
+declare
+    v_frozen_at timestamptz;
+begin
+    -- Lock 3 of 3: the account, by the update. Whoever places an order for it holds it, and whoever gets it next sees
+    -- the freeze.
+    update exchange.accounts
+    set frozen_at = coalesce(accounts.frozen_at, clock_timestamp())
+    where accounts.account_id = p_account_id
+    returning accounts.frozen_at into v_frozen_at;
+
+    if v_frozen_at is null then
+        outcome := 'refused';
+        code := 'unknown_account';
+        message := exchange.refusal(code, p_account_id, null, null, null);
+        return;
+    end if;
+    outcome := 'frozen';
+    message := format(
+        'account %s places no orders since %s; those in the book stay and can be filled until cancel_open_orders '
+        'takes them out; unfreeze_account ends the freeze',
+        p_account_id, date_trunc('second', v_frozen_at)
+    );
+end
+$$;
+
+comment on function exchange.freeze_account(text) is
+'Freezes an account: once this has committed it places no orders (account_frozen) until unfreeze_account. Its resting orders '
+'stay and can be filled: cancel_open_orders, in a transaction of its own, takes them out. It can still query and '
+'cancel, and be paid. One row: frozen, or refused with the reason.';
+
+revoke all on function exchange.freeze_account(text) from public;

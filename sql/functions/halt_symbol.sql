@@ -1,0 +1,41 @@
+-- Takes a symbol out of trading. Orders that rest in its book stay there and can be cancelled.
+create or replace function exchange.halt_symbol(
+    p_sym text,
+    out outcome text,
+    out code text,
+    out message text
+)
+language plpgsql
+security definer
+set search_path = exchange, pg_temp
+as $$
+declare
+    v_halted_at timestamptz;
+begin
+    -- Lock 2 of 3: the symbol. Whoever matches holds it, and whoever gets it next sees the halt.
+    perform pg_advisory_xact_lock(5000, exchange.symbol_slot(p_sym));
+
+    update exchange.symbols
+    set halted_at = coalesce(symbols.halted_at, clock_timestamp())
+    where symbols.sym = p_sym
+    returning symbols.halted_at into v_halted_at;
+
+    if v_halted_at is null then
+        outcome := 'refused';
+        code := 'unknown_symbol';
+        message := exchange.refusal(code, null, p_sym, null, null);
+        return;
+    end if;
+    outcome := 'halted';
+    message := format(
+        'trading of %s is halted since %s; resting orders stay and can be cancelled; resume_symbol ends the halt',
+        p_sym, date_trunc('second', v_halted_at)
+    );
+end
+$$;
+
+comment on function exchange.halt_symbol(text) is
+'Halts trading of a symbol: once this has returned no order of it is matched, and new ones are refused (symbol_halted) until '
+'resume_symbol. Resting orders stay and can be queried and cancelled. One row: halted, or refused with the reason.';
+
+revoke all on function exchange.halt_symbol(text) from public;

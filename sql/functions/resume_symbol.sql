@@ -1,0 +1,34 @@
+-- Ends a halt. The book is as it was left, and no order in it can cross another: nothing has to be matched.
+create or replace function exchange.resume_symbol(
+    p_sym text,
+    out outcome text,
+    out code text,
+    out message text
+)
+language plpgsql
+security definer
+set search_path = exchange, pg_temp
+as $$
+begin
+    -- Lock 2 of 3: the symbol.
+    perform pg_advisory_xact_lock(5000, exchange.symbol_slot(p_sym));
+
+    update exchange.symbols
+    set halted_at = null
+    where symbols.sym = p_sym;
+
+    if not found then
+        outcome := 'refused';
+        code := 'unknown_symbol';
+        message := exchange.refusal(code, null, p_sym, null, null);
+        return;
+    end if;
+    outcome := 'resumed';
+    message := format('%s can be traded', p_sym);
+end
+$$;
+
+comment on function exchange.resume_symbol(text) is
+'Lets a symbol be traded again; does nothing where it was not halted. One row: resumed, or refused with the reason.';
+
+revoke all on function exchange.resume_symbol(text) from public;

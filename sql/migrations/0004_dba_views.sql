@@ -1,0 +1,569 @@
+-- What a DBA looks at: the market, what became of orders and money, locks, and bloat. exchange_reader may read it all.
+
+set local role exchange_owner;
+
+create view exchange.best_bid_ask as
+select
+    symbols.sym,
+    trim_scale(bid.price) as bid,
+    trim_scale(bid.shares) as bid_shares,
+    trim_scale(ask.price) as ask,
+    trim_scale(ask.shares) as ask_shares,
+    trim_scale(ask.price - bid.price) as spread,
+    bid.since as bid_since,
+    ask.since as ask_since,
+    symbols.halted_at
+from exchange.symbols
+left join lateral (
+    select
+        -nullif(quotes.price_rank, 'Infinity') as price,
+        quotes.quoted_at as since,
+        (
+            select sum(resting_orders.open_shares)
+            from exchange.resting_orders
+            where
+                resting_orders.symbol_key = quotes.symbol_key
+                and resting_orders.side = quotes.side
+                and resting_orders.price_rank = quotes.price_rank
+        ) as shares
+    from exchange.quotes
+    where quotes.symbol_key = symbols.symbol_key and quotes.side = 'buy'
+    order by quotes.quote_id desc
+    limit 1
+) as bid on true
+left join lateral (
+    select
+        nullif(quotes.price_rank, 'Infinity') as price,
+        quotes.quoted_at as since,
+        (
+            select sum(resting_orders.open_shares)
+            from exchange.resting_orders
+            where
+                resting_orders.symbol_key = quotes.symbol_key
+                and resting_orders.side = quotes.side
+                and resting_orders.price_rank = quotes.price_rank
+        ) as shares
+    from exchange.quotes
+    where quotes.symbol_key = symbols.symbol_key and quotes.side = 'sell'
+    order by quotes.quote_id desc
+    limit 1
+) as ask on true;
+
+comment on view exchange.best_bid_ask is
+'Best bid and best ask of each symbol, from the newest rows of quotes. Cheap however deep the book is.';
+comment on column exchange.best_bid_ask.sym is 'The symbol.';
+comment on column exchange.best_bid_ask.bid is 'The highest limit of an open buy; null where there is none.';
+comment on column exchange.best_bid_ask.bid_shares is 'Open shares at the bid.';
+comment on column exchange.best_bid_ask.ask is 'The lowest limit of an open sell; null where there is none.';
+comment on column exchange.best_bid_ask.ask_shares is 'Open shares at the ask.';
+comment on column exchange.best_bid_ask.spread is 'Ask less bid; always more than 0.';
+comment on column exchange.best_bid_ask.bid_since is 'Since when the best buy order has been the best.';
+comment on column exchange.best_bid_ask.ask_since is 'Since when the best sell order has been the best.';
+comment on column exchange.best_bid_ask.halted_at is 'Since when trading of the symbol is halted; null where it is not.';
+
+create view exchange.depth as
+select
+    symbols.sym,
+    level.side,
+    trim_scale(abs(level.price_rank)) as price,
+    level.orders,
+    trim_scale(level.shares) as shares,
+    trim_scale(
+        sum(level.shares) over (partition by level.symbol_key, level.side order by level.price_rank)
+    ) as shares_up_to_here
+from (
+    select
+        resting_orders.symbol_key,
+        resting_orders.side,
+        resting_orders.price_rank,
+        count(*) as orders,
+        sum(resting_orders.open_shares) as shares
+    from exchange.resting_orders
+    group by resting_orders.symbol_key, resting_orders.side, resting_orders.price_rank
+) as level
+inner join exchange.symbols on level.symbol_key = symbols.symbol_key
+order by symbols.sym, level.side, level.price_rank;
+
+comment on view exchange.depth is 'The book summed up by price: each side of a symbol, best price first.';
+comment on column exchange.depth.sym is 'The symbol.';
+comment on column exchange.depth.side is 'buy or sell.';
+comment on column exchange.depth.price is 'The limit.';
+comment on column exchange.depth.orders is 'How many orders are open at this limit.';
+comment on column exchange.depth.shares is 'Their open shares.';
+comment on column exchange.depth.shares_up_to_here is 'Open shares at this limit and all better ones: what a taker gets who goes this far.';
+
+create view exchange.tape as
+select
+    executions.execution_id,
+    executions.executed_at,
+    symbols.sym,
+    trim_scale(executions.shares) as shares,
+    trim_scale(executions.price) as price,
+    trim_scale(executions.shares * executions.price) as value,
+    case when executions.buy_order_id > executions.sell_order_id then 'buy' else 'sell' end::exchange.side as taker_side,
+    executions.buy_order_id,
+    executions.sell_order_id
+from exchange.executions
+inner join exchange.symbols on executions.symbol_key = symbols.symbol_key;
+
+comment on view exchange.tape is 'Every fill. The newest first: order by execution_id desc limit 20.';
+comment on column exchange.tape.execution_id is 'Ascends, within a symbol, in the order of execution.';
+comment on column exchange.tape.executed_at is 'When.';
+comment on column exchange.tape.sym is 'The symbol.';
+comment on column exchange.tape.shares is 'How many shares changed hands.';
+comment on column exchange.tape.price is 'Price of one share: the limit of the order that was open first.';
+comment on column exchange.tape.value is 'Shares times price: what the seller got.';
+comment on column exchange.tape.taker_side is 'The side of the order that came later and so set off the trade.';
+comment on column exchange.tape.buy_order_id is 'The order that bought.';
+comment on column exchange.tape.sell_order_id is 'The order that sold.';
+
+create view exchange.open_orders as
+select
+    resting_orders.order_id,
+    accounts.account_id,
+    symbols.sym,
+    resting_orders.side,
+    trim_scale(abs(resting_orders.price_rank)) as limit_price,
+    trim_scale(orders.shares) as shares,
+    trim_scale(resting_orders.open_shares) as open_shares,
+    trim_scale(
+        case resting_orders.side when 'buy' then resting_orders.open_shares * -resting_orders.price_rank end
+    ) as reserved_cash,
+    trim_scale(case resting_orders.side when 'sell' then resting_orders.open_shares end) as reserved_shares,
+    orders.placed_at
+from exchange.resting_orders
+inner join exchange.symbols on resting_orders.symbol_key = symbols.symbol_key
+inner join exchange.accounts on resting_orders.account_key = accounts.account_key
+left join exchange.orders on resting_orders.order_id = orders.order_id;
+
+comment on view exchange.open_orders is
+'Every order that has open shares, with what is reserved for it. In the order of matching: see order_book.';
+comment on column exchange.open_orders.order_id is 'The order.';
+comment on column exchange.open_orders.account_id is 'The account that placed it.';
+comment on column exchange.open_orders.sym is 'The symbol.';
+comment on column exchange.open_orders.side is 'buy or sell.';
+comment on column exchange.open_orders.limit_price is 'The highest price to buy at, the lowest to sell at.';
+comment on column exchange.open_orders.shares is 'How many shares it was placed for.';
+comment on column exchange.open_orders.open_shares is 'What is neither executed nor cancelled.';
+comment on column exchange.open_orders.reserved_cash is 'Cash that has left the account for the open shares of a buy.';
+comment on column exchange.open_orders.reserved_shares is 'Shares that have left the position for a sell.';
+comment on column exchange.open_orders.placed_at is 'When it was placed.';
+
+create view exchange.order_history as
+select
+    events.order_id,
+    accounts.account_id,
+    symbols.sym,
+    events.side,
+    events.at,
+    events.event,
+    trim_scale(events.shares) as shares,
+    trim_scale(events.price) as price,
+    trim_scale(sum(events.opened) over (partition by events.order_id order by events.place)) as open_shares,
+    events.other_order_id,
+    events.execution_id
+from (
+    select
+        orders.order_id,
+        orders.account_key,
+        orders.symbol_key,
+        orders.side,
+        orders.placed_at as at,
+        'placed' as event,
+        orders.shares,
+        orders.limit_price as price,
+        orders.shares as opened,
+        0 as place,
+        null::bigint as other_order_id,
+        null::bigint as execution_id
+    from exchange.orders
+    union all
+    select
+        orders.order_id,
+        orders.account_key,
+        orders.symbol_key,
+        orders.side,
+        executions.executed_at as at,
+        'executed' as event,
+        executions.shares,
+        executions.price,
+        -executions.shares as opened,
+        executions.execution_id as place,
+        executions.sell_order_id as other_order_id,
+        executions.execution_id
+    from exchange.orders
+    inner join exchange.executions on orders.order_id = executions.buy_order_id
+    union all
+    select
+        orders.order_id,
+        orders.account_key,
+        orders.symbol_key,
+        orders.side,
+        executions.executed_at as at,
+        'executed' as event,
+        executions.shares,
+        executions.price,
+        -executions.shares as opened,
+        executions.execution_id as place,
+        executions.buy_order_id as other_order_id,
+        executions.execution_id
+    from exchange.orders
+    inner join exchange.executions on orders.order_id = executions.sell_order_id
+    union all
+    select
+        orders.order_id,
+        orders.account_key,
+        orders.symbol_key,
+        orders.side,
+        cancellations.canceled_at as at,
+        'canceled' as event,
+        cancellations.shares,
+        null as price,
+        -cancellations.shares as opened,
+        9223372036854775807 as place,
+        null as other_order_id,
+        null as execution_id
+    from exchange.orders
+    inner join exchange.cancellations on orders.order_id = cancellations.order_id
+) as events
+inner join exchange.accounts on events.account_key = accounts.account_key
+inner join exchange.symbols on events.symbol_key = symbols.symbol_key
+order by events.order_id, events.place;
+
+comment on view exchange.order_history is
+'The life of each order: placed, each execution, canceled. Ask for one: where order_id = 4.';
+comment on column exchange.order_history.order_id is 'The order.';
+comment on column exchange.order_history.account_id is 'The account that placed it.';
+comment on column exchange.order_history.sym is 'The symbol.';
+comment on column exchange.order_history.side is 'buy or sell.';
+comment on column exchange.order_history.at is 'When it happened.';
+comment on column exchange.order_history.event is 'placed, executed or canceled.';
+comment on column exchange.order_history.shares is 'Shares placed, executed or canceled.';
+comment on column exchange.order_history.price is 'placed: the limit. executed: the price of one share.';
+comment on column exchange.order_history.open_shares is 'What was still open afterwards.';
+comment on column exchange.order_history.other_order_id is 'executed: the order that it traded with.';
+comment on column exchange.order_history.execution_id is 'executed: the fill, in executions and tape.';
+
+create view exchange.account_statement as
+select
+    accounts.account_id,
+    entries.at,
+    entries.cause,
+    symbols.sym,
+    entries.order_id,
+    entries.execution_id,
+    trim_scale(nullif(entries.cash_change, 0)) as cash_change,
+    trim_scale(sum(entries.cash_change) over by_account) as cash,
+    trim_scale(entries.shares_change) as shares_change,
+    trim_scale(sum(entries.shares_change) over by_position) as shares,
+    row_number() over by_account as entry
+from (
+    select
+        deposits.account_key,
+        deposits.deposited_at as at,
+        case when deposits.symbol_key is null then 'deposit' else 'grant' end as cause,
+        deposits.symbol_key,
+        null::bigint as order_id,
+        null::bigint as execution_id,
+        case when deposits.symbol_key is null then deposits.amount else 0 end as cash_change,
+        case when deposits.symbol_key is not null then deposits.amount end as shares_change,
+        0::bigint as taker_order_id,
+        deposits.deposit_id as place
+    from exchange.deposits
+    union all
+    select
+        orders.account_key,
+        orders.placed_at as at,
+        'reserve' as cause,
+        orders.symbol_key,
+        orders.order_id,
+        null as execution_id,
+        case orders.side when 'buy' then -orders.shares * orders.limit_price else 0 end as cash_change,
+        case orders.side when 'sell' then -orders.shares end as shares_change,
+        orders.order_id as taker_order_id,
+        0 as place
+    from exchange.orders
+    union all
+    -- What was reserved above the price comes back with the shares.
+    select
+        orders.account_key,
+        executions.executed_at as at,
+        'bought' as cause,
+        executions.symbol_key,
+        orders.order_id,
+        executions.execution_id,
+        executions.shares * (executions.buy_limit - executions.price) as cash_change,
+        executions.shares as shares_change,
+        greatest(executions.buy_order_id, executions.sell_order_id) as taker_order_id,
+        executions.execution_id as place
+    from exchange.orders
+    inner join exchange.executions on orders.order_id = executions.buy_order_id
+    union all
+    select
+        orders.account_key,
+        executions.executed_at as at,
+        'sold' as cause,
+        executions.symbol_key,
+        orders.order_id,
+        executions.execution_id,
+        executions.shares * executions.price as cash_change,
+        null as shares_change,
+        greatest(executions.buy_order_id, executions.sell_order_id) as taker_order_id,
+        executions.execution_id as place
+    from exchange.orders
+    inner join exchange.executions on orders.order_id = executions.sell_order_id
+    union all
+    select
+        orders.account_key,
+        cancellations.canceled_at as at,
+        'cancel' as cause,
+        orders.symbol_key,
+        orders.order_id,
+        null as execution_id,
+        case orders.side when 'buy' then cancellations.shares * orders.limit_price else 0 end as cash_change,
+        case orders.side when 'sell' then cancellations.shares end as shares_change,
+        orders.order_id as taker_order_id,
+        9223372036854775807 as place
+    from exchange.orders
+    inner join exchange.cancellations on orders.order_id = cancellations.order_id
+) as entries
+inner join exchange.accounts on entries.account_key = accounts.account_key
+left join exchange.symbols on entries.symbol_key = symbols.symbol_key
+window
+    by_account as (
+        partition by accounts.account_id
+        order by entries.at, entries.taker_order_id, entries.place, entries.order_id
+        rows unbounded preceding
+    ),
+    by_position as (
+        partition by accounts.account_id, symbols.sym
+        order by entries.at, entries.taker_order_id, entries.place, entries.order_id
+        rows unbounded preceding
+    )
+order by accounts.account_id, entry;
+
+comment on view exchange.account_statement is
+'Every change of what an account can spend or sell, with its cause and the running balance; the last ones are what '
+'account_balances and account_positions say. In the order of the server''s clock. Ask for one: where account_id = ''1''. '
+'Reads the whole history of orders, which has no index by account: ask a standby if it is long.';
+comment on column exchange.account_statement.account_id is 'The account.';
+comment on column exchange.account_statement.at is 'When.';
+comment on column exchange.account_statement.cause is
+'deposit (of money), grant (of shares), reserve (an order was placed), bought (shares come in, and what was reserved above '
+'the price goes back), sold (money comes in), cancel (what was reserved for the open part goes back).';
+comment on column exchange.account_statement.sym is 'The symbol; null for a deposit.';
+comment on column exchange.account_statement.order_id is 'The account''s order; null for a deposit or grant.';
+comment on column exchange.account_statement.execution_id is 'The fill, where it is one.';
+comment on column exchange.account_statement.cash_change is 'Money that came (went, if negative); null where none did.';
+comment on column exchange.account_statement.cash is 'Free cash afterwards.';
+comment on column exchange.account_statement.shares_change is 'Shares that came (went, if negative); null where none did.';
+comment on column exchange.account_statement.shares is 'Free shares of this symbol afterwards.';
+comment on column exchange.account_statement.entry is 'Numbers the account''s entries, from 1.';
+
+create view exchange.daily_volume as
+select
+    executions.executed_at::date as day,
+    symbols.sym,
+    count(*) as trades,
+    trim_scale(sum(executions.shares)) as shares,
+    trim_scale(sum(executions.shares * executions.price)) as value,
+    trim_scale((array_agg(executions.price order by executions.execution_id))[1]) as open,
+    trim_scale(max(executions.price)) as high,
+    trim_scale(min(executions.price)) as low,
+    trim_scale((array_agg(executions.price order by executions.execution_id desc))[1]) as close,
+    round(sum(executions.shares * executions.price) / sum(executions.shares), 4) as vwap
+from exchange.executions
+inner join exchange.symbols on executions.symbol_key = symbols.symbol_key
+group by executions.executed_at::date, symbols.sym
+order by executions.executed_at::date desc, symbols.sym asc;
+
+comment on view exchange.daily_volume is 'What was traded on each day (of the session''s time zone), by symbol; the newest day first.';
+comment on column exchange.daily_volume.day is 'The day.';
+comment on column exchange.daily_volume.sym is 'The symbol.';
+comment on column exchange.daily_volume.trades is 'How many fills.';
+comment on column exchange.daily_volume.shares is 'How many shares changed hands.';
+comment on column exchange.daily_volume.value is 'What was paid for them.';
+comment on column exchange.daily_volume.open is 'Price of the first fill.';
+comment on column exchange.daily_volume.high is 'Highest price.';
+comment on column exchange.daily_volume.low is 'Lowest price.';
+comment on column exchange.daily_volume.close is 'Price of the last fill.';
+comment on column exchange.daily_volume.vwap is 'Price of a share on average (value by shares), rounded.';
+
+-- The slot is what symbol_slot(sym) says; views come before functions, so it is written out here, and a test compares.
+create view exchange.symbol_locks as
+select
+    symbols.sym,
+    hashtext(symbols.sym) & 255 as slot,
+    holder.pid as holder_pid,
+    holder.application_name as holder,
+    holder.state as holder_state,
+    holder.held_for,
+    coalesce(waiting.waiters, 0) as waiters,
+    waiting.longest_wait,
+    waiting.pids as waiter_pids
+from exchange.symbols
+left join (
+    select
+        pg_locks.objid::bigint as slot,
+        pg_locks.pid,
+        pg_stat_activity.application_name,
+        pg_stat_activity.state,
+        clock_timestamp() - pg_stat_activity.xact_start as held_for
+    from pg_catalog.pg_locks
+    inner join pg_catalog.pg_database on pg_locks.database = pg_database.oid
+    left join pg_catalog.pg_stat_activity on pg_locks.pid = pg_stat_activity.pid
+    where
+        pg_locks.locktype = 'advisory'
+        and pg_locks.classid = 5000
+        and pg_locks.objsubid = 2
+        and pg_locks.granted
+        and pg_database.datname = current_database()
+) as holder on hashtext(symbols.sym) & 255 = holder.slot
+left join (
+    select
+        pg_locks.objid::bigint as slot,
+        count(*) as waiters,
+        clock_timestamp() - min(pg_locks.waitstart) as longest_wait,
+        array_agg(pg_locks.pid order by pg_locks.waitstart) as pids
+    from pg_catalog.pg_locks
+    inner join pg_catalog.pg_database on pg_locks.database = pg_database.oid
+    where
+        pg_locks.locktype = 'advisory'
+        and pg_locks.classid = 5000
+        and pg_locks.objsubid = 2
+        and not pg_locks.granted
+        and pg_database.datname = current_database()
+    group by pg_locks.objid::bigint
+) as waiting on hashtext(symbols.sym) & 255 = waiting.slot
+order by symbols.sym;
+
+comment on view exchange.symbol_locks is
+'What the lock of each symbol is doing now: who holds it and who waits. Only the holder matches orders of the symbol; '
+'symbols of one slot share a lock.';
+comment on column exchange.symbol_locks.sym is 'The symbol.';
+comment on column exchange.symbol_locks.slot is 'Its slot: objid of the advisory lock in pg_locks, with classid 5000.';
+comment on column exchange.symbol_locks.holder_pid is 'The backend that holds it; null where it is free.';
+comment on column exchange.symbol_locks.holder is
+'The holder''s application name. Like the next two null without the rights of pg_read_all_stats.';
+comment on column exchange.symbol_locks.holder_state is
+'active: its batch is being carried out. idle in transaction: somebody left a transaction open, and the market waits.';
+comment on column exchange.symbol_locks.held_for is 'Since the holder''s transaction began; it has held the lock no longer than that.';
+comment on column exchange.symbol_locks.waiters is 'How many backends wait for it.';
+comment on column exchange.symbol_locks.longest_wait is 'For how long the first of them has waited.';
+comment on column exchange.symbol_locks.waiter_pids is 'The backends that wait, the longest first.';
+
+create view exchange.unsettled_credits as
+select
+    accounts.account_id,
+    symbols.sym,
+    owed.credits,
+    trim_scale(owed.amount) as amount
+from (
+    select
+        credits.account_key,
+        credits.symbol_key,
+        count(*) as credits,
+        sum(credits.amount) as amount
+    from exchange.credits
+    group by credits.account_key, credits.symbol_key
+) as owed
+inner join exchange.accounts on owed.account_key = accounts.account_key
+left join exchange.symbols on owed.symbol_key = symbols.symbol_key
+order by owed.credits desc, accounts.account_id asc, symbols.sym asc;
+
+comment on view exchange.unsettled_credits is
+'What accounts are owed and has not been folded into their rows yet, most rows first. Should stay small: a sweep '
+'(settle_idle_accounts, called by each gateway) folds what idle accounts are owed.';
+comment on column exchange.unsettled_credits.account_id is 'The account.';
+comment on column exchange.unsettled_credits.sym is 'The symbol of the shares; null where it is money.';
+comment on column exchange.unsettled_credits.credits is 'How many rows of credits.';
+comment on column exchange.unsettled_credits.amount is 'Their sum.';
+
+create view exchange.relation_bloat as
+select
+    measured.relation,
+    measured.kind,
+    pg_size_pretty(measured.bytes) as size,
+    measured.rows_estimated,
+    measured.dead_rows,
+    pg_size_pretty(greatest(measured.bytes - measured.bytes_needed, 0)) as bloat,
+    round(100.0 * greatest(measured.bytes - measured.bytes_needed, 0) / nullif(measured.bytes, 0)) as bloat_percent,
+    measured.hot_percent,
+    measured.last_vacuum,
+    measured.vacuums
+from (
+    select
+        relation.relname as relation,
+        case relation.relkind when 'i' then 'index' else 'table' end as kind,
+        pg_relation_size(relation.oid) as bytes,
+        greatest(relation.reltuples, 0)::bigint as rows_estimated,
+        case when relation.relkind = 'r' then activity.n_dead_tup end as dead_rows,
+        -- Pages of 8 kB, each with a header of 24 bytes (an index has 16 more), filled as the storage parameter says,
+        -- and an index with a page of its own in front.
+        8192 * (
+            (relation.relkind = 'i')::integer + ceil(
+                greatest(relation.reltuples, 0) * width.bytes
+                / (
+                    (8168 - 16 * (relation.relkind = 'i')::integer)
+                    * coalesce(filled.factor, case relation.relkind when 'i' then 90 else 100 end) / 100.0
+                )
+            )
+        )::bigint as bytes_needed,
+        case
+            when relation.relkind = 'r' then round(100.0 * activity.n_tup_hot_upd / nullif(activity.n_tup_upd, 0))
+        end as hot_percent,
+        case when relation.relkind = 'r' then greatest(activity.last_vacuum, activity.last_autovacuum) end as last_vacuum,
+        case when relation.relkind = 'r' then activity.vacuum_count + activity.autovacuum_count end as vacuums
+    from pg_catalog.pg_class as relation
+    left join pg_catalog.pg_index on relation.oid = pg_index.indexrelid
+    inner join pg_catalog.pg_stat_user_tables as activity on coalesce(pg_index.indrelid, relation.oid) = activity.relid
+    left join lateral (
+        select option.option_value::integer as factor
+        from pg_options_to_table(relation.reloptions) as option
+        where option.option_name = 'fillfactor'
+    ) as filled on true
+    left join lateral (
+        -- A row: its header, its line pointer, and its columns on average, each row at a multiple of 8 bytes.
+        select
+            4 + 8 * ceil(
+                (case relation.relkind when 'i' then 8 else 24 end + sum(pg_stats.avg_width * (1 - pg_stats.null_frac))) / 8
+            ) as bytes
+        from pg_catalog.pg_attribute
+        inner join pg_catalog.pg_stats
+            on
+                activity.schemaname = pg_stats.schemaname
+                and activity.relname = pg_stats.tablename
+                and pg_attribute.attname = pg_stats.attname
+        where pg_attribute.attrelid = relation.oid and pg_attribute.attnum > 0
+    ) as width on true
+    where activity.schemaname = 'exchange' and relation.relkind in ('r', 'i')
+) as measured
+order by measured.bytes desc, measured.relation asc;
+
+comment on view exchange.relation_bloat is
+'Size of each table and index, and how much of it an empty copy of the same rows would not need: an estimate, from '
+'the statistics of the last analyze. Free space is normal where rows come and go; growth of it is not.';
+comment on column exchange.relation_bloat.relation is 'The table or index.';
+comment on column exchange.relation_bloat.kind is 'table or index.';
+comment on column exchange.relation_bloat.size is 'Its size on disk.';
+comment on column exchange.relation_bloat.rows_estimated is 'Rows, as the last vacuum or analyze saw them.';
+comment on column exchange.relation_bloat.dead_rows is 'Rows that wait for vacuum; only for tables.';
+comment on column exchange.relation_bloat.bloat is 'Estimated bytes beyond what the rows need; null before the first analyze.';
+comment on column exchange.relation_bloat.bloat_percent is 'The same, as a part of the size.';
+comment on column exchange.relation_bloat.hot_percent is
+'Updates that touched no index (heap-only): the fillfactor is right where this is near 100.';
+comment on column exchange.relation_bloat.last_vacuum is 'When it was vacuumed last, by hand or by itself.';
+comment on column exchange.relation_bloat.vacuums is 'How often it was vacuumed since the statistics were reset.';
+
+reset role;
+
+-- symbol_locks shows what the holder of a lock is doing, which is for the eyes of pg_read_all_stats. Where whoever migrates
+-- may not pass that on, the reader sees the process number alone.
+do $$
+begin
+    grant pg_read_all_stats to exchange_reader;
+exception
+    when insufficient_privilege then
+        raise notice 'exchange_reader is not in pg_read_all_stats: symbol_locks shows it no names and times of lock holders';
+end
+$$;
