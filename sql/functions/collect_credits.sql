@@ -18,8 +18,16 @@ language sql
 as $$
 with collected as (
     delete from exchange.credits
-    using unnest(p_account_keys, p_settled_before) as due (account_key, settled_before)
-    where credits.account_key = due.account_key and credits.transaction_id >= due.settled_before
+    using
+        unnest(p_account_keys, p_settled_before) as due (account_key, settled_before)
+    -- Sideways, so that each account's credits are looked up by key, also while the planner thinks there are none.
+    cross join lateral (
+        select waiting.ctid as row_address
+        from exchange.credits as waiting
+        where waiting.account_key = due.account_key and waiting.transaction_id >= due.settled_before
+        offset 0
+    ) as found
+    where credits.ctid = found.row_address
     returning credits.account_key, credits.symbol_key, credits.amount
 ),
 
