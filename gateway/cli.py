@@ -1,4 +1,4 @@
-"""The command line: serve, migrate, send. Its options are the settings, so that nothing is written twice.
+"""The command line: serve, migrate, send, ping. Its options are the settings, so that nothing is written twice.
 
 Every option can also be set in the environment, by one name for all commands: --port is PGBOURSE_PORT.
 Modules that are slow to import are imported by the commands that need them.
@@ -19,7 +19,9 @@ import click
 
 from gateway import __version__
 from gateway.errors import PgbourseError
-from gateway.settings import ServeSettings
+from gateway.loadtest.commands import load
+from gateway.logs import start_logging
+from gateway.settings import LogFormat, ServeSettings
 
 __all__ = ["cli", "main"]
 
@@ -56,6 +58,9 @@ def _option(field: "dataclasses.Field[Any]", type_: Any) -> Callable[[_Command],
 
 def _click_type(field: "dataclasses.Field[Any]", type_: Any) -> Any:
     minimum, maximum = field.metadata.get("minimum"), field.metadata.get("maximum")
+    given = [part for part in typing.get_args(type_) if part is not type(None)]
+    if len(given) == 1:  # what may be left out
+        type_ = given[0]
     if typing.get_origin(type_) is typing.Literal:
         return click.Choice(typing.get_args(type_))
     if type_ is int:
@@ -63,7 +68,8 @@ def _click_type(field: "dataclasses.Field[Any]", type_: Any) -> Any:
     if type_ is float:
         return click.FloatRange(minimum, maximum)
     if type_ is Path:
-        return click.Path(file_okay=False, path_type=Path)
+        is_file = field.name.endswith("_file")
+        return click.Path(file_okay=is_file, dir_okay=not is_file, path_type=Path)
     return bool if type_ is bool else str
 
 
@@ -83,12 +89,12 @@ def serve(**options: Any) -> int:
     from gateway.service import serve
 
     settings = ServeSettings(**options)
-    _start_logging(settings.log_level)
+    start_logging(settings.log_level, settings.log_format)
     return serve(settings)
 
 
 @cli.command()
-@_options("database_url", "data_dir", "log_level")
+@_options("database_url", "database_password_file", "data_dir", "log_level", "log_format")
 @click.option(
     "--status", "action", flag_value="status", help="List the files, and which are applied; change nothing."
 )
@@ -98,12 +104,19 @@ def serve(**options: Any) -> int:
     flag_value="check",
     help="Exit 1 if the database differs from the files; change nothing.",
 )
-def migrate(database_url: str | None, data_dir: Path, log_level: str, action: str | None) -> int:
+def migrate(
+    database_url: str | None,
+    database_password_file: Path | None,
+    data_dir: Path,
+    log_level: str,
+    log_format: LogFormat,
+    action: str | None,
+) -> int:
     """Apply the migrations and functions that the database lacks."""
     from gateway import migrate
 
-    _start_logging(log_level)
-    with _database(database_url, data_dir) as url:
+    start_logging(log_level, log_format)
+    with _database(database_url, database_password_file, data_dir) as url:
         if action == "status":
             for file in migrate.status(url):
                 applied = f"  {file.applied_at.astimezone():%Y-%m-%d %H:%M:%S %z}" if file.applied_at else ""
@@ -132,8 +145,27 @@ def send(files: tuple[Path, ...], host: str, port: int, log_level: str) -> int:
     """
     from gateway.send import send
 
-    _start_logging(log_level)
+    start_logging(log_level)
     return send(files, host, port)
+
+
+cli.add_command(load)
+
+
+@cli.command()
+@_options("host", "port")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="Seconds to wait for an answer.",
+)
+def ping(host: str, port: int, timeout: float) -> None:
+    """Ask a server for an answer from its database, and exit 1 if none comes: for health checks."""
+    from gateway.ping import ping
+
+    click.echo(f"{host}:{port} answered in {ping(host, port, timeout) * 1000:.1f} ms")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -168,10 +200,12 @@ def _describe(error: BaseException) -> str:
 
 
 @contextmanager
-def _database(database_url: str | None, data_dir: Path) -> Iterator[str]:
+def _database(database_url: str | None, password_file: Path | None, data_dir: Path) -> Iterator[str]:
     """Give the connection string of a database: the one that is named, or our own, started for as long."""
     if database_url is not None:
-        yield database_url
+        from gateway.passwords import with_password
+
+        yield with_password(database_url, password_file)
         return
     from gateway.embedded import EmbeddedPostgres
 
@@ -179,11 +213,6 @@ def _database(database_url: str | None, data_dir: Path) -> Iterator[str]:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with EmbeddedPostgres(data_dir) as postgres:
         yield postgres.dsn()
-
-
-def _start_logging(level: str) -> None:
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("pgbourse").setLevel(level.upper())
 
 
 if __name__ == "__main__":

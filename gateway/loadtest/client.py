@@ -6,12 +6,13 @@ latency is measured from when a document was due, whether or not a connection wa
 """
 
 import errno
+import resource
 import select
 import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,10 +22,10 @@ from gateway.loadtest.measure import Measurement
 from gateway.loadtest.replies import ENDS, count_results, excerpt, is_complete, problem
 from gateway.loadtest.workload import Template
 
-__all__ = ["LoadError", "Run", "Source", "Target"]
+__all__ = ["LoadError", "OnReply", "Run", "Source", "Target"]
 
-# Gives the next document and what it was made from; None when there is nothing left to send.
-Source = Callable[[], tuple[bytes, Template] | None]
+Source = Iterator[tuple[bytes, Template]]  # documents, and what they were made from
+OnReply = Callable[[Template, bytes, bytes], None]  # what it was made from, a document, its reply
 
 _TICK: Final = 0.5  # seconds between two looks at what has stalled, and two progress lines
 _READ_BYTES: Final = 32 * 1024  # malloc asks the kernel for larger ones each time
@@ -73,7 +74,7 @@ class Run:
         clients: int,
         seconds: float | None = None,
         rate: float | None = None,
-        on_reply: Callable[[Template, bytes, bytes], None] | None = None,
+        on_reply: OnReply | None = None,
         on_tick: Callable[[Measurement], None] | None = None,
     ) -> None:
         """Take documents from `source` until it is empty or `seconds` have passed, `rate` a second if given.
@@ -170,7 +171,7 @@ class Run:
 
     def _send_next(self, client: _Client, due: float) -> None:
         """Send the next document on an idle client; when there is none, send no more."""
-        item = self._source() if self._sending else None
+        item = next(self._source, None) if self._sending else None
         if item is None:
             self._sending = False
             return
@@ -297,6 +298,8 @@ class Run:
 
     def _connect(self) -> None:
         host, port = self._target.host, self._target.port
+        _, allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, allowed))
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             self._family, self._address = found[0], found[4]
@@ -308,7 +311,9 @@ class Run:
             if self._target.new_connection_each:
                 self._close(self._clients[0])
         except OSError as error:
-            raise LoadError(f"can't connect {len(self._clients)} clients to {host}:{port}") from error
+            made = sum(client.socket is not None for client in self._clients)
+            which = f"client {made} of {len(self._clients)} " if made > 1 else ""
+            raise LoadError(f"can't connect {which}to {host}:{port}") from error
 
     def _reconnect(self, client: _Client, data: bytes) -> None:
         client.socket = socket.socket(self._family, socket.SOCK_STREAM)

@@ -35,11 +35,18 @@ class Measurement:
         self.failure: str | None = None  # why the run ended early
         self.seconds = 0.0  # from the first document to the last reply
         self.cpu_seconds = 0.0  # of the load tool itself, meanwhile
+        self._recent = 0.0
         self.series: list[tuple[float, int, int]] = []  # seconds since the start, documents, opened
 
     def record(self, seconds: float) -> None:
         """Record the latency of a document."""
+        self._recent += seconds
         self.histogram.record_value(min(int(seconds * 1e6), _MAX_MICROSECONDS))
+
+    def take_recent_seconds(self) -> float:
+        """Return the sum of the latencies recorded since this was last asked."""
+        recent, self._recent = self._recent, 0.0
+        return recent
 
     def note_errors(self, reply: bytes) -> None:
         """Count the error messages of a reply, alike those that differ in numbers only."""

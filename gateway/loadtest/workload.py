@@ -54,15 +54,16 @@ class Workload:
         """Return the symbols."""
         return [f"{self.symbol_prefix}{number}" for number in range(self.symbols)]
 
-    def setup_documents(self) -> Iterator[tuple[bytes, int]]:
-        """Make the <create> documents that give each account money and shares, each with its requests."""
+    def setup_documents(self) -> Iterator["tuple[bytes, Template]"]:
+        """Make the <create> documents that give each account money and shares."""
         accounts = self.account_ids()
         for start in range(0, len(accounts), _SETUP_ACCOUNTS):
             some = accounts[start : start + _SETUP_ACCOUNTS]
             made = "".join(f'<account id="{account}" balance="{_BALANCE}"/>' for account in some)
             granted = "".join(f'<account id="{account}">{_GRANT}</account>' for account in some)
             symbols = "".join(f'<symbol sym="{sym}">{granted}</symbol>' for sym in self.syms())
-            yield f"<create>{made}{symbols}</create>".encode(), len(some) * (1 + self.symbols)
+            document = f"<create>{made}{symbols}</create>".encode()
+            yield document, Template.fixed("", document, len(some) * (1 + self.symbols))
 
 
 class Draw:
@@ -99,9 +100,14 @@ class Template:
     plain: bytes  # the same with orders in their places, for an account that knows too few ids
     requests: int
 
+    @classmethod
+    def fixed(cls, account: str, document: bytes, requests: int) -> "Template":
+        """Return what a document is made from that asks for no order by an id yet unknown."""
+        return cls(account, (document,), (), document, requests)
+
 
 class Feeder:
-    """Give documents one after the other, and learn from the replies which orders there are."""
+    """Give documents one after the other without end, and learn from the replies which orders there are."""
 
     def __init__(self, workload: Workload) -> None:
         self.workload = workload
@@ -113,7 +119,10 @@ class Feeder:
         self._next = 0
         self._known: dict[str, deque[bytes]] = {}
 
-    def next(self) -> tuple[bytes, Template]:
+    def __iter__(self) -> Iterator[tuple[bytes, Template]]:
+        return self
+
+    def __next__(self) -> tuple[bytes, Template]:
         """Return the next document, and what it was made from."""
         template = self._pool[self._next]
         self._next = (self._next + 1) % len(self._pool)
@@ -128,7 +137,7 @@ class Feeder:
             pieces += (known.pop() if cancel else known[0], part)
         return b"".join(pieces), template
 
-    def learn(self, template: Template, reply: bytes) -> None:
+    def learn(self, template: Template, _document: bytes, reply: bytes) -> None:
         """Remember the orders that a reply says were opened."""
         known = self._known.setdefault(template.account, deque(maxlen=_REMEMBERED))
         known.extend(_OPENED_ID.findall(reply))

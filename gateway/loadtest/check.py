@@ -1,0 +1,176 @@
+"""Tell from its replies alone whether an exchange was right: those to the load, then every order's status."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+
+from lxml import etree
+
+from gateway.loadtest.workload import Template
+
+__all__ = ["Checker"]
+
+_QUERIES = 100  # in one document
+_MAX_FINDINGS = 20
+_ANSWERS = {"order": "opened", "query": "status", "cancel": "canceled"}
+
+
+@dataclass(slots=True)
+class _Order:
+    """An order that a reply said was opened, and what its latest status says. Shares are positive."""
+
+    order_id: str
+    account: str
+    sym: str
+    buying: bool
+    shares: Decimal
+    limit: Decimal
+    cancelled: bool = False  # a reply said so
+    canceled: Decimal = Decimal(0)
+    open: Decimal = Decimal(0)
+    fills: list[tuple[Decimal, Decimal]] = field(default_factory=list)  # shares, price
+    told: bool = False  # by the queries at the end
+
+
+class Checker:
+    """Collect replies and find what can't be.
+
+    The accounts and symbols must be the run's own: trades with orders that it does not know look like losses.
+    """
+
+    def __init__(self) -> None:
+        self.orders: dict[str, _Order] = {}
+        self.findings: list[str] = []  # the first ones
+        self.number_of_findings = 0
+        self._parser = etree.XMLParser(resolve_entities=False, no_network=True)
+
+    def saw(self, template: Template, document: bytes, reply: bytes) -> None:
+        """Take a document and the reply to it."""
+        requests = etree.fromstring(document, self._parser)
+        results = self._read(reply)
+        if results is None:
+            return
+        if len(results) != len(requests):
+            self._find(f"{len(requests)} requests got {len(results)} results: {reply[:200]!r}")
+            return
+        for request, result in zip(requests, results, strict=True):
+            self._compare(template.account, request, result)
+
+    def queries(self) -> Iterator[tuple[bytes, Template]]:
+        """Make documents that ask for the status of every order."""
+        by_account: defaultdict[str, list[str]] = defaultdict(list)
+        for order in self.orders.values():
+            by_account[order.account].append(order.order_id)
+        for account, ids in by_account.items():
+            for start in range(0, len(ids), _QUERIES):
+                some = ids[start : start + _QUERIES]
+                asked = "".join(f'<query id="{order_id}"/>' for order_id in some)
+                document = f'<transactions id="{account}">{asked}</transactions>'.encode()
+                yield document, Template.fixed(account, document, len(some))
+
+    def saw_status(self, template: Template, document: bytes, reply: bytes) -> None:
+        """Take the reply to one of `queries`, which no order may be missing from."""
+        self.saw(template, document, reply)
+        for query in etree.fromstring(document, self._parser):
+            self.orders[query.get("id", "")].told = True
+
+    def conclude(self, *, whole: bool) -> None:
+        """Compare the two sides of every trade; not `whole`, some can't be: documents went unanswered."""
+        for order in self.orders.values():
+            if order.told and bool(order.canceled) != order.cancelled:
+                self._find(
+                    f"order {order.order_id} was {'' if order.cancelled else 'not '}cancelled: see its status"
+                )
+        lost = sum(not order.told for order in self.orders.values())
+        if lost:
+            self._find(f"{lost} orders got no status at the end")
+        if not whole:
+            self._find("documents went unanswered: what was bought and sold can't be compared")
+            return
+        traded: defaultdict[tuple[str, Decimal], Decimal] = defaultdict(Decimal)
+        for order in self.orders.values():
+            for shares, price in order.fills:
+                traded[order.sym, price] += shares if order.buying else -shares
+        for (sym, price), difference in sorted(traded.items()):
+            if difference:
+                more, less = ("bought", "sold") if difference > 0 else ("sold", "bought")
+                self._find(f"{abs(difference)} shares of {sym} more were {more} than {less} at {price}")
+        self._check_books()
+
+    def _check_books(self) -> None:
+        bids: dict[str, Decimal] = {}
+        asks: dict[str, Decimal] = {}
+        for order in self.orders.values():
+            if order.open and order.buying:
+                bids[order.sym] = max(order.limit, bids.get(order.sym, order.limit))
+            elif order.open:
+                asks[order.sym] = min(order.limit, asks.get(order.sym, order.limit))
+        for sym, bid in sorted(bids.items()):
+            if sym in asks and bid >= asks[sym]:
+                self._find(
+                    f"{sym} has an open buy at {bid} and an open sell at {asks[sym]}, which should match"
+                )
+
+    def _read(self, reply: bytes) -> etree._Element | None:
+        try:
+            # A length may stand before the XML.
+            results = etree.fromstring(reply[max(0, reply.find(b"<")) :].rstrip(b"\0"), self._parser)
+        except etree.XMLSyntaxError as error:
+            self._find(f"a reply is not XML ({error}): {reply[:200]!r}")
+            return None
+        if results.tag != "results":
+            self._find(f"a reply is no <results>: {reply[:200]!r}")
+            return None
+        return results
+
+    def _compare(self, account: str, request: etree._Element, result: etree._Element) -> None:
+        if result.tag == "error":
+            if result.get("id") in self.orders and request.tag == "query":
+                self._find(f"order {result.get('id')} was opened and can't be queried: {result.text}")
+            return
+        if result.tag != _ANSWERS[str(request.tag)] or any(
+            result.get(name) != value for name, value in request.attrib.items()
+        ):
+            self._find(f"{etree.tostring(request)!r} was answered {etree.tostring(result)[:200]!r}")
+            return
+        try:
+            if request.tag == "order":
+                self._open(account, result)
+            else:
+                self._take_status(result)
+        except (InvalidOperation, KeyError, TypeError):
+            self._find(f"{etree.tostring(result)[:200]!r} lacks a number, or names no order of this run")
+
+    def _open(self, account: str, result: etree._Element) -> None:
+        attributes = result.attrib
+        amount, limit = Decimal(attributes["amount"]), Decimal(attributes["limit"])
+        order = _Order(attributes["id"], account, attributes["sym"], amount > 0, abs(amount), limit)
+        if order.order_id in self.orders:
+            self._find(f"two orders have the id {order.order_id}")
+        self.orders[order.order_id] = order
+
+    def _take_status(self, result: etree._Element) -> None:
+        order = self.orders[result.attrib["id"]]
+        order.open = sum((Decimal(part.attrib["shares"]) for part in result.iterfind("open")), Decimal(0))
+        order.canceled = sum(
+            (Decimal(part.attrib["shares"]) for part in result.iterfind("canceled")), Decimal(0)
+        )
+        order.fills = [
+            (Decimal(part.attrib["shares"]), Decimal(part.attrib["price"]))
+            for part in result.iterfind("executed")
+        ]
+        order.cancelled = order.cancelled or result.tag == "canceled"
+        executed = sum((shares for shares, _ in order.fills), Decimal(0))
+        if order.open + order.canceled + executed != order.shares:
+            parts = f"{order.open} open, {order.canceled} cancelled, {executed} executed"
+            self._find(f"order {order.order_id} is for {order.shares} shares: {parts}")
+        for _, price in order.fills:
+            if price > order.limit if order.buying else price < order.limit:
+                side = "buy" if order.buying else "sell"
+                self._find(f"order {order.order_id}, a {side} at {order.limit}, executed at {price}")
+
+    def _find(self, text: str) -> None:
+        self.number_of_findings += 1
+        if len(self.findings) < _MAX_FINDINGS:
+            self.findings.append(text)

@@ -1,0 +1,146 @@
+"""The commands that generate documents, put load on a server and benchmark: their options, and no more."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["load"]
+
+_Command = Callable[..., Any]
+
+_SHARE = click.FloatRange(0, 1)
+_COUNT = click.IntRange(1)
+_FRAMINGS = {"length": "LENGTH_LINE", "binary": "BINARY_LENGTH", "bare": "BARE"}
+
+
+def _together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _option(*names: str, default: Any = None, **keywords: Any) -> Callable[[_Command], _Command]:
+    return click.option(*names, default=default, show_default=default is not None, **keywords)
+
+
+_server = _together(
+    _option("--host", default="127.0.0.1", envvar="PGBOURSE_HOST", help="Address of the server."),
+    _option(
+        "--port",
+        default=12345,
+        type=click.IntRange(1, 65535),
+        envvar="PGBOURSE_PORT",
+        help="Port of the server.",
+    ),
+)
+
+_mix = _together(
+    _option("--orders", default=1, type=click.IntRange(1, 10_000), help="Requests in a document."),
+    _option("--accounts", default=1000, type=_COUNT, help="Accounts, drawn at random for each document."),
+    _option("--symbols", default=10, type=_COUNT, help="Symbols, drawn at random for each order."),
+    _option("--spread", default=5.0, type=click.FloatRange(0, 99), help="Prices lie this far around 100."),
+    _option("--queries", default=0.0, type=_SHARE, help="Share of the requests that query an order."),
+    _option("--cancels", default=0.0, type=_SHARE, help="Share of the requests that cancel an order."),
+    _option("--seed", default=1, type=int, help="The same seed gives the same documents."),
+)
+
+
+@click.command()
+@_server
+@_option("--clients", default=32, type=click.IntRange(1, 20_000), help="Connections.")
+@_option("--seconds", type=click.FloatRange(0.1), help="How long; 10 if --documents says nothing either.")
+@_option("--documents", type=_COUNT, help="Send so many documents.")
+@_mix
+@_option(
+    "--rate",
+    type=click.FloatRange(0.1),
+    help="Documents due a second, whether or not the server keeps up; latency counts from when each was due.",
+)
+@_option("--first-account", type=click.IntRange(0), help="Lowest account number; random by default.")
+@_option(
+    "--symbol-prefix", help="Beginning of the symbols' names; derived from the first account by default."
+)
+@_option(
+    "--request-framing",
+    default="length",
+    type=click.Choice(list(_FRAMINGS)),
+    help="How documents are framed.",
+)
+@_option(
+    "--new-connection-each", is_flag=True, default=False, help="Make a new connection for each document."
+)
+@_option(
+    "--stall-seconds",
+    default=10.0,
+    type=click.FloatRange(0.1),
+    help="A server that is silent so long has stalled.",
+)
+@_option(
+    "--check",
+    is_flag=True,
+    default=False,
+    help="Read every reply, query every order at the end, and verify that both sides of every trade agree.",
+)
+@_option(
+    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there."
+)
+@_option("--progress/--no-progress", help="Show a progress line; by default on a terminal.")
+def load(
+    host: str,
+    port: int,
+    clients: int,
+    seconds: float | None,
+    documents: int | None,
+    rate: float | None,
+    first_account: int | None,
+    symbol_prefix: str | None,
+    request_framing: str,
+    new_connection_each: bool,
+    stall_seconds: float,
+    check: bool,
+    json_file: Path | None,
+    progress: bool | None,
+    **mix: Any,
+) -> int:
+    """Put load on a server of this protocol and measure it.
+
+    Works on accounts of its own, made first. Exits 1 when the server fails, and when --check finds anything.
+    """
+    from gateway.framing import Framing
+    from gateway.loadtest.client import Target
+    from gateway.loadtest.load import LoadSettings, load
+    from gateway.loadtest.workload import fresh_account, fresh_prefix
+
+    if seconds is None and documents is None:
+        seconds = 10.0
+    first = fresh_account() if first_account is None else first_account
+    prefix = fresh_prefix(first) if symbol_prefix is None else symbol_prefix
+    return load(
+        LoadSettings(
+            target=Target(
+                host, port, Framing[_FRAMINGS[request_framing]], new_connection_each, stall_seconds
+            ),
+            workload=_workload(mix, first, prefix),
+            clients=clients,
+            seconds=seconds,
+            documents=documents,
+            rate=rate,
+            check=check,
+            json_file=json_file,
+            progress=sys.stderr.isatty() if progress is None else progress,
+        )
+    )
+
+
+def _workload(mix: dict[str, Any], first_account: int, symbol_prefix: str) -> Any:
+    from gateway.loadtest.workload import Workload
+
+    if mix["queries"] + mix["cancels"] > 1:
+        raise click.BadParameter("--queries and --cancels are shares of one whole: together at most 1")
+    return Workload(first_account=first_account, symbol_prefix=symbol_prefix, **mix)

@@ -1,0 +1,211 @@
+"""`pgbourse load`: set-up, load, summary, and on request a check of what the server answered."""
+
+import itertools
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from gateway.loadtest.check import Checker
+from gateway.loadtest.client import LoadError, OnReply, Run, Source, Target
+from gateway.loadtest.measure import Measurement
+from gateway.loadtest.workload import Feeder, Template, Workload
+
+__all__ = ["LoadSettings", "load", "measure", "set_up"]
+
+_CHECK_CLIENTS = 8  # ask for the status of all orders at the end
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSettings:
+    """What `pgbourse load` was told."""
+
+    target: Target
+    workload: Workload
+    clients: int
+    seconds: float | None
+    documents: int | None
+    rate: float | None
+    check: bool
+    json_file: Path | None
+    progress: bool
+
+
+def load(settings: LoadSettings) -> int:
+    """Put load on a server and print what came of it. Ctrl-C ends the run early, with its summary.
+
+    Returns 0; 1 when documents went unanswered or were answered wrongly, and when nothing was accepted; 130
+    when interrupted.
+
+    Raises LoadError when the server can't be reached, fails in the set-up, or within the run (after the
+    summary).
+    """
+    workload = settings.workload
+    seconds = set_up(settings.target, workload)
+    click.echo(f"set-up: {workload.accounts} accounts x {workload.symbols} symbols in {seconds:.2f} s")
+    checker = Checker() if settings.check else None
+    measurement, interrupted = _run(settings, checker)
+    for line in measurement.lines():
+        click.echo(line)
+    if checker is not None:
+        _check(settings, checker, whole=not measurement.unanswered)
+    if settings.json_file is not None:
+        _write_json(settings, measurement, checker)
+    if measurement.failure is not None:
+        raise LoadError(measurement.failure)
+    if interrupted:
+        return 130
+    wrong = measurement.incomplete or measurement.unanswered or (checker and checker.number_of_findings)
+    return 1 if wrong or (measurement.refused and not measurement.opened) else 0
+
+
+def set_up(target: Target, workload: Workload) -> float:
+    """Create the workload's accounts, one document after the other, and return the seconds that it took.
+
+    Raises LoadError when the server can't be reached, or does not do all of it.
+    """
+    begin = time.perf_counter()
+    measurement = Run(target, workload.setup_documents(), clients=1).go()
+    if measurement.failure is not None:
+        raise LoadError(f"the set-up failed: {measurement.failure}")
+    if measurement.refused or measurement.incomplete:
+        message = next(iter(measurement.errors), "a reply has another number of results than requests")
+        raise LoadError(f"the set-up was refused: {measurement.refused} x {message}")
+    return time.perf_counter() - begin
+
+
+def measure(target: Target, feeder: Feeder, *, clients: int, seconds: float) -> Measurement:
+    """Run a closed loop for some seconds and return the figures.
+
+    Raises LoadError when it ends early or any document was not answered in full.
+    """
+    run = Run(target, feeder, clients=clients, seconds=seconds)
+    measurement = run.go()
+    if measurement.failure is not None or measurement.incomplete:
+        raise LoadError(measurement.failure or "replies have another number of results than requests")
+    return measurement
+
+
+def _run(settings: LoadSettings, checker: Checker | None) -> tuple[Measurement, bool]:
+    """Return the figures of the run, and whether it was interrupted."""
+    feeder = Feeder(settings.workload)
+    source: Source = feeder if settings.documents is None else itertools.islice(feeder, settings.documents)
+    hooks: list[OnReply] = []
+    if settings.workload.asks_back:
+        hooks.append(feeder.learn)
+    if checker is not None:
+        hooks.append(checker.saw)
+    run = Run(
+        settings.target,
+        source,
+        clients=settings.clients,
+        seconds=settings.seconds,
+        rate=settings.rate,
+        on_reply=_all_of(hooks),
+        on_tick=_Progress(settings) if settings.progress else None,
+    )
+    with _interruptible(run) as interrupted:
+        measurement = run.go()
+    if settings.progress:
+        click.echo("\r\x1b[K", nl=False, err=True)
+    return measurement, bool(interrupted)
+
+
+def _all_of(hooks: list[OnReply]) -> OnReply | None:
+    if len(hooks) < 2:
+        return hooks[0] if hooks else None
+
+    def call(template: Template, document: bytes, reply: bytes) -> None:
+        for hook in hooks:
+            hook(template, document, reply)
+
+    return call
+
+
+@contextmanager
+def _interruptible(run: Run) -> Iterator[list[int]]:
+    """Let Ctrl-C end a run in order, once; a second one ends it at once. The list says whether it came."""
+    seen: list[int] = []
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+        run.stop()
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class _Progress:
+    """A line on the terminal, written over twice a second."""
+
+    def __init__(self, settings: LoadSettings) -> None:
+        self._settings = settings
+        self._before = (0.0, 0, 0)
+
+    def __call__(self, measurement: Measurement) -> None:
+        at, documents, opened = measurement.series[-1]
+        then, documents_then, opened_then = self._before
+        self._before = measurement.series[-1]
+        latest = documents - documents_then
+        latency = measurement.take_recent_seconds() / latest * 1e3 if latest else 0.0
+        click.echo(
+            f"\r{(opened - opened_then) / (at - then):.0f} orders/s  {latest / (at - then):.0f} documents/s  "
+            f"mean latency {latency:.2f} ms  {measurement.refused} errors  {self._left(at, documents)}\x1b[K",
+            nl=False,
+            err=True,
+        )
+
+    def _left(self, at: float, documents: int) -> str:
+        if self._settings.documents is not None:
+            return f"{self._settings.documents - documents} documents left"
+        return f"{max(0.0, (self._settings.seconds or 0.0) - at):.0f} s left"
+
+
+def _check(settings: LoadSettings, checker: Checker, *, whole: bool) -> None:
+    """Ask for every order's status and print what can't be."""
+    run = Run(
+        replace(settings.target, stall_seconds=max(60.0, settings.target.stall_seconds)),
+        checker.queries(),
+        clients=min(settings.clients, _CHECK_CLIENTS),
+        on_reply=checker.saw_status,
+    )
+    measurement = run.go()
+    checker.conclude(whole=whole and measurement.failure is None)
+    if not checker.number_of_findings:
+        click.echo(f"check: {len(checker.orders)} orders agree with their fills, limits and each other")
+    for finding in checker.findings:
+        click.echo(f"check: {finding}")
+    if checker.number_of_findings > len(checker.findings):
+        click.echo(f"check: {checker.number_of_findings - len(checker.findings)} findings more")
+
+
+def _write_json(settings: LoadSettings, measurement: Measurement, checker: Checker | None) -> None:
+    assert settings.json_file is not None
+    target, workload = settings.target, settings.workload
+    report: dict[str, Any] = {
+        "server": f"{target.host}:{target.port}",
+        "request_framing": target.framing.name.lower(),
+        "new_connection_each": target.new_connection_each,
+        "clients": settings.clients,
+        "rate": settings.rate,
+        "workload": asdict(workload),
+        "result": measurement.as_dict(),
+    }
+    if checker is not None:
+        report["check"] = {"findings": checker.number_of_findings, "first": checker.findings}
+    try:
+        settings.json_file.write_text(json.dumps(report, indent=2) + "\n")
+    except OSError as error:
+        raise LoadError(f"can't write {settings.json_file}") from error
