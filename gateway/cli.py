@@ -1,4 +1,4 @@
-"""The command line: serve, migrate, send, ping. Its options are the settings, so that nothing is written twice.
+"""The command line. Its options are the settings, so that nothing is written twice.
 
 Every option can also be set in the environment, by one name for all commands: --port is PGBOURSE_PORT.
 Modules that are slow to import are imported by the commands that need them.

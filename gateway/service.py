@@ -15,6 +15,7 @@ from gateway.errors import PgbourseError
 from gateway.housekeeping import Sweeper
 from gateway.listener import listen
 from gateway.migrate import migrate, require_current
+from gateway.passwords import with_password
 from gateway.server import Server
 from gateway.settings import ServeSettings
 
@@ -107,6 +108,8 @@ def _database(settings: ServeSettings) -> Iterator[tuple[str, str]]:
         conninfo, note = settings.database_url, ""
         if conninfo is None:
             conninfo, note = stack.enter_context(EmbeddedPostgres(settings.data_dir)).dsn(), ", embedded"
+        else:
+            conninfo = with_password(conninfo, settings.database_password_file)
         if settings.migrate:
             migrate(conninfo)
         require_current(conninfo)

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import platformdirs
 
-__all__ = ["ReplyFraming", "ServeSettings", "default_data_dir"]
+__all__ = ["LogFormat", "ReplyFraming", "ServeSettings", "default_data_dir"]
 
+LogFormat = Literal["text", "json"]
 ReplyFraming = Literal["plain", "length", "mirror"]
 
 
@@ -44,6 +45,11 @@ class ServeSettings:
         None,
         "An existing PostgreSQL 15 to 18, as postgresql://… or key=value text (rather in the environment "
         "than here if it holds a password). Without it pgbourse runs its own.",
+    )
+    database_password_file: Path | None = _setting(  # noqa: RUF009 - it returns a field
+        None,
+        "File that holds the password of the database URL's role, as secrets are given to containers and "
+        "services. Read at the start; a newline at its end is not part of it.",
     )
     data_dir: Path = field(
         default_factory=default_data_dir,
@@ -87,10 +93,22 @@ class ServeSettings:
         "Connections open at once; more wait unaccepted. Each costs a file descriptor and its buffers.",
         minimum=1,
     )
+    max_connections_per_address: int = _setting(
+        0,
+        "Connections open at once from one IP address; more are refused. 0 sets no limit: behind a proxy all "
+        "clients may come from one.",
+        minimum=0,
+    )
     request_timeout: float = _setting(
         30.0,
-        "Seconds that a client has to finish a request once it has begun, so that halves of requests don't "
-        "pile up. Idle connections stay.",
+        "Seconds that a client has to finish a request once it has begun, and may go without taking anything "
+        "of its replies, so that halves of requests and unread replies don't pile up. 0 sets no limit.",
+        minimum=0,
+    )
+    idle_timeout: float = _setting(
+        0.0,
+        "Seconds after which a connection is closed that neither sends a request nor waits for a reply. 0 "
+        "sets no limit: clients may stay connected for days.",
         minimum=0,
     )
     drain_timeout: float = _setting(
@@ -107,3 +125,13 @@ class ServeSettings:
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", "Least serious log line to write on standard error; debug adds tracebacks."
     )
+    log_format: LogFormat = _setting(  # noqa: RUF009 - it returns a field
+        "text", "How log lines look: for people, or as JSON."
+    )
+    metrics_port: int | None = _setting(
+        None,
+        "Port of /metrics for Prometheus, and of /healthz and /readyz; 0 takes a free one. Off without it.",
+        minimum=0,
+        maximum=65535,
+    )
+    metrics_host: str = _setting("127.0.0.1", "Address of that port.")

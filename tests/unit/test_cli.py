@@ -36,7 +36,9 @@ def test_every_setting_is_an_option_with_its_variable_and_default() -> None:
     for field in dataclasses.fields(ServeSettings):
         assert f"--{field.name.replace('_', '-')} " in text
         assert f"PGBOURSE_{field.name.upper()}" in text
-    assert text.count("default:") == len(dataclasses.fields(ServeSettings)) - 1  # a database URL has none
+    without = [field.name for field in dataclasses.fields(ServeSettings) if field.default is None]
+    assert without == ["database_url", "database_password_file", "metrics_port"]
+    assert text.count("default:") == len(dataclasses.fields(ServeSettings)) - len(without)
     assert "--no-migrate" in text
 
 
@@ -55,6 +57,9 @@ def test_defaults_are_those_of_the_settings(served: list[ServeSettings]) -> None
         (["--drain-timeout", "0.5"], "drain_timeout", 0.5),
         (["--data-dir", "/some/where"], "data_dir", Path("/some/where")),
         (["--database-url", "host=x"], "database_url", "host=x"),
+        (["--database-password-file", "/run/x"], "database_password_file", Path("/run/x")),
+        (["--metrics-port", "9000"], "metrics_port", 9000),
+        (["--log-format", "json"], "log_format", "json"),
     ],
 )
 def test_an_option_sets_its_setting(

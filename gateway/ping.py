@@ -1,0 +1,48 @@
+"""Ask a running server for a real answer: one that its database has given."""
+
+import socket
+import time
+
+from gateway.errors import PgbourseError
+from gateway.framing import Frame, Framer, Framing, wrap_reply
+
+__all__ = ["PingError", "ping"]
+
+# Order ids begin at 1, so this changes nothing, and an error that repeats the id is the database's answer. A
+# server that can't ask its database answers without the id, or not at all.
+_REQUEST = b'<transactions id="0"><query id="0"/></transactions>'
+_ANSWER = b'<error id="0">'
+_MAX_REPLY_BYTES = 64 * 1024
+
+
+class PingError(PgbourseError):
+    """No server is there, or it does not answer as one that can trade."""
+
+
+def ping(host: str, port: int, timeout: float) -> float:
+    """Send a query that changes nothing and return the seconds until its answer.
+
+    Raises PingError when there is no answer from the database within `timeout` seconds.
+    """
+    where = f"{host}:{port}"
+    started = time.monotonic()
+    deadline = started + timeout
+    framer = Framer(_MAX_REPLY_BYTES)
+    try:
+        with socket.create_connection((host, port), timeout) as server:
+            server.sendall(wrap_reply(_REQUEST, Framing.LENGTH_LINE))
+            replies: list[Frame] = []
+            while not replies:
+                server.settimeout(max(0.001, deadline - time.monotonic()))
+                data = server.recv(4096)
+                replies = framer.feed(data) if data else framer.finish()
+                if not replies and (not data or framer.error is not None):
+                    raise PingError(f"{where} closed the connection, or answers what is no reply")
+    except TimeoutError as error:
+        raise PingError(f"{where} gave no answer within {timeout:g} seconds") from error
+    except OSError as error:
+        raise PingError(f"can't reach a server at {where}") from error
+    reply = replies[0].document
+    if _ANSWER not in reply:
+        raise PingError(f"{where} can't trade: {reply[:200].decode(errors='replace')}")
+    return time.monotonic() - started
