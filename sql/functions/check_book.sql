@@ -1,0 +1,91 @@
+-- Checks the book: not crossed, made of the orders that it names, and its best orders on the tape.
+create or replace function exchange.check_book()
+returns table (
+    invariant text,
+    subject text,
+    detail text
+)
+language sql
+stable
+as $$
+with best as (
+    select distinct on (resting_orders.symbol_key, resting_orders.side)
+        resting_orders.symbol_key,
+        resting_orders.side,
+        resting_orders.price_rank,
+        resting_orders.order_id
+    from exchange.resting_orders
+    order by resting_orders.symbol_key, resting_orders.side, resting_orders.price_rank, resting_orders.order_id
+),
+
+quoted as (
+    select distinct on (quotes.symbol_key, quotes.side)
+        quotes.symbol_key,
+        quotes.side,
+        quotes.price_rank,
+        quotes.order_id
+    from exchange.quotes
+    order by quotes.symbol_key, quotes.side, quotes.quote_id desc
+),
+
+repeated as (
+    select
+        resting_orders.order_id,
+        count(*) as times
+    from exchange.resting_orders
+    group by resting_orders.order_id
+    having count(*) > 1
+)
+
+select
+    'book_is_not_crossed',
+    format('symbol %s', coalesce(symbols.sym, 'with key ' || bid.symbol_key)),
+    format(
+        'order %s buys at %s and order %s sells at %s',
+        bid.order_id, trim_scale(-bid.price_rank), ask.order_id, trim_scale(ask.price_rank)
+    )
+from best as bid
+inner join best as ask on bid.symbol_key = ask.symbol_key
+left join exchange.symbols on bid.symbol_key = symbols.symbol_key
+where bid.side = 'buy' and ask.side = 'sell' and -bid.price_rank >= ask.price_rank
+union all
+select
+    'quote_is_best_order',
+    format('symbol %s, %s', coalesce(symbols.sym, 'with key ' || symbol_key), side),
+    format('the best order is %s, quoted is %s', coalesce(best.order_id, 0), coalesce(quoted.order_id, 0))
+from best
+full join quoted using (symbol_key, side)
+left join exchange.symbols using (symbol_key)
+where
+    coalesce(best.price_rank, 'Infinity') <> coalesce(quoted.price_rank, 'Infinity')
+    or coalesce(best.order_id, 0) <> coalesce(quoted.order_id, 0)
+union all
+select
+    'resting_order_agrees_with_order',
+    format('order %s', orders.order_id),
+    format(
+        'in the book: symbol %s, %s at %s, account %s; as placed: symbol %s, %s at %s, account %s (keys)',
+        resting_orders.symbol_key, resting_orders.side, trim_scale(abs(resting_orders.price_rank)), resting_orders.account_key,
+        orders.symbol_key, orders.side, trim_scale(orders.limit_price), orders.account_key
+    )
+from exchange.resting_orders
+inner join exchange.orders on resting_orders.order_id = orders.order_id
+where
+    resting_orders.symbol_key <> orders.symbol_key
+    or resting_orders.account_key <> orders.account_key
+    or resting_orders.side <> orders.side
+    or resting_orders.price_rank <> case orders.side when 'buy' then -orders.limit_price else orders.limit_price end
+union all
+select
+    'order_rests_once',
+    format('order %s', repeated.order_id),
+    format('is in the book %s times', repeated.times)
+from repeated
+$$;
+
+comment on function exchange.check_book() is
+'A row for each symbol whose best buy could trade with its best sell, each resting order that is not as it was placed, '
+'and each best order that the tape does not show. Part of check_integrity.';
+
+revoke all on function exchange.check_book() from public;
+grant execute on function exchange.check_book() to exchange_reader;

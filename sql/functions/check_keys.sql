@@ -1,0 +1,93 @@
+-- Checks that every key leads somewhere: what foreign keys would hold, had the hot tables any.
+create or replace function exchange.check_keys()
+returns table (
+    invariant text,
+    subject text,
+    detail text
+)
+language sql
+stable
+as $$
+with links as (
+    select
+        format('positions (%s, %s)', positions.account_key, positions.symbol_key) as place,
+        positions.account_key,
+        positions.symbol_key,
+        null::bigint as order_id
+    from exchange.positions
+    union all
+    select
+        format('orders %s', orders.order_id),
+        orders.account_key,
+        orders.symbol_key,
+        null
+    from exchange.orders
+    union all
+    select
+        format('resting_orders %s', resting_orders.order_id),
+        resting_orders.account_key,
+        resting_orders.symbol_key,
+        resting_orders.order_id
+    from exchange.resting_orders
+    union all
+    select
+        format('quotes %s', quotes.quote_id),
+        null,
+        quotes.symbol_key,
+        nullif(quotes.order_id, 0)
+    from exchange.quotes
+    union all
+    select
+        format('executions %s', executions.execution_id),
+        null,
+        executions.symbol_key,
+        orders.order_id
+    from exchange.executions
+    cross join lateral (values (executions.buy_order_id), (executions.sell_order_id)) as orders (order_id)
+    union all
+    select
+        format('cancellations %s', cancellations.order_id),
+        null,
+        null,
+        cancellations.order_id
+    from exchange.cancellations
+    union all
+    select
+        format('credits %s', credits.credit_id),
+        credits.account_key,
+        credits.symbol_key,
+        null
+    from exchange.credits
+    union all
+    select
+        format('deposits %s', deposits.deposit_id),
+        deposits.account_key,
+        deposits.symbol_key,
+        null
+    from exchange.deposits
+)
+
+select
+    'no_orphans',
+    links.place,
+    concat_ws(
+        ', ',
+        case when accounts.account_key is null then 'no account has the key ' || links.account_key end,
+        case when symbols.symbol_key is null then 'no symbol has the key ' || links.symbol_key end,
+        case when orders.order_id is null then 'there is no order ' || links.order_id end
+    )
+from links
+left join exchange.accounts on links.account_key = accounts.account_key
+left join exchange.symbols on links.symbol_key = symbols.symbol_key
+left join exchange.orders on links.order_id = orders.order_id
+where
+    (links.account_key is not null and accounts.account_key is null)
+    or (links.symbol_key is not null and symbols.symbol_key is null)
+    or (links.order_id is not null and orders.order_id is null)
+$$;
+
+comment on function exchange.check_keys() is
+'A row for each row that names an account, a symbol or an order that is not there. Part of check_integrity.';
+
+revoke all on function exchange.check_keys() from public;
+grant execute on function exchange.check_keys() to exchange_reader;
