@@ -62,12 +62,13 @@ class DatabaseError(PgbourseError):
 class CallFailed(DatabaseError):
     """The statement failed and was rolled back, for certain; the connection can carry the next one.
 
-    `sqlstate` is the server's.
+    `sqlstate` is the server's, and `detail` all that it said, in one line.
     """
 
-    def __init__(self, message: str, sqlstate: str) -> None:
+    def __init__(self, message: str, sqlstate: str, detail: str) -> None:
         super().__init__(message)
         self.sqlstate = sqlstate
+        self.detail = detail
 
 
 class ConnectionGone(DatabaseError):
@@ -217,7 +218,8 @@ class Database:
         if sqlstate and pgconn.transaction_status == pq.TransactionStatus.IDLE:
             # The server reported an error and is ready for the next statement: it has rolled back.
             if sqlstate != _READ_ONLY:
-                return CallFailed(text, sqlstate)
+                primary = error.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b""
+                return CallFailed(_one_line(primary.decode("utf-8", "replace")), sqlstate, text)
             self.close()
             return ConnectionGone(text)
         stopped = (

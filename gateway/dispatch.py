@@ -208,7 +208,7 @@ class Dispatcher:
                 self._call([item], database)
             except CallFailed as error:
                 reference = secrets.token_hex(4)
-                _log.error("internal error %s (SQLSTATE %s): %s", reference, error.sqlstate, error)
+                _log.error("internal error %s (SQLSTATE %s): %s", reference, error.sqlstate, error.detail)
                 item.failure = f"internal error {reference}: nothing of this document was carried out"
             except (FateUnknown, ConnectionGone) as error:
                 _log.error("closing a client, fate of its request unknown: %s", error)

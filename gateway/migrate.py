@@ -185,9 +185,9 @@ def _alone(connection: Connection) -> Iterator[None]:
 
 
 def _make_ledger(connection: Connection, folder: Path) -> None:
-    if fetch_value(connection, "select to_regclass('exchange.applied_files')") is not None:
-        return
     with _rights_explained(connection, "making the ledger"), connection.transaction():
+        if fetch_value(connection, "select to_regclass('exchange.applied_files')") is not None:
+            return
         # `create schema if not exists` would ask for the right to create it even when it is there.
         if fetch_value(connection, "select to_regnamespace('exchange')") is None:
             connection.execute("create schema exchange")

@@ -42,6 +42,7 @@ class Gateway:
 
 
 StartGateway = Callable[..., Gateway]
+Block = Callable[[], Session]
 
 
 @pytest.fixture
@@ -69,11 +70,15 @@ def gateway(start_gateway: StartGateway) -> Gateway:
 
 
 @pytest.fixture
-def blocker(database: str) -> Iterator[Session]:
-    """A session that keeps every batch waiting from here until it commits, or closes."""
-    with contextlib.closing(psycopg.connect(database)) as connection:
-        connection.execute("lock table exchange.accounts in access exclusive mode")
-        yield connection
+def block(database: str) -> Iterator[Block]:
+    """Keep every batch waiting from the call on, until the session that it returns ends its transaction."""
+    with contextlib.closing(psycopg.connect(database)) as session:
+
+        def lock() -> Session:
+            session.execute("lock table exchange.accounts in access exclusive mode")
+            return session
+
+        yield lock
 
 
 @pytest.fixture

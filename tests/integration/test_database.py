@@ -100,7 +100,7 @@ def test_a_failure_to_connect_names_no_password(database: str) -> None:
         Database(
             make_conninfo(database, dbname="no_such_database", password="secret"), "pgbourse test"
         ).connect()
-    assert "no_such_database" in str(failure.value)
+    assert str(failure.value).startswith("connection failed")
     assert "secret" not in str(failure.value)
     assert "\n" not in str(failure.value)
 

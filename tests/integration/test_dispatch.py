@@ -10,7 +10,7 @@ import pytest
 from gateway.embedded import EmbeddedPostgres
 from gateway.migrate import migrate
 from tests.integration.client import Client, wait_until
-from tests.integration.conftest import Gateway, Session, StartGateway, waiting_workers
+from tests.integration.conftest import Block, Gateway, Session, StartGateway, waiting_workers
 
 CREATE = b"""
 <create>
@@ -34,7 +34,7 @@ def buy(shares: int, sym: str = "GOOD", account: int = 1) -> bytes:
 
 def break_database(connection: Session, when: str, action: str) -> None:
     """Let every order of the symbol BAD do something terrible."""
-    body = f"begin if new.symbol_key = bad() then {action} end if; return null; end"
+    body = f"begin if new.symbol_key = public.bad() then {action} end if; return null; end"
     bad = "select symbol_key from exchange.symbols where sym = 'BAD'"
     statements = [
         f"create function bad() returns integer language sql security definer as $$ {bad} $$",
@@ -47,14 +47,14 @@ def break_database(connection: Session, when: str, action: str) -> None:
 
 @pytest.fixture
 def one_batch(
-    start_gateway: StartGateway, wait_for_workers: Callable[[int], None], request: pytest.FixtureRequest
+    start_gateway: StartGateway, wait_for_workers: Callable[[int], None], block: Block
 ) -> Callable[..., list[Client]]:
     """Have documents of several clients carried out in one batch: each list is one client's."""
 
     def run(*documents: list[bytes]) -> list[Client]:
         gateway = start_gateway(workers=1)
         assert {child.tag for child in gateway.ask(CREATE)} == {"created"}
-        blocker: Session = request.getfixturevalue("blocker")
+        blocker = block()
         first, *clients = [gateway.connect() for _ in range(len(documents) + 1)]
         first.send(buy(1))
         wait_for_workers(1)
@@ -153,11 +153,11 @@ def test_waiting_backends_that_are_ended_cost_nobody_a_reply(
     start_gateway: StartGateway,
     wait_for_workers: Callable[[int], None],
     connection: Session,
-    request: pytest.FixtureRequest,
+    block: Block,
 ) -> None:
     gateway = start_gateway(workers=2)
     gateway.ask(CREATE)
-    blocker: Session = request.getfixturevalue("blocker")
+    blocker = block()
     clients = [gateway.connect() for _ in range(10)]
     clients[0].send(buy(1))
     wait_for_workers(1)

@@ -17,12 +17,14 @@ TRADE = [
 ]
 
 
-def test_credits_of_accounts_that_stay_away_are_folded(gateway: Gateway, connection: Session) -> None:
+def test_credits_of_accounts_that_stay_away_are_folded(
+    gateway: Gateway, database: str, connection: Session
+) -> None:
     for document in TRADE:
         gateway.ask(document)
     owed = "select account_id, unsettled_cash from exchange.account_balances where unsettled_cash > 0"
     assert connection.execute(owed).fetchall() == [("2", 10)]
-    sweeper = Sweeper(connection.info.dsn, 0.01)
+    sweeper = Sweeper(database, 0.01)
     sweeper.start()
     wait_until(lambda: connection.execute(owed).fetchall() == [], "the credits have been folded")
     sweeper.stop()
@@ -31,12 +33,12 @@ def test_credits_of_accounts_that_stay_away_are_folded(gateway: Gateway, connect
 
 
 def test_it_goes_on_after_a_failure(
-    gateway: Gateway, connection: Session, caplog: pytest.LogCaptureFixture
+    gateway: Gateway, database: str, connection: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     for document in TRADE:
         gateway.ask(document)
     connection.execute("revoke execute on function exchange.settle_idle_accounts from exchange_gateway")
-    sweeper = Sweeper(connection.info.dsn, 0.01)
+    sweeper = Sweeper(database, 0.01)
     sweeper.start()
     wait_until(lambda: "sweep of idle accounts fails" in caplog.text, "it has failed")
     connection.execute("grant execute on function exchange.settle_idle_accounts to exchange_gateway")

@@ -97,7 +97,7 @@ def server_that(answers: Callable[[socket.socket], object]) -> Iterator[tuple[st
         (b"", "closed the connection without a reply: whether the request was carried out is unknown"),
         (b"<results><created", "is no reply"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is no reply"),
-        (b"<results></result>\n", "is not XML"),
+        (b"<results><a></b></results>\n", "is not XML"),
     ],
 )
 def test_what_is_no_reply_is_told_in_one_line(document: Path, answer: bytes, message: str) -> None:

@@ -18,7 +18,7 @@ from gateway.server import Server
 from gateway.service import allow_open_files
 from gateway.settings import ServeSettings
 from tests.integration.client import Client, length_line, wait_until
-from tests.integration.conftest import Gateway, Session, StartGateway, waiting_workers
+from tests.integration.conftest import Block, Gateway, Session, StartGateway, waiting_workers
 
 CREATE = (
     b'<create><account id="1" balance="1000"/><symbol sym="X"><account id="1">500</account></symbol></create>'
@@ -185,11 +185,11 @@ def test_a_full_queue_stops_reading_until_there_is_room(
     start_gateway: StartGateway,
     connection: Session,
     wait_for_workers: Callable[[int], None],
-    request: pytest.FixtureRequest,
+    block: Block,
 ) -> None:
     gateway = start_gateway(workers=1, batch_requests=10, queue_documents=50)
     gateway.ask(CREATE)
-    blocker: Session = request.getfixturevalue("blocker")
+    blocker = block()
     clients = [gateway.connect() for _ in range(40)]
     for client in clients[:20]:
         client.send(*[buy(1)] * 10)
@@ -317,11 +317,11 @@ def test_many_clients_never_deadlock(
 
 
 def test_a_stop_answers_what_was_received_and_nothing_else(
-    start_gateway: StartGateway, wait_for_workers: Callable[[int], None], request: pytest.FixtureRequest
+    start_gateway: StartGateway, wait_for_workers: Callable[[int], None], block: Block
 ) -> None:
     gateway = start_gateway(workers=1)
     gateway.ask(CREATE)
-    blocker: Session = request.getfixturevalue("blocker")
+    blocker = block()
     busy, waiting, unfinished, idle = (gateway.connect() for _ in range(4))
     busy.send(buy(1))
     wait_for_workers(1)
@@ -341,9 +341,10 @@ def test_a_stop_answers_what_was_received_and_nothing_else(
     assert gateway.server.join()
 
 
-def test_a_stop_takes_no_longer_than_it_may(database: str, blocker: Session) -> None:
+def test_a_stop_takes_no_longer_than_it_may(database: str, block: Block) -> None:
     server = Server(listen("127.0.0.1", 0), database, ServeSettings(port=0, drain_timeout=0.1))
     server.start()
+    blocker = block()
     with Client(server.address) as client:
         client.send(CREATE)
         with contextlib.closing(psycopg.connect(database, autocommit=True)) as connection:

@@ -16,7 +16,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.integration.client import Client, wait_until
-from tests.integration.conftest import Session, waiting_workers
+from tests.integration.conftest import Block, Session, waiting_workers
 
 CREATE = b'<create><account id="1" balance="10"/></create>'
 
@@ -89,9 +89,10 @@ def test_without_a_database_url_it_brings_its_own(folder: Path, start: Callable[
 
 
 def test_a_signal_lets_it_answer_what_it_received(
-    database: str, start: Callable[..., Service], blocker: Session, connection: Session
+    database: str, start: Callable[..., Service], block: Block, connection: Session
 ) -> None:
     service = start("--database-url", database)
+    blocker = block()
     with Client(service.address) as client:
         client.send(CREATE, CREATE)
         wait_until(lambda: waiting_workers(connection), "the request is in the database")
@@ -105,9 +106,10 @@ def test_a_signal_lets_it_answer_what_it_received(
 
 
 def test_a_second_signal_ends_it_at_once(
-    database: str, start: Callable[..., Service], blocker: Session, connection: Session
+    database: str, start: Callable[..., Service], block: Block, connection: Session
 ) -> None:
     service = start("--database-url", database)
+    blocker = block()
     with Client(service.address) as client:
         client.send(CREATE)
         wait_until(lambda: waiting_workers(connection), "the request is in the database")
@@ -131,8 +133,9 @@ def fails(service: Service) -> str:
     status, errors = service.end()
     assert status == 1
     assert service.line == ""
-    (line,) = [line for line in errors.splitlines() if " INFO " not in line]
-    return line
+    lines = [line for line in errors.splitlines() if " INFO " not in line]
+    assert len(lines) == 1, errors
+    return lines[0]
 
 
 def test_a_port_that_is_taken_is_named(folder: Path, start: Callable[..., Service]) -> None:
@@ -172,7 +175,9 @@ def test_a_role_that_lacks_a_right_is_told(
     connection.execute(sql.SQL("create role {} login password 'stranger'").format(role))
     try:
         assert "lacks a right" in fails(start("--database-url", conninfo))
-        assert "may not" in fails(start("--database-url", conninfo, "--no-migrate"))
+        assert "lacks the rights of exchange_gateway" in fails(
+            start("--database-url", conninfo, "--no-migrate")
+        )
         # One that may see the schema, but is no member of the gateway's role.
         connection.execute(sql.SQL("grant usage on schema exchange to {}").format(role))
         connection.execute(sql.SQL("grant execute on all functions in schema exchange to {}").format(role))
