@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-__all__ = ["load"]
+__all__ = ["generate", "load"]
 
 _Command = Callable[..., Any]
 
@@ -40,15 +40,40 @@ _server = _together(
     ),
 )
 
-_mix = _together(
-    _option("--orders", default=1, type=click.IntRange(1, 10_000), help="Requests in a document."),
-    _option("--accounts", default=1000, type=_COUNT, help="Accounts, drawn at random for each document."),
-    _option("--symbols", default=10, type=_COUNT, help="Symbols, drawn at random for each order."),
-    _option("--spread", default=5.0, type=click.FloatRange(0, 99), help="Prices lie this far around 100."),
-    _option("--queries", default=0.0, type=_SHARE, help="Share of the requests that query an order."),
-    _option("--cancels", default=0.0, type=_SHARE, help="Share of the requests that cancel an order."),
-    _option("--seed", default=1, type=int, help="The same seed gives the same documents."),
-)
+
+def _mix(accounts: int, symbols: int, queries: float, cancels: float) -> Callable[[_Command], _Command]:
+    """Give a command the options of a workload, with these defaults."""
+    return _together(
+        _option("--orders", default=1, type=click.IntRange(1, 10_000), help="Requests in a document."),
+        _option(
+            "--accounts", default=accounts, type=_COUNT, help="Accounts, drawn at random for each document."
+        ),
+        _option("--symbols", default=symbols, type=_COUNT, help="Symbols, drawn at random for each order."),
+        _option(
+            "--spread", default=5.0, type=click.FloatRange(0, 99), help="Prices lie this far around 100."
+        ),
+        _option("--queries", default=queries, type=_SHARE, help="Share of the requests that query an order."),
+        _option(
+            "--cancels", default=cancels, type=_SHARE, help="Share of the requests that cancel an order."
+        ),
+        _option("--seed", default=1, type=int, help="The same seed gives the same documents."),
+    )
+
+
+@click.command()
+@click.argument("number", type=_COUNT)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@_mix(accounts=20, symbols=3, queries=0.2, cancels=0.1)
+@_option("--first-account", type=click.IntRange(0), default=1, help="Lowest account number.")
+@_option("--symbol-prefix", default="S", help="Beginning of the symbols' names.")
+def generate(number: int, folder: Path, first_account: int, symbol_prefix: str, **mix: Any) -> None:
+    """Write NUMBER test documents into FOLDER, each with the reply that an empty exchange gives to it.
+
+    The first ones create accounts and symbols. Each can be sent with `pgbourse send` or any other client.
+    """
+    from gateway.loadtest.generate import generate
+
+    generate(_workload(mix, first_account, symbol_prefix), number, folder)
 
 
 @click.command()
@@ -56,7 +81,7 @@ _mix = _together(
 @_option("--clients", default=32, type=click.IntRange(1, 20_000), help="Connections.")
 @_option("--seconds", type=click.FloatRange(0.1), help="How long; 10 if --documents says nothing either.")
 @_option("--documents", type=_COUNT, help="Send so many documents.")
-@_mix
+@_mix(accounts=1000, symbols=10, queries=0.0, cancels=0.0)
 @_option(
     "--rate",
     type=click.FloatRange(0.1),
