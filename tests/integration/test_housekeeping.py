@@ -54,5 +54,8 @@ def test_zero_is_never(database: str) -> None:
     sweeper.start()
     sweeper.stop()
     with contextlib.closing(psycopg.connect(database)) as connection:
-        query = "select count(*) from pg_stat_activity where application_name = 'pgbourse sweep'"
-        assert connection.execute(query).fetchone() == (0,)
+        row = connection.execute(
+            "select count(*) from pg_stat_activity "
+            "where application_name = 'pgbourse sweep' and datname = current_database()"
+        )
+        assert row.fetchone() == (0,)

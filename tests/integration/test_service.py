@@ -33,6 +33,10 @@ class Service:
             text=True,
             env=environment,
         )
+        self.line = ""
+
+    def wait(self) -> None:
+        """Wait for its first line, or its end."""
         assert self.process.stdout is not None
         self.line = self.process.stdout.readline()
 
@@ -53,8 +57,10 @@ def start() -> Iterator[Callable[..., Service]]:
     services: list[Service] = []
 
     def run(*options: str) -> Service:
-        services.append(Service(*options))
-        return services[-1]
+        service = Service(*options)
+        services.append(service)
+        service.wait()
+        return service
 
     yield run
     for service in services:
