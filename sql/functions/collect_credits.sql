@@ -4,6 +4,8 @@
 -- them. Shares of a position that the caller doesn't have in hand go straight to positions. The caller holds the accounts'
 -- row locks, so that nobody else changes or collects the same balances. Credits that commit meanwhile are not seen and
 -- wait for the next time.
+--
+-- PL/pgSQL, though it is one statement: before PostgreSQL 18 a function in SQL is planned at each call.
 create or replace function exchange.collect_credits(
     p_account_keys integer[],
     p_settled_before xid8[],
@@ -14,50 +16,54 @@ returns table (
     position_key bigint,
     amount numeric
 )
-language sql
+language plpgsql
 as $$
-with collected as (
-    delete from exchange.credits
-    using
-        unnest(p_account_keys, p_settled_before) as due (account_key, settled_before)
-    -- Sideways, so that each account's credits are looked up by key, also while the planner thinks there are none.
-    cross join lateral (
-        select waiting.ctid as row_address
-        from exchange.credits as waiting
-        where waiting.account_key = due.account_key and waiting.transaction_id >= due.settled_before
-        offset 0
-    ) as found
-    where credits.ctid = found.row_address
-    returning credits.account_key, credits.symbol_key, credits.amount
-),
+#variable_conflict use_column
+begin
+    return query
+    with collected as (
+        delete from exchange.credits
+        using
+            unnest(p_account_keys, p_settled_before) as due (account_key, settled_before)
+        -- Sideways, so that each account's credits are looked up by key, also while the planner thinks there are none.
+        cross join lateral (
+            select waiting.ctid as row_address
+            from exchange.credits as waiting
+            where waiting.account_key = due.account_key and waiting.transaction_id >= due.settled_before
+            offset 0
+        ) as found
+        where credits.ctid = found.row_address
+        returning credits.account_key, credits.symbol_key, credits.amount
+    ),
 
-owed as (
-    select
-        collected.account_key,
-        collected.symbol_key,
-        collected.account_key::bigint << 32 | collected.symbol_key as position_key,
-        sum(collected.amount) as amount
-    from collected
-    group by collected.account_key, collected.symbol_key
-),
+    owed as (
+        select
+            collected.account_key,
+            collected.symbol_key,
+            collected.account_key::bigint << 32 | collected.symbol_key as position_key,
+            sum(collected.amount) as amount
+        from collected
+        group by collected.account_key, collected.symbol_key
+    ),
 
-put_away as (
-    insert into exchange.positions as held (account_key, symbol_key, shares)
+    put_away as (
+        insert into exchange.positions as held (account_key, symbol_key, shares)
+        select
+            owed.account_key,
+            owed.symbol_key,
+            owed.amount
+        from owed
+        where owed.symbol_key is not null and (owed.position_key = any(p_position_keys)) is not true
+        on conflict (account_key, symbol_key) do update set shares = held.shares + excluded.shares
+    )
+
     select
         owed.account_key,
-        owed.symbol_key,
+        owed.position_key,
         owed.amount
     from owed
-    where owed.symbol_key is not null and (owed.position_key = any(p_position_keys)) is not true
-    on conflict (account_key, symbol_key) do update set shares = held.shares + excluded.shares
-)
-
-select
-    owed.account_key,
-    owed.position_key,
-    owed.amount
-from owed
-where owed.symbol_key is null or owed.position_key = any(p_position_keys)
+    where owed.symbol_key is null or owed.position_key = any(p_position_keys);
+end
 $$;
 
 comment on function exchange.collect_credits(integer[], xid8[], bigint[]) is

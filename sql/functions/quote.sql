@@ -2,6 +2,8 @@
 --
 -- Given are orders that were at the top of their side or may be now. The best order of a side is then the first one
 -- from there, or from where the last quote was, whichever comes first. The caller holds the symbols' locks.
+--
+-- PL/pgSQL, though it is one statement: before PostgreSQL 18 a function in SQL is planned at each call.
 create or replace function exchange.quote(
     p_symbol_keys integer[],
     p_sides exchange.side[],
@@ -10,56 +12,58 @@ create or replace function exchange.quote(
     p_now timestamptz
 )
 returns void
-language sql
+language plpgsql
 as $$
-with changed as (
-    select distinct on (touched.symbol_key, touched.side)
-        touched.symbol_key,
-        touched.side,
-        touched.price_rank,
-        touched.order_id
-    from unnest(p_symbol_keys, p_sides, p_price_ranks, p_order_ids)
-        as touched (symbol_key, side, price_rank, order_id)
-    order by touched.symbol_key, touched.side, touched.price_rank, touched.order_id
-)
+begin
+    with changed as (
+        select distinct on (touched.symbol_key, touched.side)
+            touched.symbol_key,
+            touched.side,
+            touched.price_rank,
+            touched.order_id
+        from unnest(p_symbol_keys, p_sides, p_price_ranks, p_order_ids)
+            as touched (symbol_key, side, price_rank, order_id)
+        order by touched.symbol_key, touched.side, touched.price_rank, touched.order_id
+    )
 
-insert into exchange.quotes (symbol_key, side, price_rank, order_id, quoted_at)
-select
-    changed.symbol_key,
-    changed.side,
-    coalesce(best.price_rank, 'Infinity'),
-    coalesce(best.order_id, 0),
-    p_now
-from changed
-left join lateral (
+    insert into exchange.quotes (symbol_key, side, price_rank, order_id, quoted_at)
     select
-        quotes.price_rank,
-        quotes.order_id
-    from exchange.quotes
-    where quotes.symbol_key = changed.symbol_key and quotes.side = changed.side
-    order by quotes.quote_id desc
-    limit 1
-) as quoted on true
-cross join lateral (
-    select
-        (quoted.price_rank, quoted.order_id) <= (changed.price_rank, changed.order_id) as is_first
-) as last_quote
-left join lateral (
-    select
-        resting_orders.price_rank,
-        resting_orders.order_id
-    from exchange.resting_orders
-    where
-        resting_orders.symbol_key = changed.symbol_key
-        and resting_orders.side = changed.side
-        and (resting_orders.price_rank, resting_orders.order_id) >= (
-            case when last_quote.is_first then quoted.price_rank else changed.price_rank end,
-            case when last_quote.is_first then quoted.order_id else changed.order_id end
-        )
-    order by resting_orders.price_rank, resting_orders.order_id
-    limit 1
-) as best on true
-where (coalesce(best.price_rank, 'Infinity'), coalesce(best.order_id, 0)) is distinct from (quoted.price_rank, quoted.order_id)
+        changed.symbol_key,
+        changed.side,
+        coalesce(best.price_rank, 'Infinity'),
+        coalesce(best.order_id, 0),
+        p_now
+    from changed
+    left join lateral (
+        select
+            quotes.price_rank,
+            quotes.order_id
+        from exchange.quotes
+        where quotes.symbol_key = changed.symbol_key and quotes.side = changed.side
+        order by quotes.quote_id desc
+        limit 1
+    ) as quoted on true
+    cross join lateral (
+        select
+            (quoted.price_rank, quoted.order_id) <= (changed.price_rank, changed.order_id) as is_first
+    ) as last_quote
+    left join lateral (
+        select
+            resting_orders.price_rank,
+            resting_orders.order_id
+        from exchange.resting_orders
+        where
+            resting_orders.symbol_key = changed.symbol_key
+            and resting_orders.side = changed.side
+            and (resting_orders.price_rank, resting_orders.order_id) >= (
+                case when last_quote.is_first then quoted.price_rank else changed.price_rank end,
+                case when last_quote.is_first then quoted.order_id else changed.order_id end
+            )
+        order by resting_orders.price_rank, resting_orders.order_id
+        limit 1
+    ) as best on true
+    where (coalesce(best.price_rank, 'Infinity'), coalesce(best.order_id, 0)) is distinct from (quoted.price_rank, quoted.order_id);
+end
 $$;
 
 comment on function exchange.quote(integer[], exchange.side[], numeric[], bigint[], timestamptz) is
