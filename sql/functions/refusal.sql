@@ -11,18 +11,19 @@ language sql
 immutable
 parallel safe
 return case p_code
-    when 'unknown_account' then format('no such account: %s', p_account_id)
-    when 'unknown_symbol' then format('no such symbol: %s', p_sym)
+    when 'unknown_account' then format('no such account: %s', coalesce(p_account_id, 'null'))
+    when 'unknown_symbol' then format('no such symbol: %s', coalesce(p_sym, 'null'))
     when 'account_frozen' then format('account %s is frozen: it may query and cancel orders, but place none', p_account_id)
     when 'symbol_halted' then format('trading of %s is halted: orders can be queried and cancelled, but not placed', p_sym)
     when 'invalid_amount'
         then format(
             'amount %s is not allowed: shares to buy (more than 0) or to sell (less than 0), '
-            'at most 18 digits before and 12 after the point', p_amount
+            'at most 18 digits before and 12 after the point', coalesce(p_amount::text, 'null')
         )
     when 'invalid_limit'
         then format(
-            'limit %s is not allowed: a price of more than 0, at most 18 digits before and 12 after the point', p_limit
+            'limit %s is not allowed: a price of more than 0, at most 18 digits before and 12 after the point',
+            coalesce(p_limit::text, 'null')
         )
 end;
 

@@ -1,6 +1,10 @@
 -- Folds what one account is owed into its row, as its own next order would.
-create or replace function exchange.settle_account(p_account_id text)
-returns void
+create or replace function exchange.settle_account(
+    p_account_id text,
+    out outcome text,
+    out code text,
+    out message text
+)
 language plpgsql
 security definer
 set search_path = exchange, pg_temp
@@ -15,13 +19,20 @@ begin
     where accounts.account_id = p_account_id
     for no key update;
 
+    if v_account_key is null then
+        outcome := 'refused';
+        code := 'unknown_account';
+        message := exchange.refusal(code, p_account_id, null, null, null);
+        return;
+    end if;
     perform exchange.settle_accounts(array[v_account_key]);
+    outcome := 'settled';
 end
 $$;
 
 comment on function exchange.settle_account(text) is
 'Folds the credits of an account into its cash and positions. Changes nothing that the account has (account_balances '
-'and account_positions count credits), only where it stands.';
+'and account_positions count credits), only where it stands. One row: settled, or refused with the reason.';
 
 revoke all on function exchange.settle_account(text) from public;
 grant execute on function exchange.settle_account(text) to exchange_gateway;

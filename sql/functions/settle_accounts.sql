@@ -1,12 +1,18 @@
--- Folds what accounts are owed into their rows.
+-- Folds what accounts are owed into their rows: all of it, whatever settled_before says, which is then set right again.
+-- (In a copy that was restored into a server whose transaction ids are lower, it says nonsense.)
 create or replace function exchange.settle_accounts(p_account_keys integer[])
 returns void
 language sql
 as $$
 update exchange.accounts
-set cash = accounts.cash + collected.amount
-from exchange.collect_credits(p_account_keys, array_fill('0'::xid8, array[cardinality(p_account_keys)]), '{}') as collected
-where accounts.account_key = collected.account_key
+set
+    cash = accounts.cash + coalesce(collected.amount, 0),
+    settled_before = pg_snapshot_xmin(pg_current_snapshot())
+from unnest(p_account_keys) as due (account_key)
+left join exchange.collect_credits(
+    p_account_keys, array_fill('0'::xid8, array[cardinality(p_account_keys)]), '{}'
+) as collected on due.account_key = collected.account_key
+where accounts.account_key = due.account_key
 $$;
 
 comment on function exchange.settle_accounts(integer[]) is

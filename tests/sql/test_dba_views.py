@@ -1,0 +1,260 @@
+"""The views of a DBA: each tells what the tables say in another way, so each is held against the others."""
+
+import random
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.sql.market import Connection, Market, meeting, until_blocked
+
+VIEWS = (
+    "select relname from pg_class where relnamespace = 'exchange'::regnamespace and relkind = 'v' order by 1"
+)
+ACCOUNTS = ("1", "2", "3")
+
+
+@pytest.fixture
+def traded(market: Market) -> Market:
+    """A market after some hundred orders and cancels of three accounts in two symbols."""
+    draw = random.Random(6)
+    for account in ACCOUNTS:
+        market.account(account, 5000)
+        for sym in ("X", "Y"):
+            market.grant(account, sym, "100.5")
+    placed = []
+    for _ in range(300):
+        account = draw.choice(ACCOUNTS)
+        amount = draw.choice((-1, 1)) * Decimal(draw.randint(1, 400)) / 10
+        order_id, _ = market.try_place(
+            account, draw.choice("XY"), amount, Decimal(draw.randint(90, 110)) / 10
+        )
+        if order_id is not None:
+            placed.append((account, order_id))
+        if draw.random() < 0.1 and placed:
+            market.cancel(*draw.choice(placed))
+    assert market.violations() == []
+    return market
+
+
+def rows(connection: Connection, query: str) -> list[Any]:
+    return connection.execute(query.encode()).fetchall()
+
+
+def test_statements_end_at_the_balances(traded: Market) -> None:
+    last = rows(
+        traded.connection,
+        "select distinct on (account_id) account_id, cash from exchange.account_statement "
+        "order by account_id, entry desc",
+    )
+    assert len(last) == len(ACCOUNTS)
+    balances = "select account_id, cash from exchange.account_balances order by 1"
+    assert last == rows(traded.connection, balances)
+    last = rows(
+        traded.connection,
+        "select distinct on (account_id, sym) account_id, sym, shares from exchange.account_statement "
+        "where sym is not null order by account_id, sym, entry desc",
+    )
+    positions = "select account_id, sym, shares from exchange.account_positions order by 1, 2"
+    assert last == rows(traded.connection, positions)
+
+
+def test_statements_never_show_a_debt(traded: Market) -> None:
+    entries = rows(
+        traded.connection,
+        "select cause, cash, shares, cash_change, shares_change from exchange.account_statement",
+    )
+    causes = {entry[0] for entry in entries}
+    assert causes == {"deposit", "grant", "reserve", "bought", "sold", "cancel"}
+    assert min(entry[1] for entry in entries) >= 0
+    assert min(entry[2] for entry in entries if entry[2] is not None) >= 0
+    # Price improvement is an entry of cash beside the shares.
+    improved = [entry for entry in entries if entry[0] == "bought" and entry[3] is not None]
+    assert improved
+    assert min(entry[3] for entry in improved) > 0
+
+
+def test_a_statement_adds_up_line_by_line(traded: Market) -> None:
+    cash = Decimal(0)
+    shares = {"X": Decimal(0), "Y": Decimal(0)}
+    query = (
+        "select entry, sym, cash_change, cash, shares_change, shares from exchange.account_statement "
+        "where account_id = '2' order by entry"
+    )
+    for place, (entry, sym, cash_change, running_cash, shares_change, running_shares) in enumerate(
+        rows(traded.connection, query), 1
+    ):
+        cash += cash_change or 0
+        assert (entry, running_cash) == (place, cash)
+        if sym is not None:
+            shares[sym] += shares_change or 0
+            assert (running_shares or 0) == shares[sym]
+
+
+def test_an_orders_life_ends_with_what_is_open(traded: Market) -> None:
+    last = rows(
+        traded.connection,
+        "select distinct on (history.order_id) history.order_id, history.open_shares, "
+        "coalesce(book.open_shares, 0) from (select *, row_number() over () as line "
+        "from exchange.order_history) as history "
+        "left join exchange.order_book as book on history.order_id = book.order_id "
+        "order by history.order_id, history.line desc",
+    )
+    count = rows(traded.connection, "select count(*) from exchange.orders")
+    assert [(len(last),)] == count
+    assert [line for line in last if line[1] != line[2]] == []
+    first = rows(
+        traded.connection,
+        "select count(*) from exchange.order_history where event = 'placed' and shares = open_shares",
+    )
+    assert first == count
+
+
+def test_best_prices_and_depth_are_the_books(traded: Market) -> None:
+    best = rows(
+        traded.connection,
+        "select sym, bid, bid_shares, ask, ask_shares, spread from exchange.best_bid_ask order by sym",
+    )
+    book = rows(
+        traded.connection,
+        "select sym, side::text, limit_price, sum(open_shares), count(*) from exchange.order_book "
+        "group by 1, 2, 3 order by 1, 2, 3",
+    )
+    for sym, bid, bid_shares, ask, ask_shares, spread in best:
+        buys = [(price, shares) for other, side, price, shares, _ in book if (other, side) == (sym, "buy")]
+        sells = [(price, shares) for other, side, price, shares, _ in book if (other, side) == (sym, "sell")]
+        assert (bid, bid_shares) == max(buys)
+        assert (ask, ask_shares) == min(sells)
+        assert spread == ask - bid > 0
+    depth = rows(
+        traded.connection,
+        "select sym, side::text, price, shares, orders from exchange.depth order by 1, 2, 3",
+    )
+    assert depth == book
+    total = "select sym, side::text, max(shares_up_to_here) from exchange.depth group by 1, 2 order by 1, 2"
+    assert rows(traded.connection, total) == rows(
+        traded.connection,
+        "select sym, side::text, sum(open_shares) from exchange.order_book group by 1, 2 order by 1, 2",
+    )
+
+
+def test_best_prices_of_an_empty_side_are_null(market: Market) -> None:
+    market.account("1", 100)
+    market.grant("1", "X", 10)
+    order_id = market.place("1", "X", 1, 5)
+    market.cancel("1", order_id)
+    market.place("1", "X", -1, 5)
+    query = "select bid, bid_shares, ask::text, spread from exchange.best_bid_ask"
+    assert rows(market.connection, query) == [(None, None, "5", None)]
+
+
+def test_volume_is_the_tapes(traded: Market) -> None:
+    connection = traded.connection
+    day = rows(
+        connection,
+        "select sym, sum(trades), sum(shares), sum(value) from exchange.daily_volume group by 1 order by 1",
+    )
+    tape = rows(
+        connection, "select sym, count(*), sum(shares), sum(value) from exchange.tape group by 1 order by 1"
+    )
+    assert day == tape
+    assert rows(connection, "select from exchange.daily_volume where not vwap between low and high") == []
+    assert rows(connection, "select from exchange.daily_volume where not close between low and high") == []
+    takers = rows(connection, "select distinct taker_side::text from exchange.tape order by 1")
+    assert takers == [("buy",), ("sell",)]
+
+
+def test_open_orders_hold_what_left_the_accounts(traded: Market) -> None:
+    connection = traded.connection
+    cash = (
+        "select (select sum(cash) from exchange.account_balances) + sum(reserved_cash) "
+        "from exchange.open_orders"
+    )
+    assert rows(connection, cash) == [(15000,)]
+    shares = (
+        "select (select sum(shares) from exchange.account_positions) + sum(reserved_shares) "
+        "from exchange.open_orders"
+    )
+    assert rows(connection, shares) == [(603,)]
+
+
+def test_unsettled_credits_are_what_balances_add(traded: Market) -> None:
+    connection = traded.connection
+    traded.grant("1", "X", 1)
+    order_id = traded.place("2", "X", 1, 1)
+    traded.cancel("2", order_id)
+    owed = rows(
+        connection, "select coalesce(sum(amount), 0) from exchange.unsettled_credits where sym is null"
+    )
+    assert owed == rows(connection, "select sum(unsettled_cash) from exchange.account_balances")
+    credits = "select sum(credits) from exchange.unsettled_credits"
+    assert rows(connection, credits) == rows(connection, "select count(*) from exchange.credits") >= [(2,)]
+    connection.execute("select exchange.settle_idle_accounts()")
+    assert rows(connection, "select from exchange.unsettled_credits") == []
+
+
+def test_the_lock_of_a_symbol_shows_who_holds_it_and_who_waits(database: str, market: Market) -> None:
+    market.account("1", 100)
+    market.grant("1", "X", 10)
+    market.grant("1", "Y", 10)
+    query = (
+        "select sym, holder_pid, holder_state, held_for > '0', waiters, waiter_pids, longest_wait > '0' "
+        "from exchange.symbol_locks order by sym"
+    )
+    free = (None, None, None, 0, None, None)
+    assert rows(market.connection, query) == [("X", *free), ("Y", *free)]
+    with meeting(database, 2) as (holder, waiter):
+        holder.begin()
+        holder.market.place("1", "X", 1, 1)
+        call = waiter.start(waiter.market.place, "1", "X", 1, 1)
+        until_blocked(market.connection, waiter, holder, call)
+        market.connection.execute("set role exchange_reader")
+        held = (holder.pid, "idle in transaction", True, 1, [waiter.pid], True)
+        assert rows(market.connection, query) == [("X", *held), ("Y", *free)]
+        holder.commit()
+        call.result()
+    assert rows(market.connection, query) == [("X", *free), ("Y", *free)]
+
+
+def test_the_slot_in_the_view_is_the_one_that_is_locked(market: Market) -> None:
+    for i in range(50):
+        market.connection.execute("select exchange.create_symbol(%s)", [f"S{i}"])
+    query = "select sym from exchange.symbol_locks where slot <> exchange.symbol_slot(sym)"
+    assert rows(market.connection, query) == []
+
+
+def test_bloat_is_seen_and_gone_after_a_rewrite(traded: Market) -> None:
+    connection = traded.connection
+    connection.execute("alter table exchange.resting_orders set (autovacuum_enabled = off)")
+    connection.execute(
+        "insert into exchange.resting_orders "
+        "select 999, 'sell', 1, n, 1, 1 from generate_series(1000, 21000) as n"
+    )
+    connection.execute("delete from exchange.resting_orders where symbol_key = 999")
+    query = (
+        "select bloat_percent > 80 from exchange.relation_bloat "
+        "where relation in ('resting_orders', 'resting_orders_pkey')"
+    )
+    connection.execute("analyze exchange.resting_orders")
+    assert rows(connection, query) == [(True,), (True,)]
+    connection.execute("vacuum full exchange.resting_orders")
+    connection.execute("analyze exchange.resting_orders")
+    assert rows(connection, query) == [(False,), (False,)]
+
+
+def test_the_reader_reads_every_view_and_changes_nothing(connection: Connection) -> None:
+    views = [name for (name,) in rows(connection, VIEWS)]
+    assert len(views) == 13
+    connection.execute("set role exchange_reader")
+    for view in views:
+        connection.execute(f"select * from exchange.{view}".encode())
+    for statement in (
+        "update exchange.accounts set cash = 0",
+        "delete from exchange.orders",
+        "select exchange.place_order('1', 'X', 1, 1)",
+        "create table exchange.mine ()",
+        "select pg_read_file('postgresql.conf')",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(statement.encode())
