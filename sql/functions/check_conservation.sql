@@ -147,7 +147,7 @@ total_sums as (
 select
     case when account_sums.symbol_key is null then 'account_cash_adds_up' else 'account_shares_add_up' end,
     format('account %s', coalesce(accounts.account_id, format('with key %s', account_sums.account_key)))
-    || coalesce(format(', symbol %s', coalesce(symbols.sym, 'with key ' || account_sums.symbol_key)), ''),
+    || coalesce(', symbol ' || coalesce(symbols.sym, 'with key ' || account_sums.symbol_key), ''),
     format(
         'has %s, but deposits and trades less what open orders reserve make %s',
         trim_scale(account_sums.has), trim_scale(account_sums.due)
@@ -171,7 +171,7 @@ union all
 select
     'balance_never_negative',
     format('account %s', coalesce(accounts.account_id, format('with key %s', holdings.account_key)))
-    || coalesce(format(', symbol %s', coalesce(symbols.sym, 'with key ' || holdings.symbol_key)), ''),
+    || coalesce(', symbol ' || coalesce(symbols.sym, 'with key ' || holdings.symbol_key), ''),
     format('has or is owed %s', trim_scale(holdings.amount))
 from holdings
 left join exchange.accounts on holdings.account_key = accounts.account_key

@@ -13,34 +13,12 @@ import pytest
 
 from tests.model import Exchange, Order
 from tests.sql.market import Answer, Connection, Market, Request
+from tests.sql.trading import random_batch
 
 FIRST_SEED = int(os.environ.get("PGBOURSE_FUZZ_FIRST_SEED", "0"))
 SEEDS = range(FIRST_SEED, FIRST_SEED + int(os.environ.get("PGBOURSE_FUZZ_SEEDS", "12")))
 
-BALANCES = ["0", "1000", "123456.789", "5000000"]
-GRANTS = ["1", "100", "7.5", "1000.000000000001"]
-# Few prices, so that orders meet, and some apart by the last digit.
-PRICE_DIGITS = ["", ".5", ".000000000001"]
 CREATES = ("create_account", "create_symbol", "grant_shares")
-
-
-def random_request(chance: random.Random, accounts: int, syms: int, newest: int, creating: bool) -> Request:
-    """Make a request that often, but not always, can be carried out."""
-    account, sym = str(chance.randint(1, accounts)), f"S{chance.randint(1, syms)}"
-    dice = chance.random()
-    if creating or dice < 0.05:
-        if chance.random() < 0.5:
-            return Request("create_account", account, amount=chance.choice(BALANCES))
-        return Request("grant_shares", account, sym, chance.choice(GRANTS))
-    if dice < 0.8:
-        most = 200 if chance.random() < 0.9 else 3000
-        shares = Decimal(chance.randint(1, most)) / chance.choice([1, 1, 1, 2, 8]) * chance.choice([1, -1])
-        amount = "0" if chance.random() < 0.02 else str(shares)
-        return Request(
-            "place_order", account, sym, amount, f"{chance.randint(96, 104)}{chance.choice(PRICE_DIGITS)}"
-        )
-    action = chance.choice(["query_order", "cancel_order"])
-    return Request(action, account, order_id=chance.randint(1, newest + 2))
 
 
 def serial_order(batch: list[Request]) -> list[int]:
@@ -119,12 +97,8 @@ def test_random_batches_agree_with_the_model(market: Market, seed: int) -> None:
     model = Exchange()
     for number in range(batches):
         newest = max(model.orders, default=0)
-        batch = [
-            random_request(chance, accounts, syms, newest, creating=number == 0)._replace(
-                sequence=chance.randint(1, sequences)
-            )
-            for _ in range(chance.randint(1, size))
-        ]
+        batch = random_batch(chance, chance.randint(1, size), accounts, syms, newest, creating=number == 0)
+        batch = [request._replace(sequence=chance.randint(1, sequences)) for request in batch]
         answers = market.batch(batch)
         for place in serial_order(batch):
             assert_same(expected(model, batch[place], answers[place]), answers[place])
