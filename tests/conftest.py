@@ -52,6 +52,13 @@ def database(server: str, template: str) -> Iterator[str]:
         yield make_conninfo(server, dbname=name)
 
 
+@pytest.fixture(scope="session")
+def pgbourse_database_url(server: str, template: str) -> Iterator[str]:
+    """The database of the exchange that the fixture `pgbourse` of our own pytest plugin gives."""
+    with _new_database(server, template) as name:
+        yield make_conninfo(server, dbname=name)
+
+
 @pytest.fixture
 def empty_database(server: str) -> Iterator[str]:
     """The connection string of a database with nothing in it."""

@@ -1,15 +1,17 @@
 """A client for the tests: it says what it is told byte for byte, and knows what a reply is."""
 
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from lxml import etree
 
 from gateway.framing import Framer, Framing, wrap_reply
 
-__all__ = ["Client", "length_line", "wait_until"]
+__all__ = ["Client", "length_line", "server_that", "wait_until"]
 
 _GUARD = 60.0  # seconds after which a test that gets no answer fails instead of hanging
 
@@ -24,6 +26,23 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"it never came to pass that {what}"
         time.sleep(0.005)
+
+
+@contextmanager
+def server_that(answers: Callable[[socket.socket], object]) -> Iterator[tuple[str, int]]:
+    """Another server than ours: it takes one document, and does something with the connection."""
+
+    def run() -> None:
+        client, _ = listener.accept()
+        with client:
+            client.recv(65536)
+            answers(client)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=run)
+        thread.start()
+        yield listener.getsockname()
+        thread.join()
 
 
 class Client:

@@ -1,0 +1,284 @@
+"""An exchange for tests: a real one, started within seconds and emptied within milliseconds.
+
+`open_exchange` starts it: over a database that is named, in a container where an engine has the image, else
+with the embedded PostgreSQL. gateway.pytest_plugin makes fixtures of it.
+
+As a program (`python -m gateway.testing`) it runs inside the container, where alone the database can be
+reached: it empties the exchange once for each line that it reads.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import TupleRow
+
+from gateway.client import Client, ClientError, ReplyError
+from gateway.embedded import EmbeddedPostgres
+from gateway.errors import PgbourseError
+from gateway.settings import default_data_dir
+
+__all__ = ["Exchange", "ExchangeError", "open_exchange"]
+
+_Connection = psycopg.Connection[TupleRow]
+
+_RESET_SECONDS = 30.0  # for requests that a test has left behind; longer than any batch takes
+_STOP_SECONDS = 60.0  # more than the drain and PostgreSQL's shutdown take
+_SERVE = [sys.executable, "-m", "gateway.cli", "serve", "--port", "0"]
+_DONE = "done"
+_IMAGE = "pgbourse:all-in-one"  # as the Dockerfile says how to build it
+_PROTOCOL_PORT = 12345  # inside the container
+
+
+class ExchangeError(PgbourseError):
+    """The exchange for the tests can't be started, or not be emptied."""
+
+
+class Exchange:
+    """A running exchange. `client` is a connection to it; `connect` makes more. All end with the test."""
+
+    def __init__(
+        self, kind: str, host: str, port: int, empty: Callable[[], None], database_url: str | None = None
+    ) -> None:
+        self.kind = kind  # what it runs on: "database", "container …" or "embedded"
+        self.host = host
+        self.port = port
+        self.database_url = database_url  # a superuser's or owner's, to look inside; None in a container
+        self._empty = empty
+        self._clients: list[Client] = []
+        self._client: Client | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens: host and port."""
+        return self.host, self.port
+
+    @property
+    def client(self) -> Client:
+        """A connection that is made when it is first asked for."""
+        if self._client is None:
+            self._client = self.connect()
+        return self._client
+
+    def connect(self, *, timeout: float | None = 30.0) -> Client:
+        """Make a connection, closed when the test is over."""
+        client = Client(self.host, self.port, timeout=timeout)
+        self._clients.append(client)
+        return client
+
+    def reset(self) -> None:
+        """Close all clients and make the exchange as new: nothing in it, and order ids begin at 1.
+
+        Replies that a test has not waited for are waited for here, so that no request of one test is carried
+        out in the next.
+
+        Raises ExchangeError when the exchange stays busy.
+        """
+        self.close_clients()
+        self._empty()
+
+    def close_clients(self) -> None:
+        """Wait for the replies that the clients are owed, and close them."""
+        clients, self._clients, self._client = self._clients, [], None
+        for client in clients:
+            with client, contextlib.suppress(ClientError, ReplyError):
+                client.drain()
+
+
+@contextlib.contextmanager
+def open_exchange(database_url: str | None = None) -> Iterator[Exchange]:
+    """Run an exchange on a free port of 127.0.0.1.
+
+    With a database URL it uses that database, whose name must hold the word "test": it is migrated, and
+    emptied at each reset. Otherwise PGBOURSE_TEST_EXCHANGE decides: the name of an image of pgbourse, or
+    `embedded`. Without that, the image pgbourse:all-in-one is used if Docker has it.
+
+    Raises ExchangeError when it can't be started.
+    """
+    wanted = os.environ.get("PGBOURSE_TEST_EXCHANGE")
+    image = wanted or _IMAGE
+    if database_url is not None:
+        with _over_database(database_url) as exchange:
+            yield exchange
+    elif wanted != "embedded" and (wanted or _docker_has(image)):
+        with _in_container(image) as exchange:
+            yield exchange
+    else:
+        with _embedded() as exchange:
+            yield exchange
+
+
+@contextlib.contextmanager
+def _over_database(database_url: str) -> Iterator[Exchange]:
+    with _connect(database_url) as db:
+        if "test" not in (name := db.info.dbname):
+            raise ExchangeError(f"won't empty the database {name}: its name must hold the word test")
+        with _serving(_SERVE, PGBOURSE_DATABASE_URL=database_url) as port:
+            yield Exchange("database", "127.0.0.1", port, _Emptier(db), database_url)
+
+
+@contextlib.contextmanager
+def _embedded() -> Iterator[Exchange]:
+    folder = Path(tempfile.mkdtemp(prefix="pgbourse-"))
+    folder.chmod(0o755)  # when we are root, PostgreSQL is another user
+    try:
+        data_dir = folder / "data"
+        database_url = EmbeddedPostgres(data_dir).dsn()
+        with _serving(_SERVE, PGBOURSE_DATA_DIR=str(data_dir)) as port, _connect(database_url) as db:
+            _forget_durability(db)
+            yield Exchange("embedded", "127.0.0.1", port, _Emptier(db), database_url)
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def _in_container(image: str) -> Iterator[Exchange]:
+    name = f"pgbourse-test-{uuid.uuid4().hex[:12]}"
+    run = ["docker", "run", "--rm", "--name", name, "--publish", f"127.0.0.1::{_PROTOCOL_PORT}"]
+    run += ["--entrypoint", "pgbourse", image, "serve"]  # whose standard output is the banner alone
+    with _serving(run):
+        port = int(_docker("port", name, f"{_PROTOCOL_PORT}/tcp").split()[0].rpartition(":")[2])
+        with _remote_emptier(name) as empty:
+            yield Exchange(f"container {image}", "127.0.0.1", port, empty)
+
+
+@contextlib.contextmanager
+def _serving(command: list[str], **settings: str) -> Iterator[int]:
+    """Run a server until the end of the block and give the port that it says it listens on.
+
+    Of the environment's settings it gets these alone: what is set for another server must not reach it.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PGBOURSE_")}
+    with tempfile.TemporaryFile() as log:
+        # A session of its own, so that Ctrl-C ends the tests first, and the server after them.
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=environment | settings,
+            start_new_session=True,
+        )
+        with process:
+            try:
+                assert process.stdout is not None
+                banner = process.stdout.readline()
+                if not banner.startswith("pgbourse: listening on "):
+                    process.wait(_STOP_SECONDS)
+                    log.seek(0)
+                    last = (log.read().decode(errors="replace").splitlines() or [banner.strip()])[-1]
+                    raise ExchangeError(f"the exchange does not start: {last}")
+                yield int(banner.split()[3].rpartition(":")[2])
+            finally:
+                process.terminate()
+                try:
+                    process.wait(_STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    raise
+
+
+@contextlib.contextmanager
+def _connect(database_url: str) -> Iterator[_Connection]:
+    with psycopg.connect(database_url, autocommit=True, application_name="pgbourse testing") as connection:
+        yield connection
+
+
+def _forget_durability(connection: _Connection) -> None:
+    """Spare the disk: these data are thrown away."""
+    connection.execute("alter system set fsync = off")
+    connection.execute("select pg_reload_conf()")
+
+
+class _Emptier:
+    """Empties the exchange over a connection that may truncate its tables."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+        found = connection.execute(
+            "select relname from pg_class where relnamespace = 'exchange'::regnamespace "
+            "and relkind in ('r', 'p') and not relispartition and relname <> 'applied_files' order by oid"
+        ).fetchall()
+        tables = sql.SQL(", ").join(sql.Identifier("exchange", name) for (name,) in found)
+        self._truncate = sql.SQL("truncate {} restart identity").format(tables)
+        # It never waits for long with locks in its hands, so it ends in no deadlock with the gateway's sweep.
+        connection.execute("set lock_timeout = '50ms'")
+
+    def __call__(self) -> None:
+        deadline = time.monotonic() + _RESET_SECONDS
+        while True:
+            try:
+                with self._connection.transaction():
+                    self._connection.execute(self._truncate)
+                    self._connection.execute("alter sequence exchange.order_ids restart")
+                return
+            except psycopg.errors.LockNotAvailable as error:
+                if time.monotonic() > deadline:
+                    raise ExchangeError(
+                        "the exchange can't be emptied: some session has been using it for "
+                        f"{_RESET_SECONDS:g} seconds"
+                    ) from error
+
+
+@contextlib.contextmanager
+def _remote_emptier(container: str) -> Iterator[Callable[[], None]]:
+    """Run this module inside a container, and give what makes it empty the exchange there."""
+    command = ["docker", "exec", "--interactive", container, "python", "-m", "gateway.testing"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        requests, answers = process.stdin, process.stdout
+
+        def empty() -> None:
+            requests.write("\n")
+            requests.flush()
+            answer = answers.readline().strip()
+            if answer != _DONE:
+                raise ExchangeError(answer or f"the exchange in container {container} can't be emptied")
+
+        yield empty
+
+
+def _empty_as_told() -> None:
+    """Be the program inside the container: empty the exchange once for each line on standard input."""
+    data_dir = Path(os.environ.get("PGBOURSE_DATA_DIR") or default_data_dir())
+    with _connect(EmbeddedPostgres(data_dir).dsn()) as connection:
+        _forget_durability(connection)
+        empty = _Emptier(connection)
+        for _ in sys.stdin:
+            try:
+                empty()
+                answer = _DONE
+            except ExchangeError as error:
+                answer = str(error)
+            sys.stdout.write(f"{answer}\n")
+            sys.stdout.flush()
+
+
+def _docker(*arguments: str) -> str:
+    result = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise ExchangeError(f"docker {arguments[0]} failed: {result.stderr.strip()}")
+    return result.stdout
+
+
+def _docker_has(image: str) -> bool:
+    """Whether there is a Docker engine that has this image; it is not asked to fetch it."""
+    with contextlib.suppress(ExchangeError, FileNotFoundError):
+        return bool(_docker("image", "inspect", "--format", "{{.Id}}", image))
+    return False
+
+
+if __name__ == "__main__":
+    _empty_as_told()
