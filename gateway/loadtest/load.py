@@ -54,6 +54,8 @@ def load(settings: LoadSettings) -> int:
     measurement, interrupted = _run(settings, checker)
     for line in measurement.lines():
         click.echo(line)
+    if measurement.failure is not None:
+        checker = None  # it would ask a server that has failed
     if checker is not None:
         _check(settings, checker, whole=not measurement.unanswered)
     if settings.json_file is not None:

@@ -1,0 +1,325 @@
+"""`pgbourse load` against our server, and against others that misbehave; `pgbourse generate` against ours."""
+
+import itertools
+import json
+import os
+import re
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from lxml import etree
+from psycopg.rows import TupleRow
+
+from gateway.cli import main
+from gateway.framing import Framer, Framing
+from gateway.loadtest.client import LoadError, Run, Target
+from gateway.loadtest.generate import documents
+from gateway.loadtest.load import LoadSettings, load
+from gateway.loadtest.workload import Feeder, Workload
+from tests.integration.conftest import Gateway, StartGateway
+
+# Pieces to send one by one; None closes the connection, and an empty list is no answer.
+Answer = list[bytes | None]
+WORKLOAD = Workload(accounts=8, symbols=2)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> LoadSettings:
+    """What most tests ask for: 200 documents from 4 clients. The target is the test's to name."""
+    return LoadSettings(
+        target=Target("127.0.0.1", 1),
+        workload=WORKLOAD,
+        clients=4,
+        seconds=None,
+        documents=200,
+        rate=None,
+        check=False,
+        json_file=tmp_path / "load.json",
+        progress=False,
+    )
+
+
+def result(settings: LoadSettings) -> Any:
+    assert settings.json_file is not None
+    return json.loads(settings.json_file.read_text())
+
+
+@pytest.mark.parametrize("new_connection_each", [False, True])
+@pytest.mark.parametrize("framing", list(Framing))
+@pytest.mark.parametrize("orders", [1, 7])
+def test_load_counts_what_the_database_holds(
+    gateway: Gateway,
+    connection: psycopg.Connection[TupleRow],
+    settings: LoadSettings,
+    framing: Framing,
+    new_connection_each: bool,
+    orders: int,
+) -> None:
+    target = Target(*gateway.address, framing, new_connection_each)
+    workload = replace(WORKLOAD, orders=orders)
+    assert load(replace(settings, target=target, workload=workload, check=True)) == 0
+    report = result(settings)
+    assert report["result"]["documents"] == 200
+    assert report["result"]["opened"] == 200 * orders
+    assert report["check"] == {"findings": 0, "first": []}
+    assert connection.execute("select count(*) from exchange.orders").fetchall() == [(200 * orders,)]
+
+
+def test_a_mix_with_queries_and_cancels_is_checked(
+    gateway: Gateway, connection: psycopg.Connection[TupleRow], settings: LoadSettings
+) -> None:
+    workload = replace(WORKLOAD, orders=5, queries=0.2, cancels=0.3)
+    target = Target(*gateway.address)
+    assert load(replace(settings, target=target, workload=workload, check=True, clients=20)) == 0
+    figures = result(settings)["result"]
+    assert figures["requests"] == 1000
+    rows = connection.execute(
+        "select (select count(*) from exchange.orders), (select count(*) from exchange.cancellations), "
+        "(select count(*) from exchange.executions)"
+    )
+    ((orders, cancellations, executions),) = rows.fetchall()
+    assert orders == figures["opened"] > 400
+    assert cancellations > 20
+    assert executions > 100
+    assert set(figures["errors"]) <= {"order N has no open shares to cancel"}
+
+
+def test_replies_with_a_length_before_them_are_understood(
+    start_gateway: StartGateway, settings: LoadSettings
+) -> None:
+    first = itertools.count(1000, 1000)
+    for reply_framing, framing in (("length", Framing.BARE), ("mirror", Framing.BINARY_LENGTH)):
+        gateway = start_gateway(reply_framing=reply_framing)
+        workload = replace(WORKLOAD, first_account=next(first))
+        target = Target(*gateway.address, framing)
+        assert load(replace(settings, target=target, workload=workload, check=True)) == 0
+
+
+def test_a_server_that_closes_after_each_reply_needs_new_connections(
+    start_gateway: StartGateway, settings: LoadSettings
+) -> None:
+    target = Target(*start_gateway(close_after_reply=True).address)
+    workload = replace(WORKLOAD, accounts=120)
+    with pytest.raises(LoadError, match=r"the set-up failed.*--new-connection-each"):
+        load(replace(settings, target=target, workload=workload))
+    target, workload = replace(target, new_connection_each=True), replace(workload, first_account=5000)
+    assert load(replace(settings, target=target, workload=workload)) == 0
+
+
+def test_accounts_that_exist_are_told_at_once(gateway: Gateway, settings: LoadSettings) -> None:
+    target = Target(*gateway.address)
+    assert load(replace(settings, target=target)) == 0
+    with pytest.raises(LoadError, match="the set-up was refused: 8 x account N exists already"):
+        load(replace(settings, target=target))
+
+
+def test_a_time_limit_ends_the_run(gateway: Gateway, settings: LoadSettings) -> None:
+    assert load(replace(settings, target=Target(*gateway.address), documents=None, seconds=0.6)) == 0
+    figures = result(settings)["result"]
+    assert figures["seconds"] >= 0.59
+    assert figures["unanswered"] == 0
+    assert figures["series"][-1][1] == figures["documents"] > 0
+
+
+# Other servers
+
+
+@contextmanager
+def exchange_that(answer: Callable[[int, bytes], Answer]) -> Iterator[Target]:
+    """Another server than ours: it creates what it is asked to, and answers the nth document as told."""
+    count = iter(range(1_000_000))
+
+    def serve(client: socket.socket) -> None:
+        framer = Framer(1 << 20)
+        with client:
+            while data := client.recv(65536):
+                for frame in framer.feed(data):
+                    is_setup = b"<create>" in frame.document
+                    for piece in opened(frame.document) if is_setup else answer(next(count), frame.document):
+                        if piece is None:
+                            return
+                        client.sendall(piece)
+
+    def accept() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threads.append(threading.Thread(target=guard, args=(client,)))
+            threads[-1].start()
+
+    def guard(client: socket.socket) -> None:
+        try:
+            serve(client)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+    threads: list[threading.Thread] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threads.append(threading.Thread(target=accept))
+        threads[0].start()
+        yield Target("127.0.0.1", listener.getsockname()[1], stall_seconds=0.2)
+        listener.shutdown(socket.SHUT_RDWR)
+    for thread in threads:
+        thread.join()
+
+
+def opened(document: bytes) -> Answer:
+    """Answer every request of a document."""
+    number = document.count(b"<account") + document.count(b"<order")
+    return [b"<results>" + b'<opened id="1"/>' * number + b"</results>\n"]
+
+
+HALF = b'<?xml version="1.0"?><results><opened id="1"'
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ([], "the server has stalled: 4 of 4 clients got no reply in 0.2 s, not a byte"),
+        ([HALF], "the server has stalled.*after no more than '<"),
+        ([None], "the server closed a connection without a reply"),
+        ([HALF, None], "the server closed a connection within a reply, after '<"),
+        ([b"HTTP/1.1 400 Bad Request\r\n"], "answers what is no reply: 'HTTP"),
+        ([b"<html>" + b"-" * 100, None], "answers what is no reply: '<html>"),
+        ([b"\xff" * 100], "answers what is no reply"),
+    ],
+)
+def test_a_server_that_fails_is_told_in_one_line(
+    answer: Answer, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--seconds", "30", "--clients", "4", "--accounts", "8", "--stall-seconds", "0.2"]
+    with exchange_that(lambda _number, _document: answer) as target, pytest.raises(SystemExit) as end:
+        main(["load", "--port", str(target.port), *options, "--no-progress"])
+    assert end.value.code == 1
+    printed = capsys.readouterr()
+    (line,) = printed.err.splitlines()
+    assert line.startswith("pgbourse: ")
+    assert re.search(says, line)
+    assert "documents were sent and not answered" in printed.out
+
+
+def test_a_server_that_fails_later_leaves_its_figures(settings: LoadSettings) -> None:
+    with (
+        exchange_that(lambda number, document: opened(document) if number < 50 else [None]) as target,
+        pytest.raises(LoadError, match="the server closed a connection after a reply"),
+    ):
+        load(replace(settings, target=target, check=True))
+    figures = result(settings)["result"]
+    assert 40 <= figures["documents"] <= 50
+    assert figures["unanswered"] > 0
+
+
+def test_nobody_there_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(SystemExit) as end:
+        main(["load", "--port", str(port), "--seconds", "30"])
+    assert end.value.code == 1
+    assert capsys.readouterr().err == f"pgbourse: can't connect to 127.0.0.1:{port}: Connection refused\n"
+
+
+def test_too_few_results_are_counted(settings: LoadSettings) -> None:
+    with exchange_that(lambda _number, _document: [b"<results/>\n"]) as target:
+        assert load(replace(settings, target=target)) == 1
+    assert result(settings)["result"]["incomplete"] == 200
+
+
+def test_a_server_that_refuses_everything_fails_the_run(settings: LoadSettings) -> None:
+    with exchange_that(
+        lambda _number, _document: [b"<results><error>closed today</error></results>"]
+    ) as target:
+        assert load(replace(settings, target=target)) == 1
+    assert result(settings)["result"]["errors"] == {"closed today": 200}
+
+
+def test_a_reply_may_come_in_any_pieces(settings: LoadSettings) -> None:
+    def piecemeal(_number: int, document: bytes) -> Answer:
+        (reply,) = opened(document)
+        assert reply is not None
+        return [bytes([byte]) for byte in reply]
+
+    with exchange_that(piecemeal) as target:
+        assert load(replace(settings, target=target, documents=20)) == 0
+    assert result(settings)["result"]["opened"] == 20
+
+
+def test_check_finds_an_exchange_that_lies(settings: LoadSettings) -> None:
+    """It says that every order has the id 1."""
+    with exchange_that(lambda _number, document: opened(document)) as target:
+        assert load(replace(settings, target=target, check=True)) == 1
+    assert result(settings)["check"]["findings"] > 100
+
+
+def test_with_a_rate_latency_counts_from_when_a_document_was_due() -> None:
+    """The first reply is held back for half a second: the others were due long before they went."""
+    released = threading.Event()
+
+    def hold_first(number: int, document: bytes) -> Answer:
+        if number == 0:
+            assert released.wait(60)
+        return opened(document)
+
+    with exchange_that(hold_first) as target:
+        run = Run(
+            replace(target, stall_seconds=60),
+            iter([next(Feeder(WORKLOAD)) for _ in range(50)]),
+            clients=1,
+            rate=1000.0,
+            on_tick=lambda _measurement: released.set(),
+        )
+        measurement = run.go()
+    assert measurement.failure is None
+    assert measurement.documents == 50
+    assert measurement.latency_ms()["p50"] > 400
+
+
+def test_a_rate_that_the_server_can_not_keep_is_told(settings: LoadSettings) -> None:
+    with exchange_that(lambda _number, document: opened(document)) as target:
+        settings = replace(settings, target=target, clients=1, documents=None, seconds=0.5, rate=1e6)
+        assert load(settings) == 0
+    figures = result(settings)["result"]
+    assert figures["unsent"] > 100_000
+    assert figures["documents"] + figures["unsent"] == pytest.approx(5e5, rel=0.3)
+
+
+def test_ctrl_c_ends_the_run_with_its_summary(
+    settings: LoadSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(number: int, document: bytes) -> Answer:
+        if number == 100:
+            os.kill(os.getpid(), signal.SIGINT)
+        return opened(document)
+
+    with exchange_that(interrupt) as target:
+        settings = replace(settings, target=target, documents=None, seconds=60.0)
+        assert load(settings) == 130
+    figures = result(settings)["result"]
+    assert figures["documents"] > 100
+    assert figures["unanswered"] == 0
+    assert f"{figures['documents']} documents answered" in capsys.readouterr().out
+
+
+# Generated documents
+
+
+@pytest.mark.parametrize("orders", [1, 5])
+def test_generated_documents_are_answered_as_expected(gateway: Gateway, orders: int) -> None:
+    workload = Workload(
+        orders=orders, accounts=6, symbols=2, spread=2, queries=0.2, cancels=0.2, first_account=1
+    )
+    with gateway.connect() as client:
+        for document, expected in documents(workload, 150):
+            reply = client.ask(document)
+            etree.indent(reply)
+            assert re.sub('time="[0-9]+"', 'time="0"', etree.tostring(reply, encoding="unicode")) == expected

@@ -1,0 +1,168 @@
+"""The parts of the load test that need no server: documents, replies, figures."""
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.loadtest import generate
+from gateway.loadtest.measure import Measurement
+from gateway.loadtest.replies import count_results, excerpt, is_complete, problem
+from gateway.loadtest.workload import Feeder, Template, Workload, fresh_account, fresh_prefix
+from gateway.messages import Action, Request, parse
+
+
+def take(feeder: Feeder, number: int) -> list[tuple[bytes, Template]]:
+    return [next(feeder) for _ in range(number)]
+
+
+def test_the_same_seed_gives_the_same_documents() -> None:
+    one, same, other = (Feeder(Workload(orders=3, queries=0.2, seed=seed)) for seed in (1, 1, 2))
+    documents = take(one, 100)
+    assert documents == take(same, 100)
+    assert documents != take(other, 100)
+
+
+def test_documents_are_valid_and_within_the_bounds_asked_for() -> None:
+    workload = Workload(orders=4, accounts=7, symbols=3, spread=0.5, first_account=50, symbol_prefix="Q")
+    seen = set()
+    for document, template in take(Feeder(workload), 300):
+        requests = parse(document).children
+        assert template.requests == len(requests) == 4
+        for request in requests:
+            assert isinstance(request, Request)
+            assert request.action == Action.PLACE_ORDER
+            assert request.account_id == template.account
+            seen.add((request.account_id, request.sym, request.limit))
+    assert {account for account, _, _ in seen} == {str(number) for number in range(50, 57)}
+    assert {sym for _, sym, _ in seen} == {"Q0", "Q1", "Q2"}
+    assert {limit for _, _, limit in seen} == {"99.50", "99.75", "100.00", "100.25", "100.50"}
+
+
+def test_set_up_gives_every_account_every_symbol() -> None:
+    workload = Workload(accounts=120, symbols=2)
+    made = [parse(document).children for document, _ in workload.setup_documents()]
+    assert [template.requests for _, template in workload.setup_documents()] == [len(part) for part in made]
+    requests = [request for part in made for request in part if isinstance(request, Request)]
+    assert sorted({request.account_id or "" for request in requests if request.sym is None}) == sorted(
+        workload.account_ids()
+    )
+    granted = [(request.account_id, request.sym) for request in requests if request.sym]
+    assert len(set(granted)) == len(granted) == 240
+
+
+def test_queries_and_cancels_name_orders_of_their_own_account_and_cancel_each_once() -> None:
+    feeder = Feeder(Workload(accounts=5, queries=0.3, cancels=0.3, seed=3))
+    opened = 0
+    of_account: dict[str, set[int]] = {}
+    cancelled: list[int] = []
+    kinds: dict[str, int] = {}
+    for document, template in itertools.islice(feeder, 3000):
+        (request,) = parse(document).children
+        assert isinstance(request, Request)
+        kinds[request.action] = kinds.get(request.action, 0) + 1
+        if request.action == Action.PLACE_ORDER:
+            opened += 1
+            of_account.setdefault(template.account, set()).add(opened)
+            reply = b'<results><opened sym="S1" id="%d" amount="1" limit="2"/></results>' % opened
+            feeder.learn(template, document, reply)
+        else:
+            assert request.order_id in of_account[template.account]
+            if request.action == Action.CANCEL_ORDER:
+                cancelled.append(request.order_id)
+    assert len(set(cancelled)) == len(cancelled)
+    assert 700 < kinds[Action.QUERY_ORDER] < 1000
+    assert 700 < kinds[Action.CANCEL_ORDER] < 1000
+
+
+def test_fresh_accounts_differ_and_suit_the_protocol() -> None:
+    numbers = {fresh_account() for _ in range(100)}
+    assert len(numbers) > 95
+    assert all(re.fullmatch("[A-Z]{4}", fresh_prefix(number)) for number in numbers)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n \n", b"\0"])
+def test_a_reply_is_complete_at_its_last_byte_and_not_before(end: bytes) -> None:
+    reply = b'<?xml version="1.0"?><results><error id="9">no such order</error></results>'
+    assert is_complete(reply + end)
+    assert not any(is_complete(reply[:length]) for length in range(len(reply)))
+
+
+def test_results_are_counted_one_for_each_request() -> None:
+    reply = (
+        b'<results><created id="1"/><opened sym="X" amount="1" limit="2" id="3"/><error id="4">no</error>'
+        b'<status id="5"><canceled shares="1" time="9"/><executed shares="1" price="2" time="8"/></status>'
+        b'<canceled id="6"><canceled shares="1" time="9"/></canceled></results>'
+    )
+    assert count_results(reply) == 5
+
+
+@pytest.mark.parametrize(
+    "data", [b"HTTP/1.1 400 Bad Request\r\n", b"\n hello", b"<html>" + b"x" * 100, b"7" * 99]
+)
+def test_what_can_become_no_reply_is_told(data: bytes) -> None:
+    assert "no reply" in (problem(data) or "")
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\n", b"<", b"1234\n", b"AAA\0\n<?xml ", b"AAA\0\n", b"77\n\n<results>" + b"x" * 99]
+)
+def test_what_can_become_a_reply_is_waited_for(data: bytes) -> None:
+    assert problem(data) is None
+
+
+def test_an_excerpt_is_printable() -> None:
+    assert excerpt(b"a\x1b[2J\xff") == r"'a\x1b[2J\\xff'"
+
+
+def test_percentiles_are_exact_to_three_figures() -> None:
+    measurement = Measurement()
+    for milliseconds in range(1, 1001):
+        measurement.record(milliseconds / 1000)
+    measurement.documents = 1000
+    latency = measurement.latency_ms()
+    assert latency["p50"] == pytest.approx(500, rel=2e-3)
+    assert latency["p90"] == pytest.approx(900, rel=2e-3)
+    assert latency["p99.9"] == pytest.approx(999, rel=2e-3)
+    assert latency["max"] == pytest.approx(1000, rel=2e-3)
+
+
+def test_errors_are_counted_by_message_without_their_numbers() -> None:
+    measurement = Measurement()
+    measurement.note_errors(
+        b'<results><error id="1">no such order: 1</error><error id="22">no such order: 22</error>'
+    )
+    measurement.note_errors(b'<error sym="X"/><error>funds: 1.50 &lt; 2</error>')
+    assert measurement.errors == {"no such order: N": 2, "(no text)": 1, "funds: N < N": 1}
+
+
+def test_messages_that_all_differ_take_bounded_memory() -> None:
+    measurement = Measurement()
+    for number in range(20_000):
+        letters = "".join(chr(ord("a") + int(digit)) for digit in str(number))
+        measurement.note_errors(f"<error>{letters}</error>".encode())
+    assert sum(measurement.errors.values()) == 20_000
+    assert len(measurement.errors) <= 101
+
+
+def test_nothing_answered_has_a_summary() -> None:
+    assert Measurement().lines()[0] == "0 orders/s  0 documents/s"
+
+
+def test_generated_files_are_the_same_for_the_same_seed_and_not_overwritten(tmp_path: Path) -> None:
+    workload = Workload(accounts=5, symbols=2, queries=0.2, cancels=0.2, orders=2)
+    for name in ("one", "two"):
+        generate.generate(workload, 40, tmp_path / name)
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert len(files) == 80
+    assert files[:2] == ["0001.expected.xml", "0001.xml"]
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    with pytest.raises(generate.GenerateError, match="holds documents already"):
+        generate.generate(workload, 40, tmp_path / "one")
+
+
+def test_generating_too_few_documents_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(generate.GenerateError, match="2 are needed to create 60 accounts"):
+        generate.generate(Workload(accounts=60), 2, tmp_path)
