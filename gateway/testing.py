@@ -105,16 +105,17 @@ def open_exchange(database_url: str | None = None) -> Iterator[Exchange]:
     Raises ExchangeError when it can't be started.
     """
     wanted = os.environ.get("PGBOURSE_TEST_EXCHANGE")
-    image = wanted or _IMAGE
     if database_url is not None:
-        with _over_database(database_url) as exchange:
-            yield exchange
-    elif wanted != "embedded" and (wanted or _docker_has(image)):
-        with _in_container(image) as exchange:
-            yield exchange
+        running = _over_database(database_url)
+    elif wanted != "embedded" and (wanted or _docker_has(_IMAGE)):
+        running = _in_container(wanted or _IMAGE)
     else:
-        with _embedded() as exchange:
+        running = _embedded()
+    with running as exchange:
+        try:
             yield exchange
+        finally:
+            exchange.close_clients()
 
 
 @contextlib.contextmanager
