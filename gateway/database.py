@@ -7,6 +7,7 @@ its order, to tell a statement that certainly left nothing behind from one whose
 """
 
 import select
+import time
 from collections.abc import Sequence
 
 import psycopg
@@ -31,12 +32,13 @@ _CALLS = {
 # The gateway's role has the API's functions and nothing else. A time-out set for a database or a role
 # must never cancel a statement of ours: with a synchronous standby a cancelled COMMIT shows a commit
 # that may yet be lost. A synchronous_commit weaker than `on` would acknowledge what a crash undoes; the
-# stronger remote_apply stays.
+# stronger remote_apply stays. Warnings must reach us: see _hear.
 _SESSION = """
     set role exchange_gateway;
     set statement_timeout = 0;
     set lock_timeout = 0;
     set idle_session_timeout = 0;
+    set client_min_messages = warning;
     select set_config('transaction_timeout', '0', false) from pg_settings where name = 'transaction_timeout';
     select set_config('synchronous_commit', 'on', false)
     where current_setting('synchronous_commit') not in ('on', 'remote_apply');
@@ -53,6 +55,7 @@ _KEEPALIVES = {
 
 _READ_ONLY = "25006"  # a standby, or a primary that was demoted: another connection may find the new primary
 _ADMIN_SHUTDOWN = b"57P01"
+_STANDBY_WAIT = "SyncRepWaitForLSN"  # PostgreSQL's function in which a commit waits for a synchronous standby
 
 
 class DatabaseError(PgbourseError):
@@ -87,6 +90,8 @@ class Database:
         self._conninfo = conninfo
         self._name = name
         self._connection: psycopg.Connection | None = None
+        self.connects = 0  # how often a connection has been made
+        self.seconds = 0.0  # time spent in calls so far
 
     @property
     def version(self) -> str:
@@ -126,6 +131,9 @@ class Database:
             if isinstance(error, psycopg.Error):
                 raise ConnectionGone(_one_line(str(error))) from error
             raise
+        self.connects += 1
+        self._unconfirmed = ""  # why the commit in progress may be lost though it stands on this server
+        connection.add_notice_handler(self._hear)
         connection.adapters.register_loader("numeric", TextLoader)  # replies want text: no Decimal in between
         self._connection = connection
         self._transformer = Transformer(connection)
@@ -160,16 +168,31 @@ class Database:
         pgconn = self._connection.pgconn
         if self._readable.poll(0):
             self._ping(pgconn)
+        started = time.monotonic()
         try:
             pgconn.send_query_prepared(name, parameters)
             results = self._answer(pgconn)
         except psycopg.Error as error:
             self.close()
             raise FateUnknown(_one_line(str(error))) from error
+        finally:
+            self.seconds += time.monotonic() - started
+        if self._unconfirmed:
+            why, self._unconfirmed = self._unconfirmed, ""
+            self.close()
+            raise FateUnknown(why)
         if len(results) == 1 and results[0].status == pq.ExecStatus.TUPLES_OK:
             self._transformer.set_pgresult(results[0])
             return self._transformer.load_rows(0, results[0].ntuples, tuple)
         raise self._failure(pgconn, results)
+
+    def _hear(self, notice: psycopg.errors.Diagnostic) -> None:
+        """Take note of a warning that a commit did not wait for its synchronous standby to the end.
+
+        Somebody cancelled the wait. The server then reports a success, but a failover may lose the commit.
+        """
+        if notice.source_function == _STANDBY_WAIT:
+            self._unconfirmed = _one_line(f"{notice.message_primary}: {notice.message_detail}")
 
     def _ping(self, pgconn: pq.abc.PGconn) -> None:
         """Find out what an idle connection has to say: most likely that the server ended it.
@@ -218,8 +241,10 @@ class Database:
         if sqlstate and pgconn.transaction_status == pq.TransactionStatus.IDLE:
             # The server reported an error and is ready for the next statement: it has rolled back.
             if sqlstate != _READ_ONLY:
-                primary = error.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b""
-                return CallFailed(_one_line(primary.decode("utf-8", "replace")), sqlstate, text)
+                # Not the detail: it may quote a row, and with it a balance, which has no place in a log.
+                fields = (pq.DiagnosticField.MESSAGE_PRIMARY, pq.DiagnosticField.CONTEXT)
+                said = b"; ".join(filter(None, map(error.error_field, fields)))
+                return CallFailed(_one_line(said.decode("utf-8", "replace")), sqlstate, text)
             self.close()
             return ConnectionGone(text)
         stopped = (

@@ -16,6 +16,7 @@ from typing import Protocol
 from gateway.database import CallFailed, ConnectionGone, Database, FateUnknown, ResultRow
 from gateway.framing import Frame, Framing, wrap_reply
 from gateway.messages import Document, error_reply, format_reply, parse
+from gateway.tally import Tally
 
 __all__ = ["Client", "Dispatcher"]
 
@@ -43,11 +44,12 @@ class Client(Protocol):
 class _Item:
     """One document in a worker's hands."""
 
-    __slots__ = ("document", "failure", "framing", "lost", "requests", "results", "sequence")
+    __slots__ = ("document", "failure", "framing", "lost", "received", "requests", "results", "sequence")
 
-    def __init__(self, sequence: int, framing: Framing, document: Document) -> None:
+    def __init__(self, sequence: int, frame: Frame, document: Document) -> None:
         self.sequence = sequence
-        self.framing = framing
+        self.framing = frame.framing
+        self.received = frame.received
         self.document = document
         self.requests = document.requests
         self.results: Sequence[Sequence[ResultRow]] = ()
@@ -69,9 +71,11 @@ class Dispatcher:
         batch_requests: int,
         reply_framing: str,
         on_room: Callable[[], None],
+        measure: bool = False,
     ) -> None:
         """Take the database's connection string and the settings of the same names.
 
+        To `measure` is to count what the workers do in `tallies`, one for each of them.
         `on_room` is called by a worker that has taken documents while `wants_room` is set.
         """
         self._batch_requests = batch_requests
@@ -90,10 +94,15 @@ class Dispatcher:
         # difference waits. One writer each, so no lock.
         self._submitted = [0, 0]
         self._taken = [[0, 0] for _ in range(workers)]
+        self.tallies = [Tally() for _ in range(workers)] if measure else []
         self._threads = [
             threading.Thread(
                 target=self._run,
-                args=(Database(conninfo, f"pgbourse worker {i + 1}"), self._taken[i]),
+                args=(
+                    Database(conninfo, f"pgbourse worker {i + 1}"),
+                    self._taken[i],
+                    self.tallies[i] if measure else None,
+                ),
                 name=f"pgbourse-worker-{i + 1}",
                 daemon=True,  # a call that never ends must not keep the process from ending
             )
@@ -132,18 +141,24 @@ class Dispatcher:
                 thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _run(self, database: Database, taken: list[int]) -> None:
+    def _run(self, database: Database, taken: list[int], tally: Tally | None) -> None:
         """Be a worker: gather, carry out, answer, until stopped."""
         try:
             while (client := self._next()) is not None:
                 turns: list[_Turn] = []
                 try:
                     self._gather(client, turns, taken)
+                    before = database.seconds
                     self._carry_out(turns, database)
+                    if tally is not None:
+                        tally.carried_out([items for _, items in turns], database.seconds - before)
+                        tally.reconnects = max(0, database.connects - 1)
                     while turns:
                         client, items = turns[-1]
                         self._answer(client, items, taken)
                         turns.pop()
+                        if tally is not None:
+                            tally.answered(items)
                 except Exception:  # noqa: BLE001 - a bug of ours, logged as such, must not end the worker
                     _log.exception("closing %d clients after an unforeseen error", len(turns))
                     for client, _ in turns:
@@ -169,7 +184,7 @@ class Dispatcher:
             turns.append((client, items))
             while size < self._batch_requests and (frame := client.take()) is not None:
                 document = parse(frame.document)
-                items.append(_Item(len(turns), frame.framing, document))
+                items.append(_Item(len(turns), frame, document))
                 size += len(document.children) or 1
                 _add(taken, (frame,))
             client = None
@@ -208,7 +223,8 @@ class Dispatcher:
                 self._call([item], database)
             except CallFailed as error:
                 reference = secrets.token_hex(4)
-                _log.error("internal error %s (SQLSTATE %s): %s", reference, error.sqlstate, error.detail)
+                _log.error("internal error %s (SQLSTATE %s): %s", reference, error.sqlstate, error)
+                _log.debug("internal error %s: %s", reference, error.detail)
                 item.failure = f"internal error {reference}: nothing of this document was carried out"
             except (FateUnknown, ConnectionGone) as error:
                 _log.error("closing a client, fate of its request unknown: %s", error)

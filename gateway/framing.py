@@ -4,7 +4,7 @@ The three framings and how they are told apart are described in docs/protocol.md
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from gateway.bare import BareScanner
@@ -27,6 +27,7 @@ class Frame:
 
     document: bytes
     framing: Framing
+    received: float = field(default=0.0, compare=False)  # when it was complete, by the clock of `feed`
 
 
 class FrameError(PgbourseError):
@@ -67,6 +68,7 @@ class Framer:
         """Accept documents of up to `max_document_bytes`, those with a binary length below 16 MiB only."""
         self._max = max_document_bytes
         self._buffer = bytearray()
+        self._now = 0.0
         self._framing: Framing | None = None  # of the document being received; None between documents
         self._length = 0  # of the document being received, where its framing tells
         self._scanner: BareScanner | None = None
@@ -86,8 +88,8 @@ class Framer:
         """How many received bytes are held."""
         return len(self._buffer)
 
-    def feed(self, data: bytes | bytearray | memoryview) -> list[Frame]:
-        """Take received bytes and return the documents that they complete, in order.
+    def feed(self, data: bytes | bytearray | memoryview, now: float = 0.0) -> list[Frame]:
+        """Take received bytes and return the documents that they complete, in order, with the time `now`.
 
         Never raises. `error` is set when what follows these documents can't be a request; from then on all
         input is ignored.
@@ -96,6 +98,7 @@ class Framer:
         """
         if self.error is not None or self._finished:
             return []
+        self._now = now
         self._buffer += data
         return self._frames()
 
@@ -218,7 +221,7 @@ class Framer:
         del self._buffer[:end]
         self._framing = None
         self._scanner = None
-        return Frame(document, framing)
+        return Frame(document, framing, self._now)
 
 
 def _binary_length_at(buffer: bytearray, at: int) -> bool | None:

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass
 
 from gateway.connection import Connection
 from gateway.dispatch import Dispatcher
@@ -15,12 +16,24 @@ from gateway.listener import is_shortage
 from gateway.settings import ServeSettings
 from gateway.traffic import Traffic
 
-__all__ = ["Server"]
+__all__ = ["Server", "Status"]
 
 _log = logging.getLogger("pgbourse.server")
 
 _ACCEPTS = 256  # connections accepted before others are read from again
 _TICK = 0.5  # seconds between two looks at what has taken too long
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a server stands at one moment."""
+
+    connections: int  # that are open
+    accepted: int  # since the start
+    waiting_documents: int
+    waiting_bytes: int
+    draining: bool
+    turned_at: float  # when the I/O thread last began a turn, in seconds of time.monotonic()
 
 
 class Server:
@@ -41,7 +54,9 @@ class Server:
             batch_requests=settings.batch_requests,
             reply_framing=settings.reply_framing,
             on_room=self._wake,
+            measure=settings.metrics_port is not None,
         )
+        self.tallies = self._dispatcher.tallies  # one for each worker, if there are metrics
         self._traffic = Traffic(self._selector, self._dispatcher, settings)
         self._accepting = False
         self._next_tick = 0.0
@@ -67,6 +82,18 @@ class Server:
         """Begin to drain: accept and read no more, answer what was received, then end."""
         self._stop_asked = True
         self._wake()
+
+    def status(self) -> Status:
+        """Say how it stands. May be called from any thread."""
+        documents, size = self._dispatcher.waiting()
+        return Status(
+            len(self._traffic.connections),
+            self._traffic.accepted,
+            documents,
+            size,
+            self._stop_asked,
+            self._traffic.now,
+        )
 
     def join(self) -> bool:
         """Wait for the end; True if everything that was received has been answered."""
@@ -172,6 +199,7 @@ class Server:
         """Stop: what was received is carried out and answered, nothing else is taken."""
         traffic = self._traffic
         self._deadline = traffic.now + self._settings.drain_timeout
+        _log.info("stopping: %d connections get their last replies", len(traffic.connections))
         # 1. Connections that the kernel has accepted are ours; no more come after them.
         self._accept()
         self._pause_accepting()

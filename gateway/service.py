@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -46,20 +47,54 @@ def serve(settings: ServeSettings) -> int:
     # The port comes first, so that a second server leaves the data folder of the first alone. Clients that
     # connect from here on wait.
     allow_open_files(settings.max_connections)
-    with _Signals() as signals, contextlib.closing(listen(settings.host, settings.port)) as listener:
-        with _database(settings) as (conninfo, version):
-            server = Server(listener, conninfo, settings)
-            sweeper = Sweeper(conninfo, settings.sweep_seconds)
-            signals.drain = server.stop
-            server.start()
-            sweeper.start()
-            host, port = server.address
-            where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            sys.stdout.write(f"pgbourse: listening on {where} (PostgreSQL {version})\n")
-            sys.stdout.flush()
-            answered = server.join()
-            sweeper.stop()
+    with _Signals() as signals, contextlib.ExitStack() as stack:
+        listener = stack.enter_context(contextlib.closing(listen(settings.host, settings.port)))
+        metrics_listener = None
+        if settings.metrics_port is not None:
+            metrics_listener = listen(settings.metrics_host, settings.metrics_port)
+            stack.enter_context(contextlib.closing(metrics_listener))
+        conninfo, version = stack.enter_context(_database(settings))
+        server = Server(listener, conninfo, settings)
+        sweeper = Sweeper(conninfo, settings.sweep_seconds)
+        signals.drain = server.stop
+        server.start()
+        sweeper.start()
+        if metrics_listener is not None:
+            stack.callback(_start_metrics(metrics_listener, server, conninfo, version))
+        _announce(f"listening on {_where(server.address)} (PostgreSQL {version})", settings)
+        answered = server.join()
+        sweeper.stop()
+        if answered:
+            _log.info("stopped: all that was received has been answered")
+        else:
+            _log.warning("stopped in the middle of work: some clients got no reply")
         return 0 if answered else 1
+
+
+def _announce(text: str, settings: ServeSettings) -> None:
+    """Say on standard output that clients are served; as a log line where those are for programs."""
+    if settings.log_format == "json":
+        _log.info("%s", text)
+        return
+    sys.stdout.write(f"pgbourse: {text}\n")
+    sys.stdout.flush()
+
+
+def _where(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _start_metrics(
+    listener: socket.socket, server: Server, conninfo: str, version: str
+) -> Callable[[], None]:
+    """Answer for metrics and health checks, and return what ends it."""
+    from gateway.health import HealthServer  # not needed, and not imported, where there are no metrics
+
+    health = HealthServer(listener, server, conninfo, version.split(",")[0])
+    health.start()
+    _log.info("metrics on http://%s/metrics", _where(health.address))
+    return health.stop
 
 
 def allow_open_files(connections: int) -> None:

@@ -37,6 +37,7 @@ class Traffic:
         self, selector: selectors.BaseSelector, dispatcher: Dispatcher, settings: ServeSettings
     ) -> None:
         self.connections: set[Connection] = set()
+        self.accepted = 0  # how many there have been
         self.now = time.monotonic()
         self._selector = selector
         self._dispatcher = dispatcher
@@ -50,6 +51,7 @@ class Traffic:
     def add(self, connection: Connection) -> None:
         """Begin to read from a new connection."""
         self.connections.add(connection)
+        self.accepted += 1
         self._watch(connection, _READ)
 
     def happen(self, connection: Connection, mask: int) -> None:
@@ -102,7 +104,7 @@ class Traffic:
             self.settle(connection)
             return False
         framer = connection.framer
-        frames = framer.feed(data) if data else framer.finish()
+        frames = framer.feed(data, self.now) if data else framer.finish()
         if frames:
             if self._settings.close_after_reply:
                 del frames[1:]

@@ -1,0 +1,113 @@
+"""A running gateway in the terms of Prometheus. docs/operations.md says what each metric means."""
+
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from gateway import __version__
+from gateway.server import Server
+from gateway.tally import Histogram
+
+__all__ = ["CountOpen", "make_registry"]
+
+# Gives the numbers of open orders and unsettled credits; None when the database can't be asked.
+CountOpen = Callable[[], tuple[int, int] | None]
+
+
+def make_registry(server: Server, count_open: CountOpen, postgresql: str) -> CollectorRegistry:
+    """Return everything there is to collect of this server, over a PostgreSQL of that version."""
+    registry = CollectorRegistry()
+    registry.register(_Gateway(server, count_open, postgresql))
+    ProcessCollector(registry=registry)
+    return registry
+
+
+class _Gateway(Collector):
+    """Reads what the threads of a gateway count anyway; nothing of it is in their way."""
+
+    def __init__(self, server: Server, count_open: CountOpen, postgresql: str) -> None:
+        self._server = server
+        self._count_open = count_open
+        self._build = {"version": __version__, "python": platform.python_version(), "postgresql": postgresql}
+
+    def describe(self) -> Iterable[Metric]:
+        return ()  # or the registry would ask the database when this is registered
+
+    def collect(self) -> Iterator[Metric]:
+        yield InfoMetricFamily("pgbourse_build", "Versions in use.", self._build)
+        yield from self._traffic()
+        yield from self._work()
+        yield from self._database()
+
+    def _traffic(self) -> Iterator[Metric]:
+        status = self._server.status()
+        yield _gauge("connections", "Client connections that are open.", status.connections)
+        accepted = "Client connections accepted."
+        yield CounterMetricFamily("pgbourse_connections_accepted", accepted, status.accepted)
+        yield _gauge("queue_documents", "Documents that wait for a worker.", status.waiting_documents)
+        yield _gauge("queue_bytes", "Bytes of the documents that wait for a worker.", status.waiting_bytes)
+        yield _gauge("draining", "1 once the server is stopping.", int(status.draining))
+
+    def _work(self) -> Iterator[Metric]:
+        tallies = self._server.tallies
+        requests = CounterMetricFamily(
+            "pgbourse_requests", "Requests by kind and outcome.", labels=("kind", "outcome")
+        )
+        total: Counter[tuple[str, str]] = Counter()
+        for tally in tallies:
+            total.update(tally.requests.copy())
+        for labels, count in sorted(total.items()):
+            requests.add_metric(labels, count)
+        yield requests
+        yield _histogram(
+            "document_latency_seconds",
+            "From a document's last byte until its reply was handed to the kernel.",
+            [tally.latency for tally in tallies],
+        )
+        yield _histogram(
+            "batch_documents", "Documents in a batch.", [tally.batch_documents for tally in tallies]
+        )
+        yield _histogram(
+            "batch_requests", "Requests in a database call.", [tally.batch_requests for tally in tallies]
+        )
+        yield _histogram(
+            "database_seconds", "Time of a batch in the database.", [tally.database for tally in tallies]
+        )
+        yield CounterMetricFamily(
+            "pgbourse_database_reconnects",
+            "Connections to the database that a worker had to open again.",
+            sum(tally.reconnects for tally in tallies),
+        )
+
+    def _database(self) -> Iterator[Metric]:
+        counts = self._count_open()
+        yield _gauge("database_up", "1 if the database answered this scrape.", int(counts is not None))
+        if counts is not None:
+            yield _gauge("open_orders", "Orders in the book.", counts[0])
+            credits_help = "Credits that are not yet folded into their accounts."
+            yield _gauge("unsettled_credits", credits_help, counts[1])
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"pgbourse_{name}", text, value)
+
+
+def _histogram(name: str, text: str, parts: Sequence[Histogram]) -> Metric:
+    """Add up the histograms of all workers, which have the same bounds."""
+    buckets: list[tuple[str, float]] = []
+    below = 0
+    bounds = [str(float(bound)) for bound in parts[0].bounds] + ["+Inf"]
+    for bound, counts in zip(bounds, zip(*(part.counts for part in parts), strict=True), strict=True):
+        below += sum(counts)
+        buckets.append((bound, below))
+    return HistogramMetricFamily(f"pgbourse_{name}", text, buckets, sum(part.sum for part in parts))

@@ -1,0 +1,86 @@
+"""What a worker has done, counted as it goes: plain numbers, which metrics reads when it is asked.
+
+One thread writes a tally and any may read it, so there is no lock; a reader may see a batch half counted.
+"""
+
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+from gateway.messages import Document, ResultRow
+
+__all__ = ["Answered", "Histogram", "Tally"]
+
+# Upper bounds of the buckets: seconds from a commit alone to a client's patience, sizes up to far more than a
+# batch takes by default.
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
+
+
+class Answered(Protocol):
+    """A document that a worker has done with."""
+
+    received: float  # when it was complete, in seconds of time.monotonic()
+    document: Document
+    results: Sequence[Sequence[ResultRow]]
+    failure: str
+    lost: bool
+
+
+class Histogram:
+    """How many values were at most as large as each of these bounds, and their sum."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+
+class Tally:
+    """One worker's counts since it began."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[tuple[str, str]] = Counter()  # by kind and outcome
+        self.latency = Histogram(_SECONDS)  # of a document: complete until its reply is on its way
+        self.batch_documents = Histogram(_SIZES)
+        self.batch_requests = Histogram(_SIZES)
+        self.database = Histogram(_SECONDS)  # of a batch: the calls of the database
+        self.reconnects = 0
+
+    def carried_out(self, batch: Sequence[Sequence[Answered]], seconds: float) -> None:
+        """Count a batch, one sequence for each client, for which the database took so many seconds."""
+        self.batch_documents.observe(sum(map(len, batch)))
+        requests = sum(len(item.document.requests) for items in batch for item in items)
+        if requests:
+            self.batch_requests.observe(requests)
+            self.database.observe(seconds)
+
+    def answered(self, items: Sequence[Answered]) -> None:
+        """Count the documents of one client, whose replies have just been sent."""
+        now = time.monotonic()
+        seen: list[tuple[str, str]] = []
+        for item in items:
+            requests = item.document.requests
+            if item.lost:
+                seen += [(request.action, "unknown") for request in requests]
+                continue
+            self.latency.observe(now - item.received)
+            if item.failure:
+                seen += [(request.action, "failed") for request in requests]
+            else:
+                seen += [
+                    (request.action, "refused" if rows[0][1] == "refused" else "accepted")
+                    for request, rows in zip(requests, item.results, strict=bool(requests))
+                ]
+            malformed = len(item.document.children) - len(requests)
+            if malformed:
+                seen += [("malformed", "refused")] * malformed
+        self.requests.update(seen)
