@@ -38,26 +38,37 @@ class Connection:
         "_output",
         "_pressed",
         "_waiting",
+        "address",
         "attend",
         "begun",
         "buffered",
         "eof",
         "framer",
+        "idle_since",
         "interest",
         "linger_until",
         "socket",
         "stalled",
+        "unsent",
     )
 
-    def __init__(self, client: socket.socket, framer: Framer, attend: Callable[["Connection"], None]) -> None:
-        """Take over a non-blocking socket. `attend` asks the I/O thread to `flush` and look again."""
+    def __init__(
+        self, client: socket.socket, address: str, framer: Framer, attend: Callable[["Connection"], None]
+    ) -> None:
+        """Take over a non-blocking socket and the peer's IP address.
+
+        `attend` asks the I/O thread to `flush` and look again.
+        """
         self.socket = client
+        self.address = address
         self.framer = framer
         self.attend = attend
         self.interest = 0  # what the selector watches: EVENT_READ, EVENT_WRITE
         self.eof = False  # the client has shut down its sending side
         self.buffered = 0  # bytes of an unfinished request, as counted in the server's total
+        self.unsent = 0  # bytes of replies that the client has not taken, likewise
         self.begun = 0.0  # when the unfinished request began, 0 if there is none
+        self.idle_since = 0.0  # when the last request came, or was last seen to be waiting for its reply
         self.stalled = 0.0  # since when the client has taken none of its output, 0 if there is none
         self.linger_until = 0.0  # when to close, once everything has been said
         self._lock = threading.Lock()
@@ -165,6 +176,11 @@ class Connection:
     @property
     def lost(self) -> bool:
         return self._lost
+
+    @property
+    def owed(self) -> bool:
+        """Whether the client waits for a reply."""
+        return self._held or bool(self._waiting or self._output)
 
     def finished(self) -> bool:
         """Say whether everything that the client is owed is in the kernel's hands."""

@@ -169,7 +169,7 @@ class Server:
                 self._pause_accepting()
                 return
             try:
-                client, _address = self._listener.accept()
+                client, address = self._listener.accept()
                 client.setblocking(False)
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except BlockingIOError:
@@ -181,7 +181,7 @@ class Server:
                     return
                 continue  # this client was gone before it was accepted
             framer = Framer(self._settings.max_document_bytes)
-            self._traffic.add(Connection(client, framer, self._attend))
+            self._traffic.add(Connection(client, address[0], framer, self._attend))
 
     def _pause_accepting(self) -> None:
         """Leave new connections in the kernel's queue until the next tick at least."""

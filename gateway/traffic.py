@@ -5,10 +5,11 @@ import math
 import selectors
 import socket
 import time
+from collections import Counter
 
 from gateway.connection import Connection
 from gateway.dispatch import Dispatcher
-from gateway.framing import FrameError, Framer, Framing, wrap_reply
+from gateway.framing import Frame, FrameError, Framer, Framing, wrap_reply
 from gateway.messages import error_reply
 from gateway.settings import ServeSettings
 
@@ -20,11 +21,13 @@ _READ_BYTES = 64 * 1024
 _HAND_OVER = 64  # ready connections gathered before dispatch is told, so that workers don't idle meanwhile
 _LINGER = 2.0  # seconds to wait for a client to close, having said everything
 
-# Documents that wait for a worker, and halves of documents, may each take so much memory in all. Clients that
-# send more than is carried out slow down; of those that hold halves of large documents, the last are refused.
+# Documents that wait for a worker, halves of documents, and replies that nobody takes may each take so much
+# memory in all. Clients that send more than is carried out slow down; of those that hold halves of large
+# documents, or let large replies lie, the last are closed.
 _QUEUE_BYTES = 64 * 1024 * 1024
 _UNFINISHED_BYTES = 256 * 1024 * 1024
-_UNFINISHED_FREE = _READ_BYTES  # what every connection may hold, whatever the others do
+_UNSENT_BYTES = 256 * 1024 * 1024
+_FREE_BYTES = 16 * 1024  # what every connection may hold of both, whatever the others do
 
 _READ = selectors.EVENT_READ
 _WRITE = selectors.EVENT_WRITE
@@ -38,20 +41,34 @@ class Traffic:
     ) -> None:
         self.connections: set[Connection] = set()
         self.accepted = 0  # how many there have been
+        self._from_address: Counter[str] = Counter()  # how many of them come from where
         self.now = time.monotonic()
         self._selector = selector
         self._dispatcher = dispatcher
         self._settings = settings
         self._patience = settings.request_timeout or math.inf
+        self._idle_patience = settings.idle_timeout or math.inf
+        self._per_address = settings.max_connections_per_address or math.inf
         self._ready: list[Connection] = []  # to be handed to dispatch
         self._full = False  # too much waits for workers: nothing is read
         self._parked: set[Connection] = set()  # not read from because of that
         self._unfinished = 0  # bytes of unfinished requests, of all connections
+        self._unsent = 0  # bytes of replies that clients have not taken, of all connections
 
     def add(self, connection: Connection) -> None:
-        """Begin to read from a new connection."""
+        """Begin to read from a new connection, unless too many are open from its address."""
+        address = connection.address
+        if self._from_address[address] >= self._per_address:
+            # Told in passing, without lingering: who is refused must not take up another's place.
+            told = f"too many connections from {address}: at most {self._per_address} may be open"
+            connection.end(self._error_reply(told))
+            connection.flush()
+            connection.close()
+            return
+        self._from_address[address] += 1
         self.connections.add(connection)
         self.accepted += 1
+        connection.idle_since = self.now
         self._watch(connection, _READ)
 
     def happen(self, connection: Connection, mask: int) -> None:
@@ -105,14 +122,7 @@ class Traffic:
             return False
         framer = connection.framer
         frames = framer.feed(data, self.now) if data else framer.finish()
-        if frames:
-            if self._settings.close_after_reply:
-                del frames[1:]
-            claimed = connection.receive(frames)
-            if claimed is not None:
-                self._dispatcher.count(frames)
-            if claimed:
-                self._ready.append(connection)
+        self._receive(connection, frames)
         if framer.error is not None or not data or (frames and self._settings.close_after_reply):
             connection.eof = not data
             self.end(connection, framer.error)
@@ -122,6 +132,19 @@ class Traffic:
         if connection.pressed:
             self.settle(connection)
         return True
+
+    def _receive(self, connection: Connection, frames: list[Frame]) -> None:
+        """Let a connection's documents wait for a worker."""
+        if not frames:
+            return
+        if self._settings.close_after_reply:
+            del frames[1:]
+        connection.idle_since = self.now
+        claimed = connection.receive(frames)
+        if claimed is not None:
+            self._dispatcher.count(frames)
+        if claimed:
+            self._ready.append(connection)
 
     def end(self, connection: Connection, error: FrameError | str | None = None) -> None:
         """Read no more from a client; tell it the error, if any, after all replies, and close."""
@@ -135,6 +158,11 @@ class Traffic:
         if connection not in self.connections or connection.linger_until:
             return
         left = connection.flush()
+        self._count_unsent(connection, left)
+        if left > _FREE_BYTES and self._unsent > _UNSENT_BYTES:
+            _log.warning("closing a client that takes its replies too slowly: too much is unsent in all")
+            self.close(connection)
+            return
         if connection.claim():
             self._ready.append(connection)
         if connection.lost:
@@ -156,10 +184,15 @@ class Traffic:
         """Close a connection, whatever it is owed."""
         self._watch(connection, 0)
         self._count_unfinished(connection, 0)
+        self._count_unsent(connection, 0)
         connection.close()
         if connection.claim():  # its documents are carried out all the same
             self._ready.append(connection)
-        self.connections.discard(connection)
+        if connection in self.connections:
+            self.connections.remove(connection)
+            self._from_address[connection.address] -= 1
+            if not self._from_address[connection.address]:
+                del self._from_address[connection.address]
         self._parked.discard(connection)
 
     def close_overdue(self) -> None:
@@ -176,7 +209,19 @@ class Traffic:
                 and connection.interest & _READ
                 and self.now - connection.begun >= self._patience
             ):
-                self.end(connection, f"the request was not complete within {self._patience:g} seconds")
+                self._give_up_on(connection)
+            elif connection.begun or connection.owed:
+                connection.idle_since = self.now
+            elif self.now - connection.idle_since >= self._idle_patience:
+                self.end(connection)
+
+    def _give_up_on(self, connection: Connection) -> None:
+        """Wait no longer for the rest of a request: end the input here, which may yet complete it."""
+        # That is so for a length of 0: only the end of the input tells that it is not a binary length.
+        frames = connection.framer.finish()
+        self._receive(connection, frames)
+        late = f"the request was not complete within {self._patience:g} seconds"
+        self.end(connection, late if connection.framer.error else None)
 
     def _watch(self, connection: Connection, interest: int) -> None:
         """Let the selector tell what happens to a connection."""
@@ -197,12 +242,16 @@ class Traffic:
             connection.begun = 0.0
         elif begins:
             connection.begun = self.now
-        if self._unfinished > _UNFINISHED_BYTES and connection.buffered > _UNFINISHED_FREE:
+        if self._unfinished > _UNFINISHED_BYTES and connection.buffered > _FREE_BYTES:
             self.end(connection, "too many large requests are being received at once: try again later")
 
     def _count_unfinished(self, connection: Connection, size: int) -> None:
         self._unfinished += size - connection.buffered
         connection.buffered = size
+
+    def _count_unsent(self, connection: Connection, size: int) -> None:
+        self._unsent += size - connection.unsent
+        connection.unsent = size
 
     def _error_reply(self, message: str) -> bytes:
         framing = Framing.LENGTH_LINE if self._settings.reply_framing == "length" else None
