@@ -4,7 +4,7 @@ import itertools
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -83,13 +83,19 @@ def set_up(target: Target, workload: Workload) -> float:
     return time.perf_counter() - begin
 
 
-def measure(target: Target, feeder: Feeder, *, clients: int, seconds: float) -> Measurement:
+def measure(
+    target: Target,
+    feeder: Feeder,
+    *,
+    clients: int,
+    seconds: float,
+    on_tick: Callable[[Measurement], None] | None = None,
+) -> Measurement:
     """Run a closed loop for some seconds and return the figures.
 
     Raises LoadError when it ends early or any document was not answered in full.
     """
-    run = Run(target, feeder, clients=clients, seconds=seconds)
-    measurement = run.go()
+    measurement = Run(target, feeder, clients=clients, seconds=seconds, on_tick=on_tick).go()
     if measurement.failure is not None or measurement.incomplete:
         raise LoadError(measurement.failure or "replies have another number of results than requests")
     return measurement

@@ -1,0 +1,150 @@
+"""PostgreSQL's own pgbench: the yardstick, and calls of the exchange's functions without a gateway."""
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.binaries import find_binaries
+from gateway.datafolder import environment
+from gateway.loadtest.rig import BenchError
+from gateway.loadtest.workload import Workload
+
+__all__ = [
+    "BATCH_ORDERS",
+    "PgbenchResult",
+    "find_pgbench",
+    "initialize",
+    "one_order",
+    "run",
+    "run_batches",
+    "tpcb",
+]
+
+SCALE = 10  # of TPC-B: ten branches, a million accounts
+BATCH_ORDERS = 100
+
+# A refusal divides by zero, which ends pgbench: what is measured is orders that were opened.
+_ONE_ORDER = r"""
+\set account random({first}, {last})
+\set symbol random(0, {symbols} - 1)
+\set shares random(1, 99) * (2 * random(0, 1) - 1)
+\set quarters random(380, 420)
+select 1 / (outcome = 'opened')::integer from exchange.place_order(
+    (:account)::text, '{prefix}' || (:symbol)::text, (:shares)::numeric, (:quarters)::numeric * 0.25);
+"""
+
+# Every order is a document of its own: a sequence of its own.
+_BATCH = r"""
+select 1 / (count(*) filter (where outcome = 'opened') = {orders})::integer from exchange.process_batch(
+    array(select generate_series(1, {orders})),
+    array_fill('place_order'::text, array[{orders}]),
+    array(select ({first} + floor(random() * {accounts}))::text from generate_series(1, {orders})),
+    array(select '{prefix}' || floor(random() * {symbols}) from generate_series(1, {orders})),
+    array(
+        select ((1 + floor(random() * 99)) * (2 * floor(random() * 2) - 1))::numeric
+        from generate_series(1, {orders})
+    ),
+    array(select (95 + floor(random() * 41) / 4)::numeric from generate_series(1, {orders})),
+    array_fill(null::bigint, array[{orders}]));
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PgbenchResult:
+    """What a run of pgbench came to."""
+
+    transactions_per_second: float
+    mean_ms: float
+    median_ms: float  # of the transactions, from pgbench's own log
+
+
+def find_pgbench() -> Path:
+    """Return the pgbench of the embedded PostgreSQL, or else of the one on this machine.
+
+    Raises BenchError when there is none; EmbeddedError when there is no PostgreSQL.
+    """
+    program = find_binaries(None).folder / "pgbench"
+    if not program.is_file():
+        raise BenchError(f"there is no pgbench, which is the yardstick: {program} does not exist")
+    return program
+
+
+def initialize(database: str) -> None:
+    """Make the tables of TPC-B in an empty database."""
+    _call(["--initialize", "--quiet", f"--scale={SCALE}", database])
+
+
+def tpcb(database: str, clients: int, seconds: float) -> PgbenchResult:
+    """Run pgbench's built-in test, which is like TPC-B: five statements a transaction, prepared."""
+    return run(database, [], clients=clients, seconds=seconds)
+
+
+def one_order(database: str, workload: Workload, seconds: float) -> PgbenchResult:
+    """Call place_order from one client, an order a transaction."""
+    return _run_script(database, _ONE_ORDER, workload, seconds)
+
+
+def run_batches(database: str, workload: Workload, seconds: float) -> PgbenchResult:
+    """Call process_batch from one client, BATCH_ORDERS orders a transaction."""
+    return _run_script(database, _BATCH, workload, seconds)
+
+
+def run(database: str, options: Sequence[str], *, clients: int, seconds: float) -> PgbenchResult:
+    """Run pgbench for some seconds and return its figures."""
+    with tempfile.TemporaryDirectory(prefix="pgbourse-bench-") as folder:
+        output = _call(
+            [
+                "--no-vacuum",
+                "--protocol=prepared",
+                f"--client={clients}",
+                f"--jobs={min(clients, 2)}",
+                f"--time={max(1, round(seconds))}",
+                "--log",
+                f"--log-prefix={folder}/log",
+                *options,
+                database,
+            ]
+        )
+        # client, number of the transaction, its microseconds, …
+        latencies = sorted(
+            int(line.split()[2]) for log in Path(folder).iterdir() for line in log.read_text().splitlines()
+        )
+    rate = re.search(r"^tps = ([0-9.]+) \(without", output, re.MULTILINE)
+    mean = re.search(r"^latency average = ([0-9.]+) ms", output, re.MULTILINE)
+    if rate is None or mean is None or not latencies:
+        raise BenchError(f"can't read what pgbench says: {output[-500:]}")
+    return PgbenchResult(float(rate[1]), float(mean[1]), latencies[len(latencies) // 2] / 1e3)
+
+
+def _run_script(database: str, script: str, workload: Workload, seconds: float) -> PgbenchResult:
+    text = script.format(
+        first=workload.first_account,
+        last=workload.first_account + workload.accounts - 1,
+        accounts=workload.accounts,
+        symbols=workload.symbols,
+        prefix=workload.symbol_prefix,
+        orders=BATCH_ORDERS,
+    )
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
+        file.write(text)
+        file.flush()
+        return run(database, [f"--file={file.name}"], clients=1, seconds=seconds)
+
+
+def _call(arguments: Sequence[str]) -> str:
+    try:
+        result = subprocess.run(
+            [str(find_pgbench()), *arguments],
+            capture_output=True,
+            text=True,
+            env=environment(),
+            check=False,
+        )
+    except OSError as error:
+        raise BenchError("pgbench does not run on this machine") from error
+    if result.returncode != 0:
+        raise BenchError(f"pgbench failed: {result.stderr.strip().splitlines()[-1:] or 'it said nothing'}")
+    return result.stdout

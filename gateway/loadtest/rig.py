@@ -1,0 +1,184 @@
+"""What a benchmark runs on: a PostgreSQL, databases made for a run and dropped, servers on chosen cores."""
+
+import contextlib
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import psutil
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import TupleRow
+
+from gateway.embedded import EmbeddedPostgres
+from gateway.errors import PgbourseError
+from gateway.loadtest.client import Target
+
+__all__ = ["BenchError", "Rig", "RunningServer"]
+
+_LISTENING = "listening on 127.0.0.1:"
+
+
+class BenchError(PgbourseError):
+    """The benchmark can't be carried out on this machine, or on this database."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A `pgbourse serve` of ours."""
+
+    target: Target
+    process: psutil.Process
+
+
+class Rig:
+    """The PostgreSQL under test: the embedded one in a temporary folder, or one that a URL names.
+
+    The role of a URL must be allowed to create databases and to migrate them. Use it as a context manager.
+    """
+
+    def __init__(self, database_url: str | None) -> None:
+        self._url = database_url
+        self._stack = contextlib.ExitStack()
+        self._numbers = itertools.count(1)
+        self._postmaster: psutil.Process | None = None  # of the embedded one
+        self._admin = ""
+        self.version = ""  # of the server
+        self.settings: dict[str, str] = {}  # of the server, those that bear on speed and durability
+
+    def __enter__(self) -> Self:
+        try:
+            self._admin = self._url or self._start_embedded()
+            with self.connect() as connection:
+                self.version = connection.info.parameter_status("server_version") or ""
+                names = ["fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size"]
+                query = "select name, current_setting(name) from unnest(%s::text[]) as name"
+                rows: list[tuple[str, str]] = connection.execute(query, [names]).fetchall()
+                self.settings = dict(rows)
+        except psycopg.Error as error:
+            self._stack.close()
+            raise BenchError("can't use the database to be measured") from error
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the PostgreSQL is ours, on this machine."""
+        return self._postmaster is not None
+
+    def connect(self, database: str | None = None) -> psycopg.Connection[TupleRow]:
+        """Connect in autocommit mode, to the database with this connection string or to the first one."""
+        return psycopg.connect(database or self._admin, autocommit=True)
+
+    @contextlib.contextmanager
+    def database(self, template: str | None = None) -> Iterator[str]:
+        """Give the connection string of a new database, empty or a copy of another one, for as long."""
+        name = f"pgbourse_bench_{os.getpid()}_{next(self._numbers)}"
+        source = psycopg.conninfo.conninfo_to_dict(template)["dbname"] if template else "template0"
+        create = sql.SQL("create database {} template {}").format(
+            sql.Identifier(name), sql.Identifier(str(source))
+        )
+        try:
+            with self.connect() as connection:
+                connection.execute(create)
+        except psycopg.Error as error:
+            raise BenchError("can't create a database to measure") from error
+        try:
+            yield make_conninfo(self._admin, dbname=name)
+        finally:
+            with self.connect() as connection:
+                connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+    def checkpoint(self) -> None:
+        """Write everything out, so that what came before does not cost the next measurement."""
+        with contextlib.suppress(psycopg.errors.InsufficientPrivilege), self.connect() as connection:
+            connection.execute("checkpoint")
+
+    @contextlib.contextmanager
+    def serving(self, database: str, cores: int | None = None) -> Iterator[RunningServer]:
+        """Run a server on a database for as long; with `cores`, it and PostgreSQL on the first so many.
+
+        The load then gets the other cores, where there are any.
+
+        Raises BenchError when the server does not start.
+        """
+        with contextlib.ExitStack() as stack:
+            release = stack.enter_context(self._on_cores(cores)) if cores is not None else None
+            command = [sys.executable, "-m", "gateway.cli", "serve", "--port", "0", "--log-level", "warning"]
+            # The connection string may hold a password: not for everybody's eyes on the command line.
+            environment = os.environ | {"PGBOURSE_DATABASE_URL": database}
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+            stack.callback(_end, process)
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if _LISTENING not in line:
+                raise BenchError("the server to be measured does not start; its last words are above")
+            port = int(line.split(_LISTENING)[1].split()[0])
+            if release is not None:
+                release()
+            yield RunningServer(Target("127.0.0.1", port), psutil.Process(process.pid))
+
+    def cpu_seconds(self, server: RunningServer) -> dict[str, float]:
+        """Return the CPU time used so far by the gateway, and by PostgreSQL where it is ours."""
+        used = {"gateway": _cpu(server.process)}
+        if self._postmaster is not None:
+            used["database"] = sum(map(_cpu, [self._postmaster, *self._postmaster.children(recursive=True)]))
+        return used
+
+    @contextlib.contextmanager
+    def _on_cores(self, cores: int) -> Iterator[Callable[[], None]]:
+        """Keep PostgreSQL, and what this process starts, on the first cores.
+
+        What it gives, when called, sends this process to the others.
+        """
+        everywhere = sorted(os.sched_getaffinity(0))
+        self._confine_database(everywhere[:cores])
+        os.sched_setaffinity(0, everywhere[:cores])
+        try:
+            yield lambda: os.sched_setaffinity(0, everywhere[cores:] or everywhere)
+        finally:
+            os.sched_setaffinity(0, everywhere)
+            self._confine_database(everywhere)
+
+    def _confine_database(self, cores: list[int]) -> None:
+        assert self._postmaster is not None
+        for process in [self._postmaster, *self._postmaster.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.cpu_affinity(cores)
+
+    def _start_embedded(self) -> str:
+        folder = Path(tempfile.mkdtemp(prefix="pgbourse-bench-"))
+        folder.chmod(0o755)  # as root, the user of PostgreSQL must be let in
+        self._stack.callback(shutil.rmtree, folder)
+        postgres = self._stack.enter_context(EmbeddedPostgres(folder / "postgres"))
+        pid = int((folder / "postgres" / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
+        self._postmaster = psutil.Process(pid)
+        return postgres.dsn("postgres")
+
+
+def _cpu(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system)
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    process.terminate()
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
