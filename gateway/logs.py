@@ -6,31 +6,38 @@ import time
 
 from gateway.settings import LogFormat
 
-__all__ = ["start_logging"]
+__all__ = ["json_formatter", "start_logging", "text_formatter"]
 
 
 def start_logging(level: str, form: LogFormat = "text") -> None:
     """Write the log lines of pgbourse from this level on (debug, info, …) to standard error."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Json() if form == "json" else _Text(_TEXT))
+    handler.setFormatter(json_formatter() if form == "json" else text_formatter())
     logging.basicConfig(handlers=[handler])
     logging.getLogger("pgbourse").setLevel(level.upper())
 
 
-_TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+def text_formatter() -> logging.Formatter:
+    """Make lines of local time, level, logger and message."""
+    return _Text("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def json_formatter() -> logging.Formatter:
+    """Make objects of time (UTC, RFC 3339), level, logger, message and, for a bug of ours, traceback."""
+    return _Json()
 
 
 class _Text(logging.Formatter):
-    """Local time, level, logger and message; whatever it holds, it is one line."""
-
     def format(self, record: logging.LogRecord) -> str:
-        # Only a bug of ours has a traceback. Its lines are kept apart by a mark that is easy to split at.
-        return _printable(super().format(record).replace("\n", " | "))
+        # What a peer sent must not look like another line, or move the cursor. Only a bug of ours has lines: a
+        # traceback, in which they are kept apart by a mark.
+        line = super().format(record).replace("\n", " | ")
+        if line.isprintable():
+            return line
+        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
 class _Json(logging.Formatter):
-    """One JSON object with time (UTC, RFC 3339), level, logger, message and, for a bug of ours, traceback."""
-
     def format(self, record: logging.LogRecord) -> str:
         seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         event = {
@@ -41,11 +48,4 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             event["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(event, ensure_ascii=False)
-
-
-def _printable(line: str) -> str:
-    """Escape control characters: what a peer sent must not look like another line, or move the cursor."""
-    if line.isprintable():
-        return line
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
+        return json.dumps(event)  # in ASCII: no character of it is anything but itself

@@ -32,6 +32,9 @@ def make_registry(server: Server, count_open: CountOpen, postgresql: str) -> Col
     return registry
 
 
+_NOT_ACCEPTED = ("refused", "failed", "unknown")
+
+
 class _Gateway(Collector):
     """Reads what the threads of a gateway count anyway; nothing of it is in their way."""
 
@@ -65,7 +68,8 @@ class _Gateway(Collector):
         )
         total: Counter[tuple[str, str]] = Counter()
         for tally in tallies:
-            total.update(tally.requests.copy())
+            for (kind, outcome), count in dict(tally.outcomes).items():
+                total[kind, outcome if outcome in _NOT_ACCEPTED else "accepted"] += count
         for labels, count in sorted(total.items()):
             requests.add_metric(labels, count)
         yield requests

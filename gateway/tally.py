@@ -48,7 +48,8 @@ class Tally:
     """One worker's counts since it began."""
 
     def __init__(self) -> None:
-        self.requests: Counter[tuple[str, str]] = Counter()  # by kind and outcome
+        # Requests by kind and outcome: the first of the database's rows, or failed, or unknown.
+        self.outcomes: Counter[tuple[str, str]] = Counter()
         self.latency = Histogram(_SECONDS)  # of a document: complete until its reply is on its way
         self.batch_documents = Histogram(_SIZES)
         self.batch_requests = Histogram(_SIZES)
@@ -57,8 +58,25 @@ class Tally:
 
     def carried_out(self, batch: Sequence[Sequence[Answered]], seconds: float) -> None:
         """Count a batch, one sequence for each client, for which the database took so many seconds."""
-        self.batch_documents.observe(sum(map(len, batch)))
-        requests = sum(len(item.document.requests) for items in batch for item in items)
+        items = [item for part in batch for item in part]
+        done = [item for item in items if not (item.failure or item.lost)]
+        self.outcomes.update(
+            [
+                (request.action, rows[0][1])
+                for item in done
+                for request, rows in zip(item.document.requests, item.results, strict=False)
+            ]
+        )
+        if len(done) < len(items):
+            for item in items:
+                outcome = "unknown" if item.lost else "failed" if item.failure else ""
+                if outcome:
+                    self.outcomes.update([(request.action, outcome) for request in item.document.requests])
+        requests = sum([len(item.document.requests) for item in items])
+        malformed = sum([len(item.document.children) for item in items]) - requests
+        if malformed:
+            self.outcomes.update([("malformed", "refused")] * malformed)
+        self.batch_documents.observe(len(items))
         if requests:
             self.batch_requests.observe(requests)
             self.database.observe(seconds)
@@ -66,21 +84,7 @@ class Tally:
     def answered(self, items: Sequence[Answered]) -> None:
         """Count the documents of one client, whose replies have just been sent."""
         now = time.monotonic()
-        seen: list[tuple[str, str]] = []
+        observe = self.latency.observe
         for item in items:
-            requests = item.document.requests
-            if item.lost:
-                seen += [(request.action, "unknown") for request in requests]
-                continue
-            self.latency.observe(now - item.received)
-            if item.failure:
-                seen += [(request.action, "failed") for request in requests]
-            else:
-                seen += [
-                    (request.action, "refused" if rows[0][1] == "refused" else "accepted")
-                    for request, rows in zip(requests, item.results, strict=bool(requests))
-                ]
-            malformed = len(item.document.children) - len(requests)
-            if malformed:
-                seen += [("malformed", "refused")] * malformed
-        self.requests.update(seen)
+            if not item.lost:
+                observe(now - item.received)
