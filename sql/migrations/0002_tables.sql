@@ -109,9 +109,15 @@ create table exchange.orders (
     constraint orders_pkey primary key (order_id),
     constraint orders_shares_positive check (shares > 0 and shares < 'Infinity'),
     constraint orders_limit_price_positive check (limit_price > 0 and limit_price < 'Infinity')
-);
+) partition by range (order_id);
 
-comment on table exchange.orders is 'Every order as it was placed. History: rows are added and never changed.';
+-- One partition that takes all, until a DBA cuts it (docs/dba.md): rows always have a place to go.
+create table exchange.orders_1 partition of exchange.orders for values from (minvalue) to (maxvalue);
+
+comment on table exchange.orders is
+'Every order as it was placed. History: rows are added and never changed. Cut by order_id into partitions, so that old '
+'ones can be moved out.';
+comment on table exchange.orders_1 is 'Part of orders, which has the comments.';
 comment on column exchange.orders.order_id is
 'The id that the client is told. Ids of one symbol ascend in the order in which its orders were placed.';
 comment on column exchange.orders.account_key is 'The account that placed it.';
@@ -165,8 +171,12 @@ comment on column exchange.quotes.price_rank is 'The rank of the best resting or
 comment on column exchange.quotes.order_id is 'The best resting order; 0 where the side is empty.';
 comment on column exchange.quotes.quoted_at is 'Since when it was the best.';
 
+-- Of its own, because a partitioned table can have no identity column before PostgreSQL 17.
+create sequence exchange.execution_ids as bigint cache 1;
+comment on sequence exchange.execution_ids is 'Gives each fill its id.';
+
 create table exchange.executions (
-    execution_id bigint generated always as identity,
+    execution_id bigint not null default nextval('exchange.execution_ids'),
     symbol_key integer not null,
     buy_order_id bigint not null,
     sell_order_id bigint not null,
@@ -181,13 +191,16 @@ create table exchange.executions (
     constraint executions_price_is_limit_of_earlier_order check (
         price = case when buy_order_id < sell_order_id then buy_limit else sell_limit end
     )
-);
+) partition by range (execution_id);
+create table exchange.executions_1 partition of exchange.executions for values from (minvalue) to (maxvalue);
+alter sequence exchange.execution_ids owned by exchange.executions.execution_id;
 create index executions_buy_order_id_idx on exchange.executions (buy_order_id);
 create index executions_sell_order_id_idx on exchange.executions (sell_order_id);
 
 comment on table exchange.executions is
 'Every fill. History: rows are added and never changed. The constraints are the market''s rule: limits cross, and '
-'the price is the limit of the order that was open first.';
+'the price is the limit of the order that was open first. Cut by execution_id into partitions, as orders is.';
+comment on table exchange.executions_1 is 'Part of executions, which has the comments.';
 comment on column exchange.executions.execution_id is 'Ascends, within a symbol, in the order of execution.';
 comment on column exchange.executions.symbol_key is 'The symbol.';
 comment on column exchange.executions.buy_order_id is 'The order that bought.';

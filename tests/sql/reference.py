@@ -23,8 +23,10 @@ _TYPES = """
     where typnamespace = 'exchange'::regnamespace and (typtype = 'e' or relkind = 'c') order by typname
 """
 _RELATIONS = """
-    select oid, relname, obj_description(oid, 'pg_class'), array_to_string(reloptions, ', ')
-    from pg_class where relnamespace = 'exchange'::regnamespace and relkind = %s order by relname
+    select oid, relname, obj_description(oid, 'pg_class'), array_to_string(reloptions, ', '),
+        pg_get_partkeydef(oid)
+    from pg_class where relnamespace = 'exchange'::regnamespace and relkind = any(%s::"char"[])
+        and not relispartition order by relname
 """
 _COLUMNS = """
     select attname, format_type(atttypid, atttypmod), case when attnotnull then '' else 'null' end,
@@ -38,7 +40,7 @@ _CONSTRAINTS = """
     where conrelid = %s and contype in ('p', 'u', 'c', 'f') order by strpos('puf', contype::text) = 0, conname
 """
 _INDEXES = """
-    select pg_get_indexdef(indexrelid) from pg_index
+    select replace(pg_get_indexdef(indexrelid), ' ONLY ', ' ') from pg_index
     where indrelid = %s and not exists (select from pg_constraint where conindid = indexrelid) order by 1
 """
 _FUNCTIONS = """
@@ -79,16 +81,18 @@ def _lines(connection: Connection) -> Iterator[str]:
     for name, comment in fetch(_ROLES):
         yield f"- `{name}`: {comment}"
     yield "\n## Tables\n"
-    for oid, name, comment, options in fetch(_RELATIONS, "r"):
+    for oid, name, comment, options, parts in fetch(_RELATIONS, ["r", "p"]):
         yield f"### {name}\n\n{comment}\n"
         yield from _columns(fetch(_COLUMNS, oid))
         yield from (f"- `{constraint}`: `{text}`" for constraint, text in fetch(_CONSTRAINTS, oid))
         yield from (f"- `{text}`" for (text,) in fetch(_INDEXES, oid))
+        if parts:
+            yield f"- partitioned by `{parts}`"
         if options:
             yield f"- stored with `{options}`"
         yield ""
     yield "## Views\n"
-    for oid, name, comment, _ in fetch(_RELATIONS, "v"):
+    for oid, name, comment, *_ in fetch(_RELATIONS, ["v"]):
         yield f"### {name}\n\n{comment}\n"
         yield from _columns(
             [(column, kind, "", None, text) for column, kind, _, _, text in fetch(_COLUMNS, oid)]
@@ -103,7 +107,7 @@ def _lines(connection: Connection) -> Iterator[str]:
         for name, arguments, result, comment, _ in members:
             yield f"#### {name}\n\n```sql\n{name}({arguments})\nreturns {result}\n```\n\n{comment}\n"
     yield "## Sequences and types\n"
-    for _, name, comment, _ in fetch(_RELATIONS, "S"):
+    for _, name, comment, *_ in fetch(_RELATIONS, ["S"]):
         if comment:  # an identity column's own sequence has none
             yield f"- `{name}`: {comment}"
     for name, comment, labels, relation in fetch(_TYPES):
