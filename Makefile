@@ -8,7 +8,7 @@ VENV   := .venv
 help:
 	@echo 'make run    make the environment, start PostgreSQL and serve on 127.0.0.1:12345 (ARGS="--port 5000" adds options)'
 	@echo 'make test   make the environment and run the tests (ARGS="-k match" narrows them; PGBOURSE_TEST_DSN=… names a server)'
-	@echo 'make lint   ruff, mypy and sqlfluff'
+	@echo 'make lint   ruff, mypy, sqlfluff, and squawk for the locks of migrations'
 	@echo 'make docs   write docs/sql.md anew, from the catalog of a migrated database'
 	@echo 'make clean  remove the environment and everything that was built; data folders stay'
 
@@ -23,6 +23,7 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/sqlfluff lint --nocolor --disable-progress-bar sql
+	$(VENV)/bin/squawk sql/ledger.sql sql/migrations/*.sql
 
 docs: $(VENV)/.dev
 	PGBOURSE_WRITE_DOCS=1 $(VENV)/bin/python -m pytest --quiet tests/sql/test_reference.py

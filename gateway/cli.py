@@ -104,6 +104,9 @@ def serve(**options: Any) -> int:
     flag_value="check",
     help="Exit 1 if the database differs from the files; change nothing.",
 )
+@click.option(
+    "--dry-run", "action", flag_value="dry-run", help="Print the SQL that would be applied; change nothing."
+)
 def migrate(
     database_url: str | None,
     database_password_file: Path | None,
@@ -126,6 +129,10 @@ def migrate(
             for finding in findings:
                 click.echo(finding)
             return 1 if findings else 0
+        elif action == "dry-run":
+            files = migrate.pending(url)
+            texts = [f"-- {file}: one transaction, with its row in the ledger\n\n{file.text}" for file in files]
+            click.echo("\n".join(texts) or "-- nothing to apply")
         else:
             applied_now = migrate.migrate(url)
             click.echo("\n".join(f"applied {file}" for file in applied_now) or "nothing to apply")

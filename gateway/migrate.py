@@ -30,7 +30,16 @@ from gateway.ledger import (
     sql_folder,
 )
 
-__all__ = ["FileStatus", "MigrationError", "check", "connect", "migrate", "require_current", "status"]
+__all__ = [
+    "FileStatus",
+    "MigrationError",
+    "check",
+    "connect",
+    "migrate",
+    "pending",
+    "require_current",
+    "status",
+]
 
 _log = logging.getLogger("pgbourse.migrate")
 
@@ -78,8 +87,7 @@ def migrate(database_url: str, folder: Path | None = None) -> list[str]:
         with _rights_explained(connection, "reading the ledger"):
             states = compare(files, read_ledger(connection))
         _refuse_strangers(states)
-        current = {(state.kind, state.name) for state in states if state.state == "applied"}
-        wanted = [file for file in files if (file.kind, file.name) not in current]
+        wanted = _wanted(files, states)
         while wanted:
             # A function in plain SQL can't be made before those that it calls: its file waits for the others.
             deferred: list[SqlFile] = []
@@ -105,6 +113,18 @@ def status(database_url: str, folder: Path | None = None) -> list[FileStatus]:
     files = load_files(folder or sql_folder())
     with connect(database_url) as connection, _rights_explained(connection, "reading the ledger"):
         return compare(files, read_ledger(connection))
+
+
+def pending(database_url: str, folder: Path | None = None) -> list[SqlFile]:
+    """Return the files that `migrate` would apply now, in their order; changes nothing.
+
+    Raises MigrationError for what `migrate` would refuse before it applies anything.
+    """
+    files = load_files(folder or sql_folder())
+    with connect(database_url) as connection, _rights_explained(connection, "reading the ledger"):
+        states = compare(files, read_ledger(connection))
+    _refuse_strangers(states)
+    return _wanted(files, states)
 
 
 def check(database_url: str, folder: Path | None = None) -> list[str]:
@@ -166,6 +186,11 @@ def require_current(database_url: str, folder: Path | None = None) -> None:
             raise MigrationError(
                 f"the database lacks {kind} {name} as it is here: run `pgbourse migrate` first"
             )
+
+
+def _wanted(files: list[SqlFile], states: list[FileStatus]) -> list[SqlFile]:
+    current = {(state.kind, state.name) for state in states if state.state == "applied"}
+    return [file for file in files if (file.kind, file.name) not in current]
 
 
 @contextmanager

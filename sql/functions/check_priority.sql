@@ -61,7 +61,7 @@ begin
             dense_rank() over (
                 partition by fills.symbol_key, fills.side
                 order by fills.price_rank, fills.order_id
-            ) as place
+            )::integer as place
         from fills
         order by fills.symbol_key, fills.side, fills.execution_id nulls last
     loop
@@ -98,7 +98,7 @@ begin
             v_depth := v_depth + 1;
             v_places[v_depth] := v_fill.place;
             v_taker_ids[v_depth] := v_fill.taker_id;
-            v_executions[v_depth] := v_fill.execution_id;
+            v_executions[v_depth] := v_fill.execution_id::text;
         end if;
     end loop;
 end

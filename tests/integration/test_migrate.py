@@ -12,9 +12,10 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
 import gateway.migrate
+from gateway.cli import main
 from gateway.embedded import EmbeddedPostgres
 from gateway.ledger import load_files, sql_folder
-from gateway.migrate import MigrationError, check, connect, migrate, require_current, status
+from gateway.migrate import MigrationError, check, connect, migrate, pending, require_current, status
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -270,3 +271,24 @@ def test_a_server_that_is_too_old_is_refused(server: str, monkeypatch: pytest.Mo
 def test_a_database_out_of_reach_is_named(tmp_path: Path) -> None:
     with pytest.raises(MigrationError, match="can't reach the database"):
         migrate(make_conninfo(host=str(tmp_path), dbname="x"))
+
+
+def test_pending_is_what_migrate_would_apply(database: str, sql_copy: Path) -> None:
+    write_function(sql_copy, "extra")
+    (sql_copy / "migrations" / "9999_more.sql").write_text("create table exchange.more ();")
+    wanted = ["migration 9999_more", "function extra"]
+    assert [str(file) for file in pending(database, sql_copy)] == wanted
+    assert migrate(database, sql_copy) == wanted
+    assert pending(database, sql_copy) == []
+
+
+def test_a_dry_run_prints_the_sql_and_changes_nothing(
+    empty_database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["migrate", "--dry-run", "--database-url", empty_database])
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    for file in load_files(sql_folder()):
+        assert file.text in printed
+    assert {file.state for file in status(empty_database)} == {"pending"}
