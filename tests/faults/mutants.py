@@ -1,0 +1,152 @@
+"""Gateways that break a promise on purpose: `python -m tests.faults.mutants NAME serve …`.
+
+A test of a promise is worth something if it fails on these. Each one changes the landed code in one place.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from psycopg.errors import Diagnostic
+
+import gateway.cli
+from gateway import database, dispatch, embedded
+from gateway.database import ConnectionGone, Database, FateUnknown
+from gateway.dispatch import Dispatcher
+
+__all__ = ["MUTANTS"]
+
+
+def replies_before_the_commit() -> None:
+    """Begin a transaction for each batch, and commit it when the replies are out."""
+    call, next_client, mine = Database._call, Dispatcher._next, threading.local()
+
+    def call_in_transaction(self: Database, name: bytes, parameters: Sequence[bytes]) -> Any:
+        assert self._connection is not None
+        self._connection.pgconn.exec_(b"begin")
+        mine.database = self
+        return call(self, name, parameters)
+
+    def commit_then_next(self: Dispatcher) -> Any:
+        if (open_in := getattr(mine, "database", None)) is not None and open_in._connection is not None:
+            time.sleep(0.02)  # as a commit may take, on a slow disk
+            open_in._connection.pgconn.exec_(b"commit")
+        return next_client(self)
+
+    Database._call = call_in_transaction  # type: ignore[method-assign]
+    Dispatcher._next = commit_then_next  # type: ignore[method-assign]
+
+
+def sends_again_what_may_have_committed() -> None:
+    """Take a connection that was lost during a call for one that was lost before it."""
+    call = Database._call
+
+    def call_again(self: Database, name: bytes, parameters: Sequence[bytes]) -> Any:
+        try:
+            return call(self, name, parameters)
+        except FateUnknown as error:
+            raise ConnectionGone(str(error)) from error
+
+    Database._call = call_again  # type: ignore[method-assign]
+
+
+def answers_what_it_cannot_know() -> None:
+    """Tell clients that nothing was carried out when the fate of their requests is unknown."""
+    carry_out = Dispatcher._carry_out
+
+    def guess(self: Dispatcher, turns: Any, database: Database) -> None:
+        carry_out(self, turns, database)
+        for _, items in turns:
+            for item in items:
+                if item.lost:
+                    item.lost, item.failure = False, "the database failed: nothing of this was carried out"
+
+    Dispatcher._carry_out = guess  # type: ignore[method-assign]
+
+
+def trusts_the_first_result() -> None:
+    """Take CommandComplete for the end of the transaction."""
+
+    def first(self: Database, pgconn: Any) -> Any:
+        pgconn.flush()
+        while pgconn.is_busy():
+            self._readable.poll()
+            pgconn.consume_input()
+        return [pgconn.get_result()]
+
+    Database._answer = first  # type: ignore[method-assign]
+
+
+def commits_without_a_flush() -> None:
+    _set_synchronous_commit("off")
+
+
+def commits_on_the_primary_alone() -> None:
+    _set_synchronous_commit("local")
+
+
+def cancels_what_takes_long() -> None:
+    """Give up waiting for an answer after a while, as many a client library can be told to."""
+    answer = Database._answer
+
+    def impatient(self: Database, pgconn: Any) -> Any:
+        pgconn.flush()
+        if not self._readable.poll(500):
+            pgconn.get_cancel().cancel()
+        return answer(self, pgconn)
+
+    Database._answer = impatient  # type: ignore[method-assign]
+
+
+def is_deaf_to_warnings() -> None:
+    def hear_nothing(self: Database, notice: Diagnostic) -> None:
+        pass
+
+    Database._hear = hear_nothing  # type: ignore[method-assign]
+
+
+def never_connects_again() -> None:
+    connect = Database.connect
+
+    def once(self: Database) -> None:
+        if self._connection is None and hasattr(self, "_transformer"):
+            raise ConnectionGone("once was enough")
+        connect(self)
+
+    Database.connect = once  # type: ignore[method-assign]
+
+
+def is_slow_to_connect_again() -> None:
+    dispatch._FIRST_RETRY = dispatch._LAST_RETRY = 5.0
+
+
+def leaves_its_own_server_dead() -> None:
+    embedded._FIRST_BACKOFF = 3600.0
+
+
+def _set_synchronous_commit(value: str) -> None:
+    database._SESSION += f"set synchronous_commit = {value};"
+
+
+MUTANTS: dict[str, Callable[[], None]] = {
+    mutant.__name__: mutant
+    for mutant in (
+        replies_before_the_commit,
+        sends_again_what_may_have_committed,
+        answers_what_it_cannot_know,
+        trusts_the_first_result,
+        commits_without_a_flush,
+        commits_on_the_primary_alone,
+        cancels_what_takes_long,
+        is_deaf_to_warnings,
+        never_connects_again,
+        is_slow_to_connect_again,
+        leaves_its_own_server_dead,
+    )
+}
+
+if __name__ == "__main__":
+    MUTANTS[sys.argv[1]]()
+    gateway.cli.main(sys.argv[2:])

@@ -1,0 +1,127 @@
+"""A network between the gateway and the database that can be cut."""
+
+import contextlib
+import socket
+import struct
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+__all__ = ["Proxy"]
+
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends a reset and drops what was not sent
+
+
+class Proxy:
+    """A TCP port that leads to a server's socket, until it is told to cut or to stall."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = str(target)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        # Guards the pairs and the two fields that say what the network does.
+        self._lock = threading.Lock()
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._down = False
+        self._bytes_left: int | None = None  # of answers, before the network goes down
+        self._flows = threading.Event()
+        self._flows.set()
+        self._threads = [threading.Thread(target=self._accept, name="proxy-accept")]
+        self._threads[0].start()
+
+    def cut(self) -> None:
+        """Reset every connection, and every new one, until `restore`."""
+        with self._lock:
+            self._down = True
+            pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            _reset(*pair)
+        self._flows.set()
+
+    def cut_after(self, count: int) -> None:
+        """Cut once so many more bytes of answers have passed, in the midst of one most likely."""
+        with self._lock:
+            self._bytes_left = count
+
+    @property
+    def is_cut(self) -> bool:
+        return self._down
+
+    def stall(self) -> None:
+        """Hold everything back, without a word to either side, until `cut` or `restore`."""
+        self._flows.clear()
+
+    def restore(self) -> None:
+        """Let everything pass again."""
+        with self._lock:
+            self._down = False
+            self._bytes_left = None
+        self._flows.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.cut()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            try:
+                server.connect(self._target)
+            except OSError:
+                _reset(client, server)
+                continue
+            with self._lock:
+                down = self._down
+                if not down:
+                    self._pairs.append((client, server))
+            if down:
+                _reset(client, server)
+                continue
+            for source, sink, answers in ((client, server, False), (server, client, True)):
+                pump = threading.Thread(target=self._pump, args=(source, sink, answers), name="proxy-pump")
+                pump.start()
+                self._threads.append(pump)
+
+    def _pump(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                self._flows.wait()
+                if answers and (count := self._allowed(len(data))) < len(data):
+                    sink.sendall(data[:count])
+                    self.cut()
+                    return
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _allowed(self, count: int) -> int:
+        """Return how many of so many bytes of an answer pass before the network goes down."""
+        with self._lock:
+            if self._bytes_left is None:
+                return count
+            allowed = min(count, self._bytes_left)
+            self._bytes_left -= allowed
+            return allowed
+
+
+def _reset(*ends: socket.socket) -> None:
+    for end in ends:
+        with contextlib.suppress(OSError):
+            if end.family == socket.AF_INET:
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            end.shutdown(socket.SHUT_RDWR)
+        end.close()

@@ -1,0 +1,152 @@
+"""One round of a crash test: traders trade, something dies, everything is looked at."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.faults.cluster import Session
+from tests.faults.journal import Journal, disagreements
+from tests.faults.trader import Trader
+from tests.integration.client import Client, wait_until
+
+__all__ = ["GatewayProcess", "Scene", "integrity", "rounds"]
+
+_ROOT = Path(__file__).parents[2]
+_symbols = itertools.count(1)
+
+
+def rounds(share: int) -> range:
+    """Return so many rounds of every 100 that PGBOURSE_FAULT_ROUNDS asks for, one at least; 60 are usual."""
+    return range(max(1, int(os.environ.get("PGBOURSE_FAULT_ROUNDS", "60")) * share // 100))
+
+
+def integrity(session: Session) -> list[object]:
+    """Return the findings of the exchange's own check."""
+    return list(session.execute("select * from exchange.check_integrity()"))
+
+
+class GatewayProcess:
+    """`pgbourse serve`, or a mutant of it, that a test may kill and start again on the same port."""
+
+    def __init__(self, log: Path, *options: str, mutant: str | None = None) -> None:
+        command = ["gateway.cli"] if mutant is None else ["tests.faults.mutants", mutant]
+        self._command = [sys.executable, "-m", *command, "serve", *options]
+        self.log = log
+        self.address = ("127.0.0.1", 0)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and return once it serves."""
+        assert self.process is None
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PGBOURSE_")}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*self._command, "--port", str(self.address[1])],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+                cwd=_ROOT,
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().decode()
+        match = re.match(r"pgbourse: listening on 127\.0\.0\.1:(\d+) ", line)
+        if match is None:
+            self.end()
+            raise AssertionError(f"the gateway does not start: {line}{self.log.read_text()[-2000:]}")
+        self.address = ("127.0.0.1", int(match[1]))
+
+    def end(self, how: signal.Signals = signal.SIGKILL) -> int:
+        """Send it a signal and return its exit status."""
+        assert self.process is not None
+        assert self.process.stdout is not None
+        self.process.send_signal(how)
+        status = self.process.wait(timeout=60)
+        self.process.stdout.close()
+        self.process = None
+        return status
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.process is not None:
+            self.end()
+
+
+class Scene:
+    """Gateways on one database, and rounds of trade through them with a fault in each."""
+
+    def __init__(self, observe: Callable[[], Session], *gateways: GatewayProcess, seed: int = 0) -> None:
+        """Take what opens a superuser's session of the exchange, whichever server has it by then."""
+        self._observe = observe
+        self._gateways = gateways
+        self.random = random.Random(seed)
+        self.journals: dict[str, Journal] = {}
+        self.recoveries: list[float] = []  # seconds from the database's return until all clients were served
+
+    def play(self, strike: Callable[[], float | None], traders: int = 4) -> None:
+        """Trade, strike, see that trade goes on, and compare what clients were told with what is there.
+
+        The strike returns the time from which everybody ought to be served.
+        """
+        sym = f"R{next(_symbols)}"
+        crowd = [self._enter(sym, number) for number in range(traders)]
+        try:
+            self.strike(crowd, strike)
+        finally:
+            for trader in crowd:
+                trader.stop()
+        journal = self.journals[sym] = Journal()
+        for trader in crowd:
+            journal.add(trader.journal)
+        with self._observe() as session:
+            assert not (problems := disagreements(session, sym, journal)), "\n".join(problems[:10])
+            assert not (findings := integrity(session)), findings[:10]
+
+    def strike(self, crowd: list[Trader], strike: Callable[[], float | None]) -> None:
+        for trader in crowd:
+            trader.start()
+        # The moment is a random one: after so many replies, and a little later.
+        enough = self.random.randint(len(crowd), 120)
+        wait_until(lambda: sum(trader.replies for trader in crowd) >= enough, "the traders trade")
+        time.sleep(self.random.random() * 0.02)
+        back = strike()
+        since = back or time.monotonic()
+        for trader in crowd:
+            trader.watch(since)
+        wait_until(lambda: all(trader.served_at for trader in crowd), "everybody is served again")
+        if back is not None:
+            self.recoveries.append(max(trader.served_at for trader in crowd) - back)
+
+    def check_again(self) -> None:
+        """Look once more at everything that clients were told in all rounds."""
+        with self._observe() as session:
+            for sym, journal in self.journals.items():
+                assert not (problems := disagreements(session, sym, journal)), "\n".join(problems[:10])
+
+    def _enter(self, sym: str, number: int) -> Trader:
+        """Give a trader an account and shares enough for everything that it may want to do."""
+        address = self._gateways[number % len(self._gateways)].address
+        account = f"{sym[1:]}{number:04d}"
+        document = (
+            f'<create><account id="{account}" balance="1000000000"/>'
+            f'<symbol sym="{sym}"><account id="{account}">1000000</account></symbol></create>'
+        )
+        with Client(address) as client:
+            reply = client.ask(document.encode())
+            assert [child.tag for child in reply] == ["created"] * 2
+        return Trader(address, account, sym, self.random.getrandbits(32))

@@ -1,0 +1,142 @@
+"""Clients that trade without pause, and write down what they asked for and were told."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import socket
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from decimal import Decimal
+
+from lxml import etree
+
+from gateway.framing import Framer
+from tests.faults.journal import Document, Journal, Order, Report
+from tests.integration.client import length_line
+
+__all__ = ["Trader"]
+
+_GUARD = 60.0  # seconds after which a client that gets neither a reply nor an end fails the test
+_numbers = itertools.count(1)  # of orders and of connections, in the whole run
+
+
+class Trader:
+    """A thread that sends documents of one account and one symbol, a few at a time, and takes every end."""
+
+    def __init__(self, address: tuple[str, int], account: str, sym: str, seed: int) -> None:
+        self.journal = Journal()
+        self.replies = 0
+        self._address = address
+        self._account = account
+        self._sym = sym
+        self._random = random.Random(seed)
+        self._stopping = threading.Event()
+        self._served_at = 0.0
+        self._watching_since = 0.0
+        self._executor = ThreadPoolExecutor(1, f"trader-{account}")
+        self._run_future: Future[None] | None = None
+
+    def start(self) -> None:
+        self._run_future = self._executor.submit(self._run)
+
+    def stop(self) -> None:
+        """Send no more, take what is still owed; raises what went wrong in the thread."""
+        self._stopping.set()
+        self._executor.shutdown()
+        assert self._run_future is not None
+        self._run_future.result()
+
+    def watch(self, since: float) -> None:
+        """Note the first reply that comes from this time on."""
+        self._served_at = 0.0
+        self._watching_since = since
+
+    @property
+    def served_at(self) -> float:
+        """When the first reply came that was watched for; 0 as long as there is none."""
+        assert self._run_future is not None
+        if self._run_future.done():
+            self._run_future.result()  # it fails here rather than never being served
+        return self._served_at
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with socket.create_connection(self._address, timeout=_GUARD) as connection:
+                    self._trade(connection)
+            except ConnectionError:
+                self._stopping.wait(0.01)  # a gateway that was killed is not back yet
+
+    def _trade(self, connection: socket.socket) -> None:
+        """Send documents and take replies until told to stop or cut off."""
+        number = next(_numbers)
+        framer = Framer(1 << 30)
+        while not self._stopping.is_set():
+            documents = [self._document(number) for _ in range(self._random.choice((1, 1, 2, 3)))]
+            self.journal.documents += documents
+            connection.sendall(b"".join(length_line(document.text) for document in documents))
+            waiting = list(documents)
+            while waiting:
+                data = connection.recv(65536)
+                if not data:
+                    return
+                for frame in framer.feed(data):
+                    self._take(waiting.pop(0), etree.fromstring(frame.document))
+
+    def _document(self, connection: int) -> Document:
+        """Make a document of new orders, and of queries and cancels of orders that were acknowledged."""
+        children: list[str] = []
+        orders: list[Order] = []
+        for _ in range(self._random.choice((1, 1, 1, 2, 4))):
+            known = self._random_order() if self._random.random() < 0.4 else None
+            if known is not None:
+                tag = self._random.choice(("query", "cancel"))
+                children.append(f'<{tag} id="{known}"/>')
+                continue
+            shares = self._random.randint(1, 9) + Decimal(next(_numbers)).scaleb(-12)
+            shares *= self._random.choice((1, -1))
+            limit = Decimal(self._random.randint(98, 102))
+            orders.append(Order(self._account, self._sym, shares, limit))
+            children.append(f'<order sym="{self._sym}" amount="{shares:f}" limit="{limit}"/>')
+        text = f'<transactions id="{self._account}">{"".join(children)}</transactions>'
+        return Document(connection, text.encode(), orders)
+
+    def _random_order(self) -> int | None:
+        """Return the id of an order among the latest that were acknowledged."""
+        latest = [order.order_id for document in self.journal.documents[-20:] for order in document.orders]
+        return self._random.choice(latest) if latest else None
+
+    def _take(self, document: Document, reply: etree._Element) -> None:
+        """Write down what a reply says."""
+        self.replies += 1
+        now = time.monotonic()
+        if not self._served_at and 0 < self._watching_since <= now:
+            self._served_at = now
+        sent = etree.fromstring(document.text)
+        if [child.tag for child in reply] == ["error"] and not reply[0].attrib:
+            document.fate = "refused"  # as a whole, whatever the reason
+            return
+        document.fate = "answered"
+        assert len(reply) == len(sent), etree.tostring(reply)
+        orders = iter(document.orders)
+        for request, result in zip(sent, reply, strict=True):
+            if result.tag == "opened":
+                next(orders).order_id = int(result.get("id", ""))
+            elif result.tag in ("status", "canceled"):
+                self.journal.reports.append(_report(result))
+            elif request.tag != "cancel" or "no open shares" not in (result.text or ""):
+                self.journal.surprises.append(f"{etree.tostring(request)!r} -> {etree.tostring(result)!r}")
+
+
+def _report(result: etree._Element) -> Report:
+    parts = {"open": Decimal(0), "canceled": Decimal(0)}
+    fills = []
+    for part in result:
+        shares = Decimal(part.get("shares", ""))
+        if part.tag == "executed":
+            fills.append((shares, Decimal(part.get("price", ""))))
+        else:
+            parts[str(part.tag)] = shares
+    return Report(int(result.get("id", "")), parts["open"], parts["canceled"], fills)
