@@ -25,7 +25,7 @@ _log = logging.getLogger("pgbourse.dispatch")
 # Seconds between two attempts to reach a database that is down: at first, and at most, so that clients are
 # served again within a second of its return.
 _FIRST_RETRY = 0.05
-_LAST_RETRY = 0.5
+_LAST_RETRY = 0.25
 
 
 class Client(Protocol):
