@@ -1,5 +1,6 @@
 """The commands that generate documents, put load on a server and benchmark: their options, and no more."""
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +8,13 @@ from typing import Any
 
 import click
 
-__all__ = ["generate", "load"]
+__all__ = ["bench", "generate", "load"]
 
 _Command = Callable[..., Any]
 
 _SHARE = click.FloatRange(0, 1)
 _COUNT = click.IntRange(1)
+_FILE = click.Path(dir_okay=False, path_type=Path)
 _FRAMINGS = {"length": "LENGTH_LINE", "binary": "BINARY_LENGTH", "bare": "BARE"}
 
 
@@ -112,9 +114,7 @@ def generate(number: int, folder: Path, first_account: int, symbol_prefix: str, 
     default=False,
     help="Read every reply, query every order at the end, and verify that both sides of every trade agree.",
 )
-@_option(
-    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there."
-)
+@_option("--json", "json_file", type=_FILE, help="Write the figures there.")
 @_option("--progress/--no-progress", help="Show a progress line; by default on a terminal.")
 def load(
     host: str,
@@ -169,3 +169,61 @@ def _workload(mix: dict[str, Any], first_account: int, symbol_prefix: str) -> An
     if mix["queries"] + mix["cancels"] > 1:
         raise click.BadParameter("--queries and --cancels are shares of one whole: together at most 1")
     return Workload(first_account=first_account, symbol_prefix=symbol_prefix, **mix)
+
+
+class _Duration(click.ParamType[float]):
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)?", str(value))
+        if match is None or float(match[1]) == 0:
+            self.fail(
+                f"{value!r} is no duration: a number more than 0, of seconds or with s, m or h", param, ctx
+            )
+        return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2] or "s"]
+
+
+@click.command()
+@_option("--quick", is_flag=True, default=False, help="Take two minutes: fewer and shorter runs.")
+@_option("--output", type=_FILE, help="Write the report there as HTML, and its data beside it as JSON.")
+@_option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Write each plot there as SVG.")
+@_option("--soak", type=_Duration(), help="How long the soak takes, such as 90s or 30m; 1m by default.")
+@_option(
+    "--database-url",
+    envvar="PGBOURSE_BENCH_DATABASE_URL",
+    help="A PostgreSQL to measure on, in databases that are made and dropped. Without it one is started.",
+)
+def bench(
+    quick: bool, output: Path | None, plots: Path | None, soak: float | None, database_url: str | None
+) -> None:
+    """Measure what this machine carries, beside pgbench as the yardstick, and report it with plots."""
+    from dataclasses import replace
+
+    from gateway.loadtest import report
+    from gateway.loadtest.bench import bench, estimate
+    from gateway.loadtest.points import FULL, QUICK
+
+    if plots is not None and output is None:
+        raise click.UsageError("--plots goes with --output")
+    if output is not None:
+        report.require_plotting()
+    plan = QUICK if quick else FULL
+    if soak is not None:
+        plan = replace(plan, soak=soak)
+    total = estimate(plan, database_url)
+    doing = ""
+    shown: Any = click.progressbar(
+        length=int(total * 10), show_pos=False, item_show_func=lambda _: doing, file=sys.stderr
+    )
+    with shown as bar:
+
+        def progress(seconds: float, what: str) -> None:
+            nonlocal doing
+            doing = what or doing
+            bar.update(int(seconds * 10))
+
+        figures = bench(plan, database_url, progress)
+    click.echo(report.table(figures))
+    if output is not None:
+        data = report.write(figures, output, plots)
+        click.echo(f"\nwrote {output} and {data}")
