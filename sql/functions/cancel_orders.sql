@@ -20,21 +20,29 @@ declare
     v_order_ids bigint[];
 begin
     with asked as (
-        select distinct on (owned.order_id)
+        select distinct on (request.order_id)
             request.request,
-            owned.order_id,
+            request.order_id,
             owned.account_key,
             owned.symbol_key,
             owned.side,
             owned.limit_price,
             case owned.side when 'buy' then -owned.limit_price else owned.limit_price end as price_rank
         from unnest(p_requests, p_account_ids, p_order_ids) as request (request, account_id, order_id)
-        inner join exchange.orders as owned on request.order_id = owned.order_id
-        inner join exchange.accounts
-            on owned.account_key = accounts.account_key and request.account_id = accounts.account_id
-        inner join exchange.symbols on owned.symbol_key = symbols.symbol_key
-        where exchange.symbol_slot(symbols.sym) = any(p_symbol_slots)
-        order by owned.order_id, request.request
+        cross join lateral (
+            select
+                orders.account_key,
+                orders.symbol_key,
+                orders.side,
+                orders.limit_price,
+                (select symbols.sym from exchange.symbols where symbols.symbol_key = orders.symbol_key) as sym
+            from exchange.orders
+            inner join exchange.accounts on orders.account_key = accounts.account_key
+            where orders.order_id = request.order_id and accounts.account_id = request.account_id
+            offset 0
+        ) as owned
+        where exchange.symbol_slot(owned.sym) = any(p_symbol_slots)
+        order by request.order_id, request.request
     ),
 
     ended as (
@@ -113,10 +121,14 @@ begin
             request.order_id
         )
     from unnest(p_requests, p_account_ids, p_order_ids) as request (request, account_id, order_id)
-    inner join exchange.orders as owned on request.order_id = owned.order_id
-    inner join exchange.accounts on owned.account_key = accounts.account_key and request.account_id = accounts.account_id
-    inner join exchange.symbols on owned.symbol_key = symbols.symbol_key
-    cross join lateral (select exchange.symbol_slot(symbols.sym) = any(p_symbol_slots) as is_locked) as locked
+    cross join lateral (
+        select (select symbols.sym from exchange.symbols where symbols.symbol_key = orders.symbol_key) as sym
+        from exchange.orders
+        inner join exchange.accounts on orders.account_key = accounts.account_key
+        where orders.order_id = request.order_id and accounts.account_id = request.account_id
+        offset 0
+    ) as owned
+    cross join lateral (select exchange.symbol_slot(owned.sym) = any(p_symbol_slots) as is_locked) as locked
     where not request.request = any(v_canceled);
 end
 $$;

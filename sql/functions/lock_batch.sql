@@ -42,10 +42,14 @@ begin
             from unnest(p_actions, p_syms) as placed (action, sym)
             where placed.action = 'place_order' and placed.sym is not null
             union
-            select exchange.symbol_slot(symbols.sym)
+            select exchange.symbol_slot(placed.sym)
             from unnest(p_actions, p_order_ids) as canceled (action, order_id)
-            inner join exchange.orders on canceled.order_id = orders.order_id
-            inner join exchange.symbols on orders.symbol_key = symbols.symbol_key
+            cross join lateral (
+                select (select symbols.sym from exchange.symbols where symbols.symbol_key = orders.symbol_key) as sym
+                from exchange.orders
+                where orders.order_id = canceled.order_id
+                offset 0
+            ) as placed
             where canceled.action = 'cancel_order'
             order by slot
         ) as slots

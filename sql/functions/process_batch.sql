@@ -4,7 +4,9 @@
 -- sequences nothing is promised, so requests of one kind are done together: each sequence is cut into runs of one
 -- kind, and the first runs of all sequences make phase 1, the second ones phase 2, and so on.
 --
--- The planner settings hold the plans, whatever the statistics say: every table is reached by a key, in key order.
+-- The planner settings hold the plans, whatever the statistics say: every table is reached by a key, in key order. What
+-- they don't prevent is a scan of a whole index where the planner takes a table for tiny: so look-ups are lateral, and
+-- their offset 0 keeps them so.
 create or replace function exchange.process_batch(
     p_sequences integer[],
     p_actions text[],

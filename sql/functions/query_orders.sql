@@ -14,10 +14,16 @@ with asked as (
         owned.symbol_key,
         case owned.side when 'buy' then -owned.limit_price else owned.limit_price end as price_rank
     from unnest(p_requests, p_account_ids, p_order_ids) as request (request, account_id, order_id)
-    left join (
-        exchange.orders as owned
-        inner join exchange.accounts on owned.account_key = accounts.account_key
-    ) on request.order_id = owned.order_id and request.account_id = accounts.account_id
+    left join lateral (
+        select
+            orders.side,
+            orders.symbol_key,
+            orders.limit_price
+        from exchange.orders
+        inner join exchange.accounts on orders.account_key = accounts.account_key
+        where orders.order_id = request.order_id and accounts.account_id = request.account_id
+        offset 0
+    ) as owned on true
 ),
 
 parts as (
@@ -42,11 +48,18 @@ parts as (
         0 as place,
         'canceled' as outcome,
         asked.order_id,
-        cancellations.shares,
+        canceled.shares,
         null as price,
-        cancellations.canceled_at as at
+        canceled.canceled_at as at
     from asked
-    inner join exchange.cancellations on asked.order_id = cancellations.order_id
+    cross join lateral (
+        select
+            cancellations.shares,
+            cancellations.canceled_at
+        from exchange.cancellations
+        where cancellations.order_id = asked.order_id
+        offset 0
+    ) as canceled
     where asked.side is not null
     union all
     select
