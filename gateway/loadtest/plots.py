@@ -2,6 +2,7 @@
 
 import io
 import re
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -114,6 +115,7 @@ def _rates(axes: Axes, points: list[dict[str, Any]], names: list[str], label: st
             xytext=(0, 6),
             textcoords="offset points",
             ha="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )
     axes.set_ylim(0, max(best, *(value["high"] for value in values)) * 1.18)
     axes.set_ylabel("orders/s")
@@ -125,7 +127,7 @@ def _latency(axes: Axes, points: list[dict[str, Any]]) -> None:
     names = [point["label"] for point in points]
     for name, color in (("p50", _BLUE), ("p99", _ORANGE), ("max", _GREY)):
         runs = [sorted(run["latency_ms"][name] for run in point["runs"]) for point in points]
-        medians = [values[len(values) // 2] for values in runs]
+        medians = [statistics.median(values) for values in runs]
         errors = [
             [median - values[0] for median, values in zip(medians, runs, strict=True)],
             [values[-1] - median for median, values in zip(medians, runs, strict=True)],
@@ -150,7 +152,7 @@ def _cpu(axes: Axes, points: list[dict[str, Any]]) -> None:
     below = [0.0] * len(points)
     for part, color in (("database", _BLUE), ("gateway", _ORANGE), ("load", _GREY)):
         runs = [[run["cpu_us_per_document"].get(part, 0.0) for run in point["runs"]] for point in points]
-        medians = [sorted(values)[len(values) // 2] for values in runs]
+        medians = [statistics.median(values) for values in runs]
         axes.bar(names, medians, bottom=below, width=0.6, color=color, label=part)
         below = [low + median for low, median in zip(below, medians, strict=True)]
     axes.set_ylabel("microseconds a document")

@@ -2,6 +2,7 @@
 
 import importlib.resources
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from gateway.loadtest.rig import BenchError
 __all__ = ["require_plotting", "table", "write"]
 
 _GROUPS = {
-    "clients": "{} clients",
+    "clients": "{} client(s), 1 order a document",
     "orders": "{} orders a document",
     "cores": "{} core(s) for gateway and database",
     "history": "{} orders of history",
@@ -34,7 +35,7 @@ def rows(report: dict[str, Any]) -> list[tuple[str, str, str, str, str, str]]:
         name = _GROUPS[point["group"]].format(point["label"])
         if point["group"] != "clients":
             name += f", {point['clients']} clients"
-        p99 = sorted(run["latency_ms"]["p99"] for run in point["runs"])[len(point["runs"]) // 2]
+        p99 = statistics.median(run["latency_ms"]["p99"] for run in point["runs"])
         found.append((name, *_figures(point), f"{p99:.2f}"))
     names = {
         "place_order": "place_order in SQL, 1 client",
@@ -82,7 +83,7 @@ def soak_line(report: dict[str, Any]) -> str:
     part = "minute" if soak["part_seconds"] == 60 else f"{soak['part_seconds']} s"
     return (
         f"Soak of {len(soak['rates'])} s with {soak['clients']} clients: {soak['orders_per_second']:.0f} "
-        f"orders/s; the last {part} did {soak['late_to_early']:.2f} of the second."
+        f"orders/s; the last {part} did {soak['late_to_early']:.2f} of the second {part}."
     )
 
 
