@@ -19,7 +19,7 @@ import click
 
 from gateway import __version__
 from gateway.errors import PgbourseError
-from gateway.loadtest.commands import generate, load
+from gateway.loadtest.commands import bench, generate, load
 from gateway.logs import start_logging
 from gateway.settings import LogFormat, ServeSettings
 
@@ -179,7 +179,7 @@ def send(files: tuple[Path, ...], host: str, port: int, log_level: str) -> int:
     return send(files, host, port)
 
 
-for command in (generate, load):
+for command in (bench, generate, load):
     cli.add_command(command)
 
 
