@@ -3,13 +3,14 @@
 PYTHON ?= python3
 VENV   := .venv
 
-.PHONY: help run test lint docs clean
+.PHONY: help run test lint docs landed clean
 
 help:
 	@echo 'make run    make the environment, start PostgreSQL and serve on 127.0.0.1:12345 (ARGS="--port 5000" adds options)'
 	@echo 'make test   make the environment and run the tests (ARGS="-k match" narrows them; PGBOURSE_TEST_DSN=… names a server)'
 	@echo 'make lint   ruff, mypy, sqlfluff, and squawk for the locks of migrations'
 	@echo 'make docs   write docs/sql.md anew, from the catalog of a migrated database'
+	@echo 'make landed when a version is released: keep a dump of what it makes, for the tests of later upgrades'
 	@echo 'make clean  remove the environment and everything that was built; data folders stay'
 
 run: $(VENV)/.run
@@ -27,6 +28,9 @@ lint: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	PGBOURSE_WRITE_DOCS=1 $(VENV)/bin/python -m pytest --quiet tests/sql/test_reference.py
+
+landed: $(VENV)/.dev
+	PGBOURSE_WRITE_LANDED=1 $(VENV)/bin/python -m pytest --quiet tests/dba/test_upgrade.py -k current
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,183 @@
+"""Databases that were made by earlier versions, dumped and restored, and changed while they serve."""
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from gateway import __version__
+from gateway.ledger import live_functions, sql_folder
+from gateway.migrate import check, connect, migrate
+from tests.dba.cluster import Cluster
+from tests.sql.market import Connection, Market
+from tests.sql.reference import render
+
+# Plain dumps of databases that landed versions made, with data in them. `make landed` adds one.
+LANDED = Path(__file__).parent / "landed"
+ROLES = b"create role exchange_owner; create role exchange_gateway; create role exchange_reader"
+
+
+@pytest.fixture
+def major(server: str) -> int:
+    with psycopg.connect(server) as connection:
+        return connection.info.server_version // 10000
+
+
+@pytest.fixture
+def cluster(folder: Path, major: int) -> Iterator[Cluster]:
+    with Cluster(folder / "first", major) as cluster:
+        yield cluster
+
+
+def trade(connection: Connection) -> Market:
+    """Leave orders open, filled and cancelled behind, and credits in both kinds."""
+    market = Market(connection)
+    for account in ("1", "2", "3"):
+        market.account(account, "1000.5")
+        market.grant(account, "X", 100)
+    market.place("1", "X", -50, 10)
+    market.place("2", "X", 20, 11)
+    market.place("3", "X", 40, 9)
+    market.cancel("3", 3)
+    market.place("3", "X", 5, 8)
+    return market
+
+
+def holdings(connection: Connection) -> list[tuple[object, ...]]:
+    return connection.execute(
+        "select account_id, null, cash from exchange.account_balances "
+        "union all select account_id, sym, shares from exchange.account_positions order by 1, 2 nulls first"
+    ).fetchall()
+
+
+def dump_this_version(cluster: Cluster) -> str:
+    """Return a dump of a database as this version makes it, after some trading."""
+    with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
+        connection.execute("create database current")
+    migrate(cluster.dsn("current"))
+    with psycopg.connect(cluster.dsn("current"), autocommit=True) as connection:
+        trade(connection)
+    return cluster.run("pg_dump", "current")
+
+
+@pytest.mark.parametrize("version", [*sorted(path.stem for path in LANDED.glob("*.sql")), "current"])
+def test_a_landed_version_is_migrated_with_its_data(version: str, cluster: Cluster, database: str) -> None:
+    dump = LANDED / f"{version}.sql"
+    if version == "current":
+        dump = cluster.folder / "current.sql"
+        dump.write_text(dump_this_version(cluster))
+        if os.environ.get("PGBOURSE_WRITE_LANDED"):
+            LANDED.mkdir(exist_ok=True)
+            (LANDED / f"{__version__}.sql").write_text(dump.read_text())
+    with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
+        connection.execute("create database pgbourse")
+        if version != "current":
+            connection.execute(ROLES)
+    cluster.run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(dump))
+    url = cluster.dsn("pgbourse")
+    with psycopg.connect(url, autocommit=True) as connection:
+        before = holdings(connection)
+        migrate(url)
+        assert check(url) == []
+        market = Market(connection)
+        assert market.violations() == []
+        assert holdings(connection) == before != []
+        market.place("1", "X", -1, 100)
+        assert market.violations() == []
+        # Upgraded is the same as made anew, down to comments and rights.
+        with psycopg.connect(database, autocommit=True) as fresh:
+            assert render(connection) == render(fresh)
+        with connect(url) as upgraded, connect(database) as fresh:
+            assert live_functions(upgraded) == live_functions(fresh)
+
+
+def test_a_dump_restores_into_the_same_exchange(
+    cluster: Cluster, tmp_path: Path, folder: Path, major: int
+) -> None:
+    """Into a cluster with lower transaction ids, where what accounts.settled_before says makes no sense."""
+    with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
+        connection.execute("create database pgbourse")
+    migrate(cluster.dsn("pgbourse"))
+    with psycopg.connect(cluster.dsn("pgbourse"), autocommit=True) as connection:
+        connection.execute(
+            "do $$ begin for i in 1 .. 3000 loop perform pg_current_xact_id(); commit; end loop; end $$"
+        )
+        trade(connection)
+        before = holdings(connection)
+        reference = render(connection)
+    archive = str(cluster.folder / "exchange.dump")
+    cluster.run("pg_dump", "--format=custom", f"--file={archive}", "pgbourse")
+    with Cluster(folder / "second", major) as copy:
+        with psycopg.connect(copy.dsn(), autocommit=True) as connection:
+            connection.execute("create database pgbourse")
+            connection.execute(ROLES)
+        copy.run("pg_restore", "--exit-on-error", "--dbname=pgbourse", archive)
+        assert check(copy.dsn("pgbourse")) == []
+        with psycopg.connect(copy.dsn("pgbourse"), autocommit=True) as connection:
+            market = Market(connection)
+            assert market.violations() == []
+            assert holdings(connection) == before
+            assert reference.split("## Tables")[1] == render(connection).split("## Tables")[1]
+            query = (
+                "select account_id from exchange.accounts "
+                "where settled_before > pg_snapshot_xmax(pg_current_snapshot()) order by 1"
+            )
+            assert connection.execute(query).fetchall() != []
+            # What is owed now is spendable once the sweep has been there, and from then on at once.
+            for account in ("1", "2", "3"):
+                market.grant(account, "Y", 1)
+            connection.execute("select exchange.settle_idle_accounts()")
+            assert connection.execute(query).fetchall() == []
+            cash = market.cash("1")
+            market.place("1", "Y", 1, cash)
+            assert market.cash("1") == "0"
+            assert market.violations() == []
+
+
+def test_functions_are_replaced_under_load_without_an_error(database: str) -> None:
+    """Every function is created anew, many times, while two sessions trade."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        market = Market(connection)
+        for account in ("1", "2"):
+            market.account(account, 10**9)
+            market.grant(account, "X", 10**9)
+    done = threading.Event()
+    errors: list[Exception] = []
+    placed = [0, 0]
+
+    def trade(place: int) -> None:
+        try:
+            with psycopg.connect(database, autocommit=True) as connection:
+                market = Market(connection)
+                while not done.is_set():
+                    order_id = market.place(str(place + 1), "X", 1 - 2 * place, 10)
+                    market.query(str(place + 1), order_id)
+                    placed[place] += 1
+        except Exception as error:  # noqa: BLE001 - any error is what the test looks for
+            errors.append(error)
+
+    threads = [threading.Thread(target=trade, args=(place,), name=f"trader-{place}") for place in range(2)]
+    for thread in threads:
+        thread.start()
+    files = sorted((sql_folder() / "functions").glob("*.sql"))
+    try:
+        with psycopg.connect(database, autocommit=True) as connection:
+            for _ in range(10):
+                before = sum(placed)
+                for file in files:
+                    with connection.transaction():
+                        connection.execute("set local role exchange_owner")
+                        connection.execute(file.read_bytes())
+                while sum(placed) < before + 10 and not errors:
+                    done.wait(0.001)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert errors == []
+    with psycopg.connect(database, autocommit=True) as connection:
+        assert Market(connection).violations() == []
+    assert check(database) == []
