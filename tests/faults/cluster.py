@@ -34,6 +34,10 @@ class Cluster:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def path(self) -> Path:
+        return self._folder.path
+
+    @property
     def log(self) -> Path:
         return self._folder.log
 
@@ -76,8 +80,9 @@ class Cluster:
         return time.monotonic()
 
     def kill(self) -> None:
-        """Kill the postmaster and every process of it, as a power failure would; return when all are gone."""
-        assert self._process is not None
+        """Kill the postmaster and every process of it at once, if it runs; return when all are gone."""
+        if self._process is None:
+            return
         postmaster = psutil.Process(self._process.pid)
         postmaster.suspend()  # so that it starts no more of them
         children = postmaster.children(recursive=True)
@@ -98,8 +103,11 @@ class Cluster:
         self._folder.close()
         self._binaries = None
 
-    def back_up(self, path: Path) -> Cluster:
-        """Return a standby on a folder of its own, made from this server and following it once started."""
+    def back_up(self, path: Path, port: int) -> Cluster:
+        """Return a standby on a folder of its own, made from this server; once started, it follows it.
+
+        The port is one of this machine's that leads to this server.
+        """
         assert self._binaries is not None
         standby = Cluster(path)
         shutil.rmtree(path, ignore_errors=True)
@@ -107,7 +115,7 @@ class Cluster:
         data.mkdir(parents=True)
         path.chmod(0o755)
         self._folder.own(data)
-        standby_of = f"{self.dsn()} application_name=standby"
+        standby_of = f"host=127.0.0.1 port={port} user=postgres application_name=standby"
         command = [self._tool("pg_basebackup"), "-d", standby_of, "-D", str(data)]
         command += ["-R", "-c", "fast", "-X", "stream"]
         user = run_as(self._folder.user)
@@ -119,13 +127,6 @@ class Cluster:
         query = "select count(*) from pg_stat_replication where sync_state = 'sync' and state = 'streaming'"
         with self.connect() as session:
             wait_until(lambda: session.execute(query).fetchone() == (1,), "there is a synchronous standby")
-
-    def child(self, kind: str) -> psutil.Process:
-        """Return the one child process whose title has this word, such as walreceiver."""
-        assert self._process is not None
-        children = psutil.Process(self._process.pid).children()
-        (child,) = [child for child in children if kind in " ".join(child.cmdline())]
-        return child
 
     def psql(self, dbname: str, script: str) -> subprocess.Popen[str]:
         """Start psql on a script, which is its own transaction for each statement."""

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from gateway.migrate import migrate
 from tests.faults.cluster import Cluster
-from tests.faults.scene import GatewayProcess
+from tests.faults.scene import GatewayProcess, rounds
 
 StartGateway = Callable[..., GatewayProcess]
 
@@ -70,3 +70,10 @@ def start_gateway(tmp_path: Path) -> Iterator[StartGateway]:
             return stack.enter_context(GatewayProcess(tmp_path / "gateway.log", *options, mutant=mutant))
 
         yield start
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let many rounds take long; the guard against a hang is in each wait."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(300 + 20 * len(rounds(100))))

@@ -7,7 +7,7 @@ its client was ever told an id.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
@@ -88,7 +88,7 @@ class _Stored:
 def disagreements(session: psycopg.Connection[TupleRow], sym: str, journal: Journal) -> list[str]:
     """Return what is wrong: nothing if the database holds what clients were told and only whole requests.
 
-    The journal must have all that was sent about the symbol; the session must not be in a transaction.
+    The journal must have all that its accounts sent about the symbol; other accounts may trade in it as well.
     """
     with session.transaction():
         session.execute("set transaction isolation level repeatable read, read only")
@@ -122,11 +122,13 @@ def _read(session: psycopg.Connection[TupleRow], sym: str) -> dict[int, _Stored]
     return stored
 
 
-def _disagreeing_orders(documents: Iterable[Document], stored: dict[int, _Stored]) -> Iterable[str]:
+def _disagreeing_orders(documents: Sequence[Document], stored: dict[int, _Stored]) -> Iterable[str]:
     """Compare what was told of each order's placing with the orders that there are."""
+    accounts = {order.account for document in documents for order in document.orders}
     by_shares: dict[Decimal, list[_Stored]] = defaultdict(list)
     for one in stored.values():
-        by_shares[one.order.shares].append(one)
+        if one.order.account in accounts:
+            by_shares[one.order.shares].append(one)
     for document in documents:
         for order in document.orders:
             found = by_shares.pop(order.shares, [])

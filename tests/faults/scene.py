@@ -20,7 +20,7 @@ from tests.faults.journal import Journal, disagreements
 from tests.faults.trader import Trader
 from tests.integration.client import Client, wait_until
 
-__all__ = ["GatewayProcess", "Scene", "integrity", "rounds"]
+__all__ = ["GatewayProcess", "Scene", "enter", "integrity", "rounds"]
 
 _ROOT = Path(__file__).parents[2]
 _symbols = itertools.count(1)
@@ -87,6 +87,20 @@ class GatewayProcess:
             self.end()
 
 
+def enter(gateway: GatewayProcess, sym: str, account: str, seeds: random.Random) -> Trader:
+    """Return a trader with cash and shares enough for everything that it may want to do.
+
+    The account may exist, as that of a trader in another symbol.
+    """
+    document = (
+        f'<create><account id="{account}" balance="1000000000"/>'
+        f'<symbol sym="{sym}"><account id="{account}">1000000</account></symbol></create>'
+    )
+    with Client(gateway.address) as client:
+        assert client.ask(document.encode())[1].tag == "created"
+    return Trader(gateway.address, account, sym, seeds.getrandbits(32))
+
+
 class Scene:
     """Gateways on one database, and rounds of trade through them with a fault in each."""
 
@@ -104,9 +118,12 @@ class Scene:
         The strike returns the time from which everybody ought to be served.
         """
         sym = f"R{next(_symbols)}"
-        crowd = [self._enter(sym, number) for number in range(traders)]
+        crowd = [
+            enter(self._gateways[number % len(self._gateways)], sym, f"{sym[1:]}{number:04d}", self.random)
+            for number in range(traders)
+        ]
         try:
-            self.strike(crowd, strike)
+            self._strike(crowd, strike)
         finally:
             for trader in crowd:
                 trader.stop()
@@ -117,7 +134,7 @@ class Scene:
             assert not (problems := disagreements(session, sym, journal)), "\n".join(problems[:10])
             assert not (findings := integrity(session)), findings[:10]
 
-    def strike(self, crowd: list[Trader], strike: Callable[[], float | None]) -> None:
+    def _strike(self, crowd: list[Trader], strike: Callable[[], float | None]) -> None:
         for trader in crowd:
             trader.start()
         # The moment is a random one: after so many replies, and a little later.
@@ -137,16 +154,3 @@ class Scene:
         with self._observe() as session:
             for sym, journal in self.journals.items():
                 assert not (problems := disagreements(session, sym, journal)), "\n".join(problems[:10])
-
-    def _enter(self, sym: str, number: int) -> Trader:
-        """Give a trader an account and shares enough for everything that it may want to do."""
-        address = self._gateways[number % len(self._gateways)].address
-        account = f"{sym[1:]}{number:04d}"
-        document = (
-            f'<create><account id="{account}" balance="1000000000"/>'
-            f'<symbol sym="{sym}"><account id="{account}">1000000</account></symbol></create>'
-        )
-        with Client(address) as client:
-            reply = client.ask(document.encode())
-            assert [child.tag for child in reply] == ["created"] * 2
-        return Trader(address, account, sym, self.random.getrandbits(32))

@@ -4,6 +4,8 @@ Each mutant gets the fault that its promise is about, until the comparison finds
 a matter of luck; that it takes more than this is as good as impossible.
 """
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.faults.cluster import Cluster
@@ -16,9 +18,11 @@ __all__ = ["open_scene", "proxy"]  # fixtures
 ATTEMPTS = 20
 
 
-def play_until_found_out(scene: Scene, strike: Strike) -> None:
+def play_until_found_out(scene: Scene, strike: Strike, check: Callable[[Scene], None] | None = None) -> None:
     for _ in range(ATTEMPTS):
         scene.play(strike)
+        if check is not None:
+            check(scene)
 
 
 def test_a_reply_before_the_commit_is_found_out(open_scene: OpenScene) -> None:
@@ -62,6 +66,4 @@ def test_a_slow_return_is_found_out(open_scene: OpenScene) -> None:
     scene, faults = open_scene("is_slow_to_connect_again")
     # Now and then the database comes back just when the gateway looks.
     with pytest.raises(AssertionError, match="served again after"):
-        for _ in range(ATTEMPTS):
-            scene.play(faults.kill_postgres)
-            assert_prompt(scene)
+        play_until_found_out(scene, faults.kill_postgres, assert_prompt)

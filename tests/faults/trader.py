@@ -30,7 +30,7 @@ class Trader:
         self.replies = 0
         self._address = address
         self._account = account
-        self._sym = sym
+        self.sym = sym
         self._random = random.Random(seed)
         self._stopping = threading.Event()
         self._served_at = 0.0
@@ -98,8 +98,8 @@ class Trader:
             shares = self._random.randint(1, 9) + Decimal(next(_numbers)).scaleb(-12)
             shares *= self._random.choice((1, -1))
             limit = Decimal(self._random.randint(98, 102))
-            orders.append(Order(self._account, self._sym, shares, limit))
-            children.append(f'<order sym="{self._sym}" amount="{shares:f}" limit="{limit}"/>')
+            orders.append(Order(self._account, self.sym, shares, limit))
+            children.append(f'<order sym="{self.sym}" amount="{shares:f}" limit="{limit}"/>')
         text = f'<transactions id="{self._account}">{"".join(children)}</transactions>'
         return Document(connection, text.encode(), orders)
 

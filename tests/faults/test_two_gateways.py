@@ -1,0 +1,116 @@
+"""Two gateways and people with psql on one database at once: everything adds up, and nobody blocks anybody.
+
+The same accounts trade in one symbol through one gateway and in another through the other, so that their
+batches meet at the rows of the accounts; the people trade in both.
+"""
+
+import random
+import re
+from subprocess import Popen
+
+import pytest
+
+from tests.faults.cluster import Cluster
+from tests.faults.conftest import StartGateway
+from tests.faults.journal import Journal, disagreements
+from tests.faults.scene import GatewayProcess, enter, integrity, rounds
+from tests.faults.trader import Trader
+from tests.integration.client import wait_until
+from tests.sql.market import mutate
+from tests.sql.test_locks import ACCOUNTS_AS_NAMED
+
+SYMBOLS = ("LEFT", "RIGHT")
+ACCOUNTS = 6
+PEOPLE = 3
+
+# What the server logs when sessions get in each other's way, or when anything else goes wrong.
+TROUBLE = re.compile(r"deadlock detected|could not serialize|(ERROR|FATAL|PANIC):")
+
+
+def psql_script(account: str, calls: int) -> str:
+    """Write calls of the API functions as somebody with psql makes them, each a transaction of its own."""
+    choose = random.Random(account)
+    lines = ["set role exchange_gateway;", f"select exchange.create_account('{account}', 1000000000);"]
+    lines += [f"select exchange.grant_shares('{sym}', '{account}', 1000000);" for sym in SYMBOLS]
+    for _ in range(calls):
+        amount, limit = choose.choice((-1, 1)) * choose.randint(1, 9), choose.randint(98, 102)
+        order = f"'{account}', '{choose.choice(SYMBOLS)}', {amount}, {limit}"
+        others = (
+            f"select exchange.cancel_order('{account}', :id);",
+            f"select exchange.query_order('{account}', :id);",
+            f"select exchange.settle_account('{account}');",
+            "select exchange.settle_idle_accounts(100);",
+        )
+        lines += [f"select order_id as id from exchange.place_order({order}) \\gset", choose.choice(others)]
+    return "\n".join(lines) + "\n"
+
+
+def trade(
+    cluster: Cluster, exchange: str, gateways: list[GatewayProcess], replies: int
+) -> dict[str, Journal]:
+    """Let everybody trade at once, and return what the gateways' clients were told, by symbol."""
+    seeds = random.Random(4)
+    journals = {sym: Journal() for sym in SYMBOLS}
+    crowd: list[Trader] = []
+    people: list[Popen[str]] = []
+    for gateway, sym in zip(gateways, SYMBOLS, strict=True):
+        crowd += [enter(gateway, sym, f"8{number}", seeds) for number in range(ACCOUNTS)]
+    try:
+        for trader in crowd:
+            trader.start()
+        people += [
+            cluster.psql(exchange, psql_script(f"9{number}", replies // 10)) for number in range(PEOPLE)
+        ]
+        wait_until(lambda: sum(trader.replies for trader in crowd) >= replies, "clients had enough replies")
+        wait_until(lambda: all(person.poll() is not None for person in people), "psql has done its calls")
+    finally:
+        for trader in crowd:
+            trader.stop()
+        errors = [person.communicate()[1] for person in people]
+    assert errors == [""] * PEOPLE
+    for trader in crowd:
+        journals[trader.sym].add(trader.journal)
+    return journals
+
+
+def trouble(cluster: Cluster, start: int) -> list[str]:
+    """Return what the server has logged, from this place on, that it should not."""
+    lines = cluster.log.read_bytes()[start:].decode(errors="replace").splitlines()
+    return [line for line in lines if TROUBLE.search(line)]
+
+
+def crossed(cluster: Cluster, exchange: str) -> list[object]:
+    """Return the symbols with a buy whose limit is not below a sell's."""
+    query = (
+        "select sym from exchange.order_book group by sym having "
+        "max(limit_price) filter (where side = 'buy') >= min(limit_price) filter (where side = 'sell')"
+    )
+    with cluster.connect(exchange) as session:
+        return list(session.execute(query))
+
+
+def test_two_gateways_and_psql_on_one_database(
+    cluster: Cluster, exchange: str, start_gateway: StartGateway
+) -> None:
+    gateways = [start_gateway("--database-url", cluster.dsn(exchange)) for _ in SYMBOLS]
+    logged = cluster.log.stat().st_size
+    journals = trade(cluster, exchange, gateways, replies=50 * len(rounds(100)))
+    with cluster.connect(exchange) as session:
+        for sym, journal in journals.items():
+            assert journal.count("answered") == len(journal.documents)
+            assert not (problems := disagreements(session, sym, journal)), "\n".join(problems[:10])
+        assert not (findings := integrity(session)), findings[:10]
+    assert not crossed(cluster, exchange)
+    assert not trouble(cluster, logged)
+
+
+def test_locks_out_of_order_are_found_out(
+    cluster: Cluster, exchange: str, start_gateway: StartGateway
+) -> None:
+    with cluster.connect(exchange) as session:
+        mutate(session, *ACCOUNTS_AS_NAMED)
+    gateways = [start_gateway("--database-url", cluster.dsn(exchange), "--no-migrate") for _ in SYMBOLS]
+    logged = cluster.log.stat().st_size
+    trade(cluster, exchange, gateways, replies=3000)
+    with pytest.raises(AssertionError):
+        assert not trouble(cluster, logged)
