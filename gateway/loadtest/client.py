@@ -6,61 +6,26 @@ latency is measured from when a document was due, whether or not a connection wa
 """
 
 import errno
-import resource
 import select
 import selectors
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from gateway.errors import PgbourseError
-from gateway.framing import Framing, wrap_reply
+from gateway.framing import wrap_reply
+from gateway.loadtest.connections import Client, Connections, Target
 from gateway.loadtest.measure import Measurement
 from gateway.loadtest.replies import ENDS, count_results, excerpt, is_complete, problem
 from gateway.loadtest.workload import Template
 
-__all__ = ["LoadError", "OnReply", "Run", "Source", "Target"]
+__all__ = ["OnReply", "Run", "Source"]
 
 Source = Iterator[tuple[bytes, Template]]  # documents, and what they were made from
 OnReply = Callable[[Template, bytes, bytes], None]  # what it was made from, a document, its reply
 
 _TICK: Final = 0.5  # seconds between two looks at what has stalled, and two progress lines
 _READ_BYTES: Final = 32 * 1024  # malloc asks the kernel for larger ones each time
-_CONNECT_SECONDS: Final = 10.0
-
-
-class LoadError(PgbourseError):
-    """The server can't be load-tested: it can't be reached, or what it answers is of no use."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A server, and how to speak to it."""
-
-    host: str
-    port: int
-    framing: Framing = Framing.LENGTH_LINE
-    new_connection_each: bool = False  # a connection for each document
-    stall_seconds: float = 10.0  # without a reply, after which the server counts as stalled
-
-
-class _Client:
-    """One connection, and the document that it waits for, if any."""
-
-    __slots__ = ("answered", "document", "received", "sent", "socket", "started", "template", "unsent")
-
-    def __init__(self) -> None:
-        self.socket: socket.socket | None = None
-        self.template: Template | None = None  # None while idle
-        self.document = b""
-        self.unsent = memoryview(b"")
-        self.received = bytearray()  # of a reply that did not come in one piece
-        self.started = 0.0  # when the document was due
-        self.sent = 0.0  # when it went
-        self.answered = 0  # documents on this connection
 
 
 class Run:
@@ -88,17 +53,14 @@ class Run:
         self._interval = 1 / rate if rate else 0.0
         self._on_reply = on_reply
         self._on_tick = on_tick
-        self._selector = selectors.DefaultSelector()
-        self._clients = [_Client() for _ in range(clients)]
-        self._idle: deque[_Client] = deque(
-            self._clients
-        )  # an open loop gives them the documents that are due
+        self._connections = Connections(target)
+        self._selector = self._connections.selector
+        self._clients = [Client() for _ in range(clients)]
+        self._idle: deque[Client] = deque(self._clients)  # an open loop gives them the documents that are due
         self._waiting = 0  # clients that wait for a reply
         self._sending = True
         self._due = 0.0  # when the next document is, in an open loop
         self._last = 0.0  # when the latest reply came
-        self._family = 0
-        self._address: Any = None
 
     def stop(self) -> None:
         """Send no more: `go` returns when what was sent has been answered."""
@@ -111,7 +73,7 @@ class Run:
         """
         measurement = self.measurement
         try:
-            self._connect()
+            self._connections.open(self._clients)
             cpu, begin = time.process_time(), time.perf_counter()
             self._due = begin
             self._last = begin
@@ -124,9 +86,7 @@ class Run:
             measurement.seconds = self._last - begin
             measurement.cpu_seconds = time.process_time() - cpu
         finally:
-            for client in self._clients:
-                self._close(client)
-            self._selector.close()
+            self._connections.close_all(self._clients)
         return measurement
 
     def _loop(self, begin: float, end: float) -> None:
@@ -169,7 +129,7 @@ class Run:
             self._send_next(client, self._due)
             self._due += self._interval
 
-    def _send_next(self, client: _Client, due: float) -> None:
+    def _send_next(self, client: Client, due: float) -> None:
         """Send the next document on an idle client; when there is none, send no more."""
         item = next(self._source, None) if self._sending else None
         if item is None:
@@ -181,7 +141,8 @@ class Run:
         self._waiting += 1
         data = wrap_reply(client.document, self._target.framing)
         if self._target.new_connection_each:
-            self._reconnect(client, data)
+            if wrong := self._connections.begin(client, data):
+                self._lose(client, wrong)
         elif client.socket is not None:
             try:
                 done = client.socket.send(data)
@@ -193,7 +154,7 @@ class Run:
                 client.unsent = memoryview(data)[done:]
                 self._selector.modify(client.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, client)
 
-    def _write(self, client: _Client) -> None:
+    def _write(self, client: Client) -> None:
         """Go on with what could not be sent at once, or at all before the connection was there."""
         assert client.socket is not None
         try:
@@ -208,7 +169,7 @@ class Run:
         if not client.unsent:
             self._selector.modify(client.socket, selectors.EVENT_READ, client)
 
-    def _read(self, client: _Client) -> None:
+    def _read(self, client: Client) -> None:
         assert client.socket is not None
         try:
             data = client.socket.recv(_READ_BYTES)
@@ -233,7 +194,7 @@ class Run:
             elif wrong := problem(client.received):
                 self._lose(client, wrong)
 
-    def _answered(self, client: _Client, reply: bytes) -> None:
+    def _answered(self, client: Client, reply: bytes) -> None:
         now = self._last = time.perf_counter()
         measurement, template = self.measurement, client.template
         assert template is not None
@@ -253,7 +214,7 @@ class Run:
         if self._on_reply is not None:
             self._on_reply(template, client.document, reply)
         if self._target.new_connection_each:
-            self._close(client)
+            self._connections.close(client)
         if self._interval:
             self._idle.append(client)
         elif self._sending:
@@ -274,7 +235,7 @@ class Run:
         if self._on_tick is not None:
             self._on_tick(measurement)
 
-    def _lose(self, client: _Client, why: str) -> None:
+    def _lose(self, client: Client, why: str) -> None:
         """Give a connection up. The first one ends the run."""
         if client.template is not None:
             client.template = None
@@ -282,12 +243,12 @@ class Run:
             self.measurement.unanswered += 1
         elif not self._sending:
             why = ""  # a server may close what is no longer used
-        self._close(client)
+        self._connections.close(client)
         if why:
             self.measurement.failure = self.measurement.failure or why
             self._sending = False
 
-    def _why_closed(self, client: _Client) -> str:
+    def _why_closed(self, client: Client) -> str:
         if client.received:
             return f"the server closed a connection within a reply, after {excerpt(client.received)}"
         if client.answered:
@@ -295,44 +256,3 @@ class Run:
                 "the server closed a connection after a reply; if it always does, use --new-connection-each"
             )
         return "the server closed a connection without a reply"
-
-    def _connect(self) -> None:
-        host, port = self._target.host, self._target.port
-        _, allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, allowed))
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            self._family, self._address = found[0], found[4]
-            for client in self._clients[: 1 if self._target.new_connection_each else None]:
-                client.socket = socket.socket(self._family, socket.SOCK_STREAM)
-                client.socket.settimeout(_CONNECT_SECONDS)
-                client.socket.connect(self._address)
-                self._prepare(client, selectors.EVENT_READ)
-            if self._target.new_connection_each:
-                self._close(self._clients[0])
-        except OSError as error:
-            made = sum(client.socket is not None for client in self._clients)
-            which = f"client {made} of {len(self._clients)} " if made > 1 else ""
-            raise LoadError(f"can't connect {which}to {host}:{port}") from error
-
-    def _reconnect(self, client: _Client, data: bytes) -> None:
-        client.socket = socket.socket(self._family, socket.SOCK_STREAM)
-        client.answered = 0
-        client.unsent = memoryview(data)
-        self._prepare(client, selectors.EVENT_READ | selectors.EVENT_WRITE)
-        status = client.socket.connect_ex(self._address)
-        if status not in (0, errno.EINPROGRESS):
-            self._lose(client, f"can't connect again: {errno.errorcode.get(status, status)}")
-
-    def _prepare(self, client: _Client, events: int) -> None:
-        assert client.socket is not None
-        client.socket.setblocking(False)
-        client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._selector.register(client.socket, events, client)
-
-    def _close(self, client: _Client) -> None:
-        if client.socket is not None:
-            if client.socket in self._selector.get_map():
-                self._selector.unregister(client.socket)
-            client.socket.close()
-            client.socket = None

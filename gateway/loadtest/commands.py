@@ -138,7 +138,7 @@ def load(
     Works on accounts of its own, made first. Exits 1 when the server fails, and when --check finds anything.
     """
     from gateway.framing import Framing
-    from gateway.loadtest.client import Target
+    from gateway.loadtest.connections import Target
     from gateway.loadtest.load import LoadSettings, load
     from gateway.loadtest.workload import fresh_account, fresh_prefix
 

@@ -14,7 +14,8 @@ from typing import Any
 import click
 
 from gateway.loadtest.check import Checker
-from gateway.loadtest.client import LoadError, OnReply, Run, Source, Target
+from gateway.loadtest.client import OnReply, Run, Source
+from gateway.loadtest.connections import LoadError, Target
 from gateway.loadtest.measure import Measurement
 from gateway.loadtest.workload import Feeder, Template, Workload
 

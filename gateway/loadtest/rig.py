@@ -20,7 +20,7 @@ from psycopg.rows import TupleRow
 
 from gateway.embedded import EmbeddedPostgres
 from gateway.errors import PgbourseError
-from gateway.loadtest.client import Target
+from gateway.loadtest.connections import Target
 
 __all__ = ["BenchError", "Rig", "RunningServer"]
 

@@ -19,7 +19,8 @@ from psycopg.rows import TupleRow
 
 from gateway.cli import main
 from gateway.framing import Framer, Framing
-from gateway.loadtest.client import LoadError, Run, Target
+from gateway.loadtest.client import Run
+from gateway.loadtest.connections import LoadError, Target
 from gateway.loadtest.generate import documents
 from gateway.loadtest.load import LoadSettings, load
 from gateway.loadtest.workload import Feeder, Workload

@@ -1,0 +1,111 @@
+"""The connections of a load run: made, made anew for each document if asked, closed."""
+
+import errno
+import resource
+import selectors
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.errors import PgbourseError
+from gateway.framing import Framing
+from gateway.loadtest.workload import Template
+
+__all__ = ["Client", "Connections", "LoadError", "Target"]
+
+_CONNECT_SECONDS: Final = 10.0
+
+
+class LoadError(PgbourseError):
+    """The server can't be load-tested: it can't be reached, or what it answers is of no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server, and how to speak to it."""
+
+    host: str
+    port: int
+    framing: Framing = Framing.LENGTH_LINE
+    new_connection_each: bool = False  # a connection for each document
+    stall_seconds: float = 10.0  # without a reply, after which the server counts as stalled
+
+
+class Client:
+    """One connection, and the document that it waits for, if any."""
+
+    __slots__ = ("answered", "document", "received", "sent", "socket", "started", "template", "unsent")
+
+    def __init__(self) -> None:
+        self.socket: socket.socket | None = None
+        self.template: Template | None = None  # None while idle
+        self.document = b""
+        self.unsent = memoryview(b"")
+        self.received = bytearray()  # of a reply that did not come in one piece
+        self.started = 0.0  # when the document was due
+        self.sent = 0.0  # when it went
+        self.answered = 0  # documents on this connection
+
+
+class Connections:
+    """Connect clients to a server, and have them looked after by one selector."""
+
+    def __init__(self, target: Target) -> None:
+        self.selector = selectors.DefaultSelector()
+        self._target = target
+        self._family = 0
+        self._address: Any = None
+
+    def open(self, clients: Sequence[Client]) -> None:
+        """Connect clients; where each document has a connection of its own, only try whether it can be done.
+
+        Raises LoadError when the server can't be reached.
+        """
+        host, port = self._target.host, self._target.port
+        _, allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, allowed))
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            self._family, self._address = found[0], found[4]
+            for client in clients[: 1 if self._target.new_connection_each else None]:
+                client.socket = socket.socket(self._family, socket.SOCK_STREAM)
+                client.socket.settimeout(_CONNECT_SECONDS)
+                client.socket.connect(self._address)
+                self._prepare(client.socket, client, selectors.EVENT_READ)
+            if self._target.new_connection_each:
+                self.close(clients[0])
+        except OSError as error:
+            made = sum(client.socket is not None for client in clients)
+            which = f"client {made} of {len(clients)} " if made > 1 else ""
+            raise LoadError(f"can't connect {which}to {host}:{port}") from error
+
+    def begin(self, client: Client, data: bytes) -> str | None:
+        """Begin a connection that sends these data once it is there; return what is wrong, if anything."""
+        client.socket = socket.socket(self._family, socket.SOCK_STREAM)
+        client.answered = 0
+        client.unsent = memoryview(data)
+        self._prepare(client.socket, client, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        status = client.socket.connect_ex(self._address)
+        if status in (0, errno.EINPROGRESS):
+            return None
+        return f"can't connect again: {errno.errorcode.get(status, status)}"
+
+    def close(self, client: Client) -> None:
+        """Close a client's connection, if it has one."""
+        if client.socket is not None:
+            if client.socket in self.selector.get_map():
+                self.selector.unregister(client.socket)
+            client.socket.close()
+            client.socket = None
+
+    def close_all(self, clients: Sequence[Client]) -> None:
+        """Close every connection, and the selector."""
+        for client in clients:
+            self.close(client)
+        self.selector.close()
+
+    def _prepare(self, connection: socket.socket, client: Client, events: int) -> None:
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.selector.register(connection, events, client)
