@@ -55,4 +55,6 @@ VOLUME /var/lib/pgbourse
 
 # --- the gateway alone (last, so that a build without --target makes this one) ---------------------------
 FROM base AS gateway
+# Where it would keep data of its own, so that without a database URL it asks for one, and not for a home.
+ENV PGBOURSE_DATA_DIR=/tmp/pgbourse
 COPY --from=build-gateway /opt/pgbourse /opt/pgbourse
