@@ -63,15 +63,13 @@ declare
     v_rest_open numeric[];
     v_rest_loaded numeric[]; -- open shares as the table has them, null where it has no row yet
     v_rest_accounts integer[];
-    v_rest_purses integer[]; -- where its account's cash is in v_cash, null where the account isn't in this run
-    v_rest_pockets integer[];
-    v_rest_orders integer[]; -- the order of this run, null where it was loaded
     v_next integer[];
 
     -- By fill.
     v_fill_orders integer[];
     v_fill_rests integer[];
     v_fill_shares numeric[];
+    v_fill_homes integer[]; -- where the other party's cash or shares are, null where its account isn't in this run
 
     v_owed record;
     i integer := 1;
@@ -83,6 +81,7 @@ declare
     v_rest integer;
     v_before integer;
     v_fill numeric;
+    v_home integer;
     v_money numeric;
 begin
     -- 1. Resolve.
@@ -113,7 +112,7 @@ begin
     from (
         select
             accounts.account_key,
-            accounts.ctid as account_row,
+            accounts.account_row,
             accounts.settled_before,
             accounts.cash,
             accounts.frozen_at,
@@ -125,12 +124,33 @@ begin
             asked.limit_price
         from unnest(p_account_ids, p_syms, p_amounts, p_limits)
             with ordinality as asked (account_id, sym, amount, limit_price, place)
+        -- Sideways, so that each row is looked up by its key whatever the planner thinks of the tables' sizes.
         -- An account with a higher key was created after the locks were taken, and isn't locked.
-        left join exchange.accounts
-            on asked.account_id = accounts.account_id and accounts.account_key <= p_last_account_key
-        left join exchange.symbols on asked.sym = symbols.sym
-        left join exchange.positions
-            on accounts.account_key = positions.account_key and symbols.symbol_key = positions.symbol_key
+        left join lateral (
+            select
+                accounts.account_key,
+                accounts.ctid as account_row,
+                accounts.settled_before,
+                accounts.cash,
+                accounts.frozen_at
+            from exchange.accounts
+            where accounts.account_id = asked.account_id and accounts.account_key <= p_last_account_key
+            offset 0
+        ) as accounts on true
+        left join lateral (
+            select
+                symbols.symbol_key,
+                symbols.halted_at
+            from exchange.symbols
+            where symbols.sym = asked.sym
+            offset 0
+        ) as symbols on true
+        left join lateral (
+            select positions.shares
+            from exchange.positions
+            where positions.account_key = accounts.account_key and positions.symbol_key = symbols.symbol_key
+            offset 0
+        ) as positions on true
         order by asked.place
     ) as placed;
 
@@ -180,12 +200,10 @@ begin
             array_agg(resting.order_id),
             array_agg(resting.price_rank),
             array_agg(resting.open_shares),
-            array_agg(resting.account_key),
-            array_agg(array_position(v_account_keys, resting.account_key)),
-            array_agg(array_position(v_position_keys, resting.account_key::bigint << 32 | resting.symbol_key))
+            array_agg(resting.account_key)
         into
             v_rest_queues, v_rest_symbols, v_rest_sides, v_rest_rows, v_rest_ids, v_rest_ranks, v_rest_open,
-            v_rest_accounts, v_rest_purses, v_rest_pockets
+            v_rest_accounts
         from (
             select
                 queues.queue,
@@ -231,8 +249,7 @@ begin
         ) as resting;
 
         v_rest_loaded := v_rest_open;
-        v_rest_orders := array_fill(null::integer, array[coalesce(cardinality(v_rest_ids), 0)]);
-        v_next := v_rest_orders;
+        v_next := array_fill(null::integer, array[coalesce(cardinality(v_rest_ids), 0)]);
         v_first := array_fill(null::integer, array[cardinality(v_queue_keys)]);
         v_last_rank := v_first;
         for v_rest in 1 .. coalesce(cardinality(v_rest_ids), 0) loop
@@ -252,6 +269,7 @@ begin
         v_fill_orders := '{}';
         v_fill_rests := '{}';
         v_fill_shares := '{}';
+        v_fill_homes := '{}';
         while i <= c_count loop
             if v_codes[i] is not null then
                 i := i + 1;
@@ -306,15 +324,18 @@ begin
                 if v_buying[i] then
                     v_held[v_pocket] := coalesce(v_held[v_pocket], 0) + v_fill;
                     v_cash[v_purse] := v_cash[v_purse] + v_fill * p_limits[i] - v_money;
-                    if v_rest_purses[v_rest] is not null then
-                        v_cash[v_rest_purses[v_rest]] := v_cash[v_rest_purses[v_rest]] + v_money;
+                    v_home := array_position(v_account_keys, v_rest_accounts[v_rest]);
+                    if v_home is not null then
+                        v_cash[v_home] := v_cash[v_home] + v_money;
                     end if;
                 else
                     v_cash[v_purse] := v_cash[v_purse] + v_money;
-                    if v_rest_pockets[v_rest] is not null then
-                        v_held[v_rest_pockets[v_rest]] := coalesce(v_held[v_rest_pockets[v_rest]], 0) + v_fill;
+                    v_home := array_position(v_position_keys, v_rest_accounts[v_rest]::bigint << 32 | v_symbol_keys[i]);
+                    if v_home is not null then
+                        v_held[v_home] := coalesce(v_held[v_home], 0) + v_fill;
                     end if;
                 end if;
+                v_fill_homes := v_fill_homes || v_home;
 
                 if v_rest_open[v_rest] = 0 then
                     v_rest := v_next[v_rest];
@@ -334,9 +355,6 @@ begin
                 v_rest_ranks[v_rest] := -v_reaches[i];
                 v_rest_open[v_rest] := v_open;
                 v_rest_accounts[v_rest] := v_account_keys[i];
-                v_rest_purses[v_rest] := v_purse;
-                v_rest_pockets[v_rest] := v_pocket;
-                v_rest_orders[v_rest] := i;
                 v_queue := array_position(v_queue_keys, v_symbol_keys[i] * 2 + 1 - v_buying[i]::integer);
                 if v_queue is not null and (v_last_rank[v_queue] > -v_reaches[i]) is not false then
                     v_before := null;
@@ -376,83 +394,76 @@ begin
                 v_rest_accounts[fill.rest],
                 case when not v_buying[fill.i] then v_symbol_keys[fill.i] end,
                 case when v_buying[fill.i] then fill.shares * v_rest_ranks[fill.rest] else fill.shares end
-            from unnest(v_fill_orders, v_fill_rests, v_fill_shares) as fill (i, rest, shares)
-            where case when v_buying[fill.i] then v_rest_purses[fill.rest] else v_rest_pockets[fill.rest] end is null;
+            from unnest(v_fill_orders, v_fill_rests, v_fill_shares, v_fill_homes) as fill (i, rest, shares, home)
+            where fill.home is null;
 
             -- Nobody else changes a row of a locked symbol, so each is still where it was read.
             delete from exchange.resting_orders
-            using unnest(v_rest_rows, v_rest_open) as filled (row_address, open_shares)
-            where filled.open_shares = 0 and resting_orders.ctid = filled.row_address;
+            using generate_series(1, cardinality(v_rest_loaded)) as n
+            where v_rest_open[n] = 0 and resting_orders.ctid = v_rest_rows[n];
 
             update exchange.resting_orders
-            set open_shares = partly.open_shares
-            from unnest(v_rest_rows, v_rest_open, v_rest_loaded) as partly (row_address, open_shares, loaded)
-            where
-                partly.open_shares > 0
-                and partly.open_shares < partly.loaded
-                and resting_orders.ctid = partly.row_address;
+            set open_shares = v_rest_open[n]
+            from generate_series(1, cardinality(v_rest_loaded)) as n
+            where v_rest_open[n] > 0 and v_rest_open[n] < v_rest_loaded[n] and resting_orders.ctid = v_rest_rows[n];
         end if;
 
         insert into exchange.resting_orders (symbol_key, side, price_rank, order_id, account_key, open_shares)
         select
-            rested.symbol_key,
-            rested.side,
-            rested.price_rank,
-            rested.order_id,
-            rested.account_key,
-            rested.open_shares
-        from unnest(
-            v_rest_orders, v_rest_symbols, v_rest_sides, v_rest_ids, v_rest_ranks, v_rest_accounts, v_rest_open
-        ) as rested (i, symbol_key, side, order_id, price_rank, account_key, open_shares)
-        where rested.i is not null and rested.open_shares > 0;
+            v_rest_symbols[n],
+            v_rest_sides[n],
+            v_rest_ranks[n],
+            v_rest_ids[n],
+            v_rest_accounts[n],
+            v_rest_open[n]
+        from generate_series(coalesce(cardinality(v_rest_loaded), 0) + 1, cardinality(v_rest_ids)) as n
+        where v_rest_open[n] > 0;
 
         perform exchange.quote(v_rest_symbols, v_rest_sides, v_rest_ranks, v_rest_ids, c_now);
     end loop;
 
     insert into exchange.orders (order_id, account_key, symbol_key, side, shares, limit_price, placed_at)
     select
-        opened.order_id,
-        opened.account_key,
-        opened.symbol_key,
-        case when opened.buying then 'buy'::exchange.side else 'sell'::exchange.side end,
-        opened.shares,
-        opened.limit_price,
+        v_order_ids[n],
+        v_account_keys[n],
+        v_symbol_keys[n],
+        case when v_buying[n] then 'buy'::exchange.side else 'sell'::exchange.side end,
+        v_shares[n],
+        p_limits[n],
         c_now
-    from unnest(v_order_ids, v_account_keys, v_symbol_keys, v_buying, v_shares, p_limits)
-        as opened (order_id, account_key, symbol_key, buying, shares, limit_price)
-    where opened.order_id is not null;
+    from generate_series(1, c_count) as n
+    where v_order_ids[n] is not null;
 
     update exchange.accounts
     set
-        cash = spent.cash,
+        cash = v_cash[n],
         settled_before = c_settled_before
-    from unnest(v_account_rows, v_cash_before, v_cash) as spent (account_row, cash_before, cash)
-    where spent.cash <> spent.cash_before and accounts.ctid = spent.account_row;
+    from generate_series(1, c_count) as n
+    where v_cash[n] <> v_cash_before[n] and accounts.ctid = v_account_rows[n];
 
     insert into exchange.positions (account_key, symbol_key, shares)
     select
-        held.account_key,
-        held.symbol_key,
-        held.shares
-    from unnest(v_account_keys, v_symbol_keys, v_held_before, v_held) as held (account_key, symbol_key, shares_before, shares)
-    where held.shares is distinct from held.shares_before
+        v_account_keys[n],
+        v_symbol_keys[n],
+        v_held[n]
+    from generate_series(1, c_count) as n
+    where v_held[n] is distinct from v_held_before[n]
     on conflict (account_key, symbol_key) do update set shares = excluded.shares;
 
     return query
     select
-        answered.request,
-        case when answered.code is null then 'opened' else 'refused' end,
-        answered.order_id,
+        p_requests[n],
+        case when v_codes[n] is null then 'opened' else 'refused' end,
+        v_order_ids[n],
         null::numeric,
         null::numeric,
         null::timestamptz,
-        answered.code,
-        coalesce(
-            answered.message,
-            exchange.refusal(answered.code, answered.account_id, answered.sym, answered.amount, answered.limit_price)
-        )
-    from unnest(p_requests, v_order_ids, v_codes, v_messages, p_account_ids, p_syms, p_amounts, p_limits)
-        as answered (request, order_id, code, message, account_id, sym, amount, limit_price);
+        v_codes[n],
+        case
+            when v_codes[n] is not null
+                then coalesce(v_messages[n], exchange.refusal(v_codes[n], p_account_ids[n], p_syms[n], p_amounts[n], p_limits[n]))
+        end
+    from generate_series(1, c_count) as n;
 end
 $$;
 

@@ -247,8 +247,8 @@ MUTATIONS = [
     # Credits are lost.
     (
         "place_orders",
-        "then v_rest_purses[fill.rest] else v_rest_pockets[fill.rest] end is null;",
-        "then v_rest_purses[fill.rest] else v_rest_pockets[fill.rest] end is null and fill.i > 1;",
+        "where fill.home is null;",
+        "where fill.home is null and fill.i > 1;",
         "shares_are_conserved",
     ),
     (
@@ -260,15 +260,15 @@ MUTATIONS = [
     # A partial fill isn't always written to the book.
     (
         "place_orders",
-        "and partly.open_shares < partly.loaded",
-        "and partly.open_shares * 2 < partly.loaded",
+        "and v_rest_open[n] < v_rest_loaded[n]",
+        "and v_rest_open[n] * 2 < v_rest_loaded[n]",
         "order_adds_up",
     ),
     # A party with orders in the same run doesn't get what it bought.
     (
         "place_orders",
-        "coalesce(v_held[v_rest_pockets[v_rest]], 0) + v_fill;",
-        "coalesce(v_held[v_rest_pockets[v_rest]], v_fill);",
+        "coalesce(v_held[v_home], 0) + v_fill;",
+        "coalesce(v_held[v_home], v_fill);",
         "account_shares_add_up",
     ),
     # The tape isn't written.
