@@ -125,14 +125,13 @@ class _Bench:
         with self._rig.database(self._template) as database:
             figures = self._run(point, database, self._plan.soak, series=True)
         rates = figures.pop("rates")
-        part = max(1, min(60, len(rates) // 4))  # the second minute against the last, or quarters of less
-        early, late = rates[part : 2 * part], rates[-part:]
-        kept = statistics.mean(late) / statistics.mean(early) if early and any(early) else 0.0
+        part = min(60, len(rates) // 4)  # the second minute against the last, or quarters of less
+        kept = statistics.mean(rates[-part:]) / statistics.mean(rates[part : 2 * part]) if part else None
         return figures | {
             "clients": _SOAK_CLIENTS,
             "rates": rates,
             "part_seconds": part,
-            "late_to_early": round(kept, 3),
+            "late_to_early": kept and round(kept, 3),
         }
 
     def results(self) -> dict[str, Any]:

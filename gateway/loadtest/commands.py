@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-__all__ = ["bench", "generate", "load"]
+__all__ = ["Duration", "bench", "generate", "load"]
 
 _Command = Callable[..., Any]
 
@@ -171,7 +171,9 @@ def _workload(mix: dict[str, Any], first_account: int, symbol_prefix: str) -> An
     return Workload(first_account=first_account, symbol_prefix=symbol_prefix, **mix)
 
 
-class _Duration(click.ParamType[float]):
+class Duration(click.ParamType[float]):
+    """A time in seconds, written with or without a unit: 90, 90s, 30m, 1h."""
+
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -187,7 +189,7 @@ class _Duration(click.ParamType[float]):
 @_option("--quick", is_flag=True, default=False, help="Take two minutes: fewer and shorter runs.")
 @_option("--output", type=_FILE, help="Write the report there as HTML, and its data beside it as JSON.")
 @_option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Write each plot there as SVG.")
-@_option("--soak", type=_Duration(), help="How long the soak takes, such as 90s or 30m; 1m by default.")
+@_option("--soak", type=Duration(), help="How long the soak takes, such as 90s or 30m; 1m by default.")
 @_option(
     "--database-url",
     envvar="PGBOURSE_BENCH_DATABASE_URL",

@@ -80,11 +80,11 @@ def summary(report: dict[str, Any]) -> str:
 def soak_line(report: dict[str, Any]) -> str:
     """Return one sentence on the soak."""
     soak = report["soak"]
+    told = f"Soak of {len(soak['rates'])} s with {soak['clients']} clients: {soak['orders_per_second']:.0f} orders/s"
+    if soak["late_to_early"] is None:
+        return f"{told}."
     part = "minute" if soak["part_seconds"] == 60 else f"{soak['part_seconds']} s"
-    return (
-        f"Soak of {len(soak['rates'])} s with {soak['clients']} clients: {soak['orders_per_second']:.0f} "
-        f"orders/s; the last {part} did {soak['late_to_early']:.2f} of the second {part}."
-    )
+    return f"{told}; the last {part} did {soak['late_to_early']:.2f} of the second {part}."
 
 
 def write(report: dict[str, Any], output: Path, plots: Path | None = None) -> Path:
