@@ -1,16 +1,19 @@
 # pgbourse needs Python 3.11 or later and make, nothing else. `make` alone lists the commands.
 
-PYTHON ?= python3
-VENV   := .venv
+PYTHON  ?= python3
+VENV    := .venv
+SECONDS ?= 60
 
-.PHONY: help run test lint docs landed clean
+.PHONY: help run test lint docs landed fuzz clean
 
 help:
 	@echo 'make run    make the environment, start PostgreSQL and serve on 127.0.0.1:12345 (ARGS="--port 5000" adds options)'
 	@echo 'make test   make the environment and run the tests (ARGS="-k match" narrows them; PGBOURSE_TEST_DSN=… names a server)'
 	@echo 'make lint   ruff, mypy, sqlfluff, and squawk for the locks of migrations'
+	@echo 'make bench  measure this machine, about 20 minutes (ARGS="--quick --output report.html": two, with plots)'
 	@echo 'make docs   write docs/sql.md anew, from the catalog of a migrated database'
 	@echo 'make landed when a version is released: keep a dump of what it makes, for the tests of later upgrades'
+	@echo 'make fuzz   try to break framing and messages for SECONDS=60 (Linux; adds the fuzzer to the environment)'
 	@echo 'make clean  remove the environment and everything that was built; data folders stay'
 
 run: $(VENV)/.run
@@ -26,11 +29,19 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/sqlfluff lint --nocolor --disable-progress-bar sql
 	$(VENV)/bin/squawk sql/ledger.sql sql/migrations/*.sql
 
+bench: $(VENV)/.dev
+	$(VENV)/bin/pgbourse bench $(ARGS)
+
 docs: $(VENV)/.dev
 	PGBOURSE_WRITE_DOCS=1 $(VENV)/bin/python -m pytest --quiet tests/sql/test_reference.py
 
 landed: $(VENV)/.dev
 	PGBOURSE_WRITE_LANDED=1 $(VENV)/bin/python -m pytest --quiet tests/dba/test_upgrade.py -k current
+
+fuzz: $(VENV)/.dev
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(VENV)/bin/python -m tests.fuzz framing $$(( $(SECONDS) / 2 ))
+	$(VENV)/bin/python -m tests.fuzz messages $$(( ($(SECONDS) + 1) / 2 ))
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -80,7 +80,8 @@ def summary(report: dict[str, Any]) -> str:
 def soak_line(report: dict[str, Any]) -> str:
     """Return one sentence on the soak."""
     soak = report["soak"]
-    told = f"Soak of {len(soak['rates'])} s with {soak['clients']} clients: {soak['orders_per_second']:.0f} orders/s"
+    seconds, clients, rate = len(soak["rates"]), soak["clients"], soak["orders_per_second"]
+    told = f"Soak of {seconds} s with {clients} clients: {rate:.0f} orders/s"
     if soak["late_to_early"] is None:
         return f"{told}."
     part = "minute" if soak["part_seconds"] == 60 else f"{soak['part_seconds']} s"
