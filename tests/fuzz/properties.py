@@ -1,0 +1,165 @@
+"""What must hold of framing and of messages for any input at all: for the fuzzer, its corpus and Hypothesis.
+
+Each function takes bytes, and raises unless all is clean: a result, or an error that says what is wrong.
+"""
+
+import itertools
+import re
+from xml.etree import ElementTree
+
+from gateway.database import ResultRow
+from gateway.dispatch import _columns, _Item
+from gateway.framing import Frame, Framer, Framing
+from gateway.messages import Document, Refusal, Request, format_reply, parse
+from tests.unit.streams import cut, outcome
+
+__all__ = ["PROPERTIES", "framing_is_clean", "messages_are_clean"]
+
+LIMIT = 200  # bytes of a document: inputs of the fuzzer reach it
+HEADER = 32  # bytes that a request's beginning may take before its document
+
+_NUMBER = r"[+-]?[0-9]{1,18}(\.[0-9]{1,12})?"
+_VALUES = {
+    "account_id": re.compile("[0-9]{1,255}"),
+    "sym": re.compile("[A-Za-z0-9]{1,255}"),
+    "amount": re.compile(_NUMBER),
+    "limit": re.compile(_NUMBER),
+}
+# Rows as the database may answer each request with.
+_PARTS: list[ResultRow] = [
+    (1, "open", None, "1", None, None, None, None),
+    (1, "executed", None, "1", "2.5", 1519348326, None, None),
+]
+_ROWS: dict[str, list[ResultRow]] = {
+    "place_order": [(1, "opened", 7, None, None, None, None, None)],
+    "query_order": _PARTS,
+    "cancel_order": [(1, "canceled", None, "1", None, 1519348327, None, None), *_PARTS[1:]],
+}
+_CREATED: list[ResultRow] = [(1, "created", None, None, None, None, None, None)]
+_REFUSED: list[ResultRow] = [(1, "refused", None, None, None, None, "code", 'a < b & "c"\0\r\n\ud800')]
+
+
+def framing_is_clean(stream: bytes) -> None:
+    """Framing never raises, holds little, and gives the same however the stream is cut."""
+    whole = outcome([stream], LIMIT)
+    frames, error = whole
+    assert all(len(frame.document) <= LIMIT for frame in frames)
+    assert error is None or error.isprintable(), error
+    assert outcome(cut(stream, range(1, len(stream))), LIMIT) == whole
+    for step in (2, 3, 5, 7):
+        assert outcome(cut(stream, range(step, len(stream), step)), LIMIT) == whole
+    _hold_little(stream, frames)
+
+
+def _hold_little(stream: bytes, expected: list[Frame]) -> None:
+    framer = Framer(LIMIT)
+    frames: list[Frame] = []
+    for byte in stream:
+        frames += framer.feed(bytes([byte]))
+        assert framer.buffered <= LIMIT + HEADER
+        assert not (framer.mid_frame and framer.error)
+    unfinished = framer.mid_frame
+    late = framer.finish()
+    assert frames + late == expected
+    assert not framer.mid_frame
+    # Only the end of the input may complete what fewer than eight bytes left undecided.
+    assert framer.error is None or unfinished or not late
+    before = framer.error
+    assert framer.feed(b"<a/>") == framer.finish() == []
+    assert framer.error is before
+
+
+def messages_are_clean(data: bytes) -> None:
+    """Any document gets a well-formed reply with one result for each child, whatever the database answers."""
+    document = parse(data)
+    expected = _results_due(data)
+    if expected is not None and not _is_unread(document, data):
+        assert len(document.children) == expected
+    for request in document.requests:
+        _assert_fit_for_sql(request)
+    for column in _columns([_Item(1, Frame(data, Framing.LENGTH_LINE), document)]):
+        column.decode("ascii")
+    _assert_reply(document, [_REFUSED for _ in document.requests])
+    _assert_reply(document, [_ROWS.get(request.action, _CREATED) for request in document.requests])
+
+
+def _assert_fit_for_sql(request: Request) -> None:
+    for name, pattern in _VALUES.items():
+        value = getattr(request, name)
+        assert value is None or pattern.fullmatch(value), (name, value)
+    assert request.order_id is None or 0 <= request.order_id < 2**63
+
+
+def _assert_reply(document: Document, results: list[list[ResultRow]]) -> None:
+    reply = format_reply(document, results)
+    assert b"\n" not in reply
+    assert b"\r" not in reply
+    root = ElementTree.fromstring(reply)
+    assert root.tag == "results"
+    assert len(root) == len(document.children)
+    for child, result in itertools.zip_longest(document.children, root):
+        assert result.tag in ("created", "opened", "status", "canceled", "error")
+        assert result.tag == "error" or isinstance(child, Request)
+        assert result.tag != "error" or result.text
+
+
+def _is_unread(document: Document, data: bytes) -> bool:
+    """Say whether a document was refused for its encoding, in which the standard parser may differ."""
+    if len(document.children) != 1 or document.requests:
+        return False
+    refusal = document.children[0]
+    assert isinstance(refusal, Refusal)
+    return b"encoding" in data and refusal.message.startswith(("not readable as XML", "the encoding '"))
+
+
+class _Counter:
+    """Counts the results that a document is due: a target of ElementTree's parser."""
+
+    def __init__(self) -> None:
+        self.results = 0
+        self.root: str | None = None
+        self._path: list[str] = []
+        self._in_symbol = 0
+        self.has_doctype = False
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        self._path.append(name)
+        match self._path:
+            case [root]:
+                self.root = root
+                if root == "transactions" and not _VALUES["account_id"].fullmatch(attributes.get("id", "")):
+                    self.root = "transactions, refused"
+            case ["create", "symbol"]:
+                self._in_symbol = 0
+            case ["create", "symbol", _]:
+                self._in_symbol += 1
+            case [_, _]:
+                self.results += 1
+
+    def end(self, _name: str) -> None:
+        if self._path == ["create", "symbol"]:
+            self.results += self._in_symbol or 1
+        self._path.pop()
+
+    def doctype(self, *_: object) -> None:
+        self.has_doctype = True
+
+    def close(self) -> int:
+        if self.has_doctype or self.root not in ("create", "transactions", "transactions, refused"):
+            return 1
+        return self.results or (1 if self.root == "transactions, refused" else 0)
+
+
+def _results_due(data: bytes) -> int | None:
+    """Count the results that a document is due, by another reader of XML; None where that can't read it."""
+    parser = ElementTree.XMLParser(target=_Counter())
+    try:
+        parser.feed(data)
+        results = parser.close()
+    except (ElementTree.ParseError, ValueError, LookupError, UnicodeError):
+        return None
+    assert isinstance(results, int)
+    return results
+
+
+PROPERTIES = {"framing": framing_is_clean, "messages": messages_are_clean}
