@@ -131,7 +131,9 @@ def migrate(
             return 1 if findings else 0
         elif action == "dry-run":
             files = migrate.pending(url)
-            texts = [f"-- {file}: one transaction, with its row in the ledger\n\n{file.text}" for file in files]
+            texts = [
+                f"-- {file}: one transaction, with its row in the ledger\n\n{file.text}" for file in files
+            ]
             click.echo("\n".join(texts) or "-- nothing to apply")
         else:
             applied_now = migrate.migrate(url)
@@ -197,6 +199,42 @@ def ping(host: str, port: int, timeout: float) -> None:
     from gateway.ping import ping
 
     click.echo(f"{host}:{port} answered in {ping(host, port, timeout) * 1000:.1f} ms")
+
+
+@cli.command()
+@_options("database_url", "database_password_file", "data_dir")
+@click.option(
+    "--metrics-url",
+    envvar="PGBOURSE_METRICS_URL",
+    show_envvar=True,
+    help="A gateway's metrics, such as http://127.0.0.1:9100/metrics, for what the database can't know.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.1),
+    default=2.0,
+    show_default=True,
+    help="Time between two looks.",
+)
+@click.option("--once", is_flag=True, help="Print one screen and end.")
+def top(
+    database_url: str | None,
+    database_password_file: Path | None,
+    data_dir: Path,
+    metrics_url: str | None,
+    seconds: float,
+    once: bool,
+) -> None:
+    """Watch an exchange: its rates, its busiest symbols, its locks. q or Ctrl-C ends it.
+
+    Without a database URL it watches the embedded PostgreSQL of a running `pgbourse serve`.
+    """
+    from gateway.embedded import EmbeddedPostgres
+    from gateway.passwords import with_password
+    from gateway.top.live import top
+
+    url = EmbeddedPostgres(data_dir).dsn() if database_url is None else database_url
+    top(with_password(url, database_password_file), metrics_url, seconds, once=once)
 
 
 def main(arguments: list[str] | None = None) -> None:

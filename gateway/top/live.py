@@ -1,0 +1,104 @@
+"""The loop of top: take samples, draw, wait for the next turn or a key."""
+
+import contextlib
+import os
+import select
+import sys
+import termios
+import time
+import tty
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from gateway.top.samples import Database, TopError, sample_gateway
+from gateway.top.screen import History, render
+
+__all__ = ["top"]
+
+_NO_METRICS = "not asked: give --metrics-url (pgbourse serve --metrics-port offers it)"
+
+
+def top(database_url: str, metrics_url: str | None, seconds: float, *, once: bool = False) -> None:
+    """Show an exchange on the terminal, anew every so many seconds, until q or Ctrl-C.
+
+    With `once`, print one screen after the first interval instead.
+
+    Raises TopError when the database can't be read to begin with; what fails later is shown and tried again.
+    """
+    console = Console()
+    history = History(gateway_problem="" if metrics_url else _NO_METRICS)
+    database = Database(database_url)
+
+    def draw() -> Table:
+        return render(
+            history,
+            title=database.name,
+            clock=time.strftime("%H:%M:%S"),
+            width=console.width,
+            height=console.height,
+        )
+
+    try:
+        history.database.append(database.sample(None))
+        if once:
+            _sample(history, database, metrics_url)
+            time.sleep(seconds)
+            _sample(history, database, metrics_url)
+            console.print(draw())
+            return
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            _own_screen(console),
+            Live(draw(), console=console, screen=True, auto_refresh=False) as live,
+        ):
+            while not _quits_within(seconds):
+                _sample(history, database, metrics_url)
+                live.update(draw(), refresh=True)
+    finally:
+        database.close()
+
+
+def _sample(history: History, database: Database, metrics_url: str | None) -> None:
+    """Add to the history what can be had."""
+    try:
+        history.database.append(database.sample(history.window()))
+        history.database_problem = ""
+    except TopError as error:
+        history.database_problem = str(error)
+    if metrics_url is None:
+        return
+    try:
+        history.gateway.append(sample_gateway(metrics_url))
+        history.gateway_problem = ""
+    except TopError as error:
+        history.gateway.clear()
+        history.gateway_problem = str(error)
+
+
+@contextlib.contextmanager
+def _own_screen(console: Console) -> Iterator[None]:
+    """Let keys arrive one by one and unseen, and leave the terminal as it was, wherever Ctrl-C strikes."""
+    before = termios.tcgetattr(sys.stdin) if sys.stdin.isatty() else None
+    try:
+        if before is not None:
+            tty.setcbreak(sys.stdin)
+        yield
+    finally:
+        if console.is_alt_screen:  # Live was interrupted on its way in or out
+            console.set_alt_screen(False)
+            console.show_cursor()
+        if before is not None:
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _quits_within(seconds: float) -> bool:
+    """Wait so long, or until somebody presses q."""
+    deadline = time.monotonic() + seconds
+    watched = [sys.stdin] if sys.stdin.isatty() else []
+    while (left := deadline - time.monotonic()) > 0:
+        if select.select(watched, [], [], left)[0] and os.read(sys.stdin.fileno(), 1) in (b"q", b"Q", b""):
+            return True
+    return False

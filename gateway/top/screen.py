@@ -1,0 +1,295 @@
+"""What top shows: samples in, one screen of a terminal out. Pure, whatever the terminal's size."""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.measure import Measurement
+from rich.panel import Panel
+from rich.segment import Segment
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from gateway.top.samples import DatabaseSample, GatewaySample, Market
+
+__all__ = ["History", "quantile", "render"]
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_KEPT = 240  # samples, for the curve: more than fit on a line
+_WINDOW = 3  # samples that the busiest symbols are counted over, so that they don't jump about
+_PANEL_LINES = 9
+_WIDE = 120  # columns from which on there is room for everything
+
+# Seconds from which on a person should look.
+_SLOW_WAIT = 0.5
+_OLD_TRANSACTION = 60.0
+
+_ALIGNED_PLACES = 4  # prices with no more places stand one under the other
+
+_DIM = "dim"
+_ALARM = "bold red"
+
+
+@dataclass
+class History:
+    """The latest samples, newest last, and what could not be sampled, in words."""
+
+    database: deque[DatabaseSample] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    gateway: deque[GatewaySample] = field(default_factory=lambda: deque(maxlen=2))
+    database_problem: str = ""
+    gateway_problem: str = ""
+
+    def window(self) -> DatabaseSample | None:
+        """The sample since which the next one should count what happened to each symbol."""
+        return self.database[-min(_WINDOW, len(self.database))] if self.database else None
+
+
+def render(history: History, *, title: str, clock: str, width: int, height: int) -> Table:
+    """Draw a screen of so many columns and lines."""
+    panels = Table.grid(expand=True)
+    for _ in range(3):
+        panels.add_column(ratio=1)
+    wide = width >= _WIDE
+    panels.add_row(
+        Panel(_exchange(history), title="exchange", border_style="cyan", height=_PANEL_LINES),
+        Panel(_gateway(history), title="gateway", border_style="cyan", height=_PANEL_LINES),
+        Panel(_database(history), title="database", border_style="cyan", height=_PANEL_LINES),
+    )
+    screen = Table.grid(expand=True)
+    screen.add_row(_heading(history, title, clock))
+    screen.add_row(panels)
+    screen.add_row(_markets(history, wide, rows=max(0, height - 14)))
+    return screen
+
+
+def quantile(older: GatewaySample, newer: GatewaySample, part: float) -> float | None:
+    """Return the seconds within which this part of the documents between two samples was answered.
+
+    Interpolates within the bucket that it falls in; infinity beyond the last bound; None without documents.
+    """
+    before = dict(older.latency)
+    counts = [(bound, below - before.get(bound, 0)) for bound, below in newer.latency]
+    if not counts or counts[-1][1] <= 0:
+        return None
+    wanted = part * counts[-1][1]
+    low, below_low = 0.0, 0.0
+    for bound, below in counts:
+        if below >= wanted:
+            if math.isinf(bound):
+                return bound
+            return low + (bound - low) * (wanted - below_low) / ((below - below_low) or 1)
+        low, below_low = bound, below
+    return None
+
+
+def _heading(history: History, title: str, clock: str) -> Table:
+    heading = Table.grid(expand=True)
+    heading.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    heading.add_column(justify="right", no_wrap=True)
+    name = Text(" pgbourse top", style="bold")
+    if history.database_problem:
+        name.append(f"  {history.database_problem}", style=_ALARM)
+    else:
+        name.append(f"  {title}", style="not bold")
+    heading.add_row(name, Text(f"{clock}  q quits ", style=_DIM))
+    return heading
+
+
+def _exchange(history: History) -> Group | Text:
+    if not history.database:
+        return Text("no figures yet", style=_DIM)
+    rates = [
+        (newer.totals.orders - older.totals.orders) / (newer.at - older.at)
+        for older, newer in zip(history.database, list(history.database)[1:], strict=False)
+    ]
+    totals = history.database[-1].totals
+    lines = _lines()
+    lines.add_row("orders/s", Text(_count(rates[-1]) if rates else "…", style="bold green"))
+    lines.add_row("fills/s", _rate(history.database, "executions"))
+    lines.add_row("open orders", _count(totals.open_orders))
+    lines.add_row("unsettled", _count(totals.credits))
+    lines.add_row("commits/s", _rate(history.database, "commits"))
+    return Group(lines, Text("orders/s until now", style=_DIM), _Curve(rates))
+
+
+def _gateway(history: History) -> Table | Text:
+    if history.gateway_problem or len(history.gateway) < 2:
+        return Text(history.gateway_problem or "no figures yet", style=_DIM)
+    lines = _lines()
+    older, newer = history.gateway
+    seconds = newer.at - older.at
+    requests = sum(newer.requests.values()) - sum(older.requests.values())
+    refused = newer.refused - older.refused
+    batches = newer.batches - older.batches
+    documents = newer.batched_documents - older.batched_documents
+    lines.add_row("requests/s", Text(_count(max(0.0, requests) / seconds), style="bold green"))
+    lines.add_row("refused", f"{100 * refused / requests:.1f} %" if requests > 0 else "-")
+    lines.add_row("p50", _short(quantile(older, newer, 0.5)))
+    lines.add_row("p99", _short(quantile(older, newer, 0.99)))
+    lines.add_row("batch", f"{documents / batches:.1f} docs" if batches > 0 else "-")
+    lines.add_row("queue", _count(newer.queue_documents))
+    state = "  draining" if newer.draining else ""
+    lines.add_row("connections", _count(newer.connections) + state)
+    return lines
+
+
+def _database(history: History) -> Table | Text:
+    if not history.database:
+        return Text("no figures yet", style=_DIM)
+    sessions = history.database[-1].sessions
+    load = written = hits = "…"
+    if len(history.database) > 1:
+        older, newer = history.database[-2].totals, history.database[-1].totals
+        seconds = history.database[-1].at - history.database[-2].at
+        load = f"{(newer.active_seconds - older.active_seconds) / seconds:.2f}"
+        written = f"{_bytes((newer.wal_bytes - older.wal_bytes) / seconds)}/s"
+        read = newer.blocks_read - older.blocks_read
+        touched = read + newer.blocks_hit - older.blocks_hit
+        hits = f"{100 * (1 - read / touched):.1f} %" if touched > 0 else "-"
+    lines = _lines()
+    lines.add_row("load", load)
+    wait = sessions.longest_wait
+    lines.add_row(
+        "lock wait",
+        Text(
+            "none" if wait is None else f"{_short(wait)} ({sessions.waiting})",
+            style=_ALARM if (wait or 0) > _SLOW_WAIT else "",
+        ),
+    )
+    oldest = sessions.oldest_transaction
+    lines.add_row("oldest tx", Text(_short(oldest), style=_ALARM if (oldest or 0) > _OLD_TRANSACTION else ""))
+    lines.add_row("idle in tx", _count(sessions.idle_in_transaction))
+    lines.add_row("rollbacks/s", _rate(history.database, "rollbacks"))
+    lines.add_row("cache hits", hits)
+    lines.add_row("WAL", written)
+    return lines
+
+
+def _markets(history: History, wide: bool, rows: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, header_style="bold cyan", padding=(0, 1))
+    # With room to spare the columns share it; without, they are as wide as their figures usually are.
+    table.add_column("symbol", no_wrap=True, overflow="ellipsis", ratio=2)
+    names = ["bid size"] * wide + ["bid", "ask"] + ["ask size"] * wide + ["spread", "orders/s", "fills/s"]
+    for name in [*names, *["shares/s"] * wide, "waiting"]:
+        table.add_column(
+            name,
+            justify="right",
+            no_wrap=True,
+            overflow="ellipsis",
+            width=None if wide else 12 if name == "waiting" else 8,
+            ratio=1 if wide else None,
+        )
+    if not history.database:
+        return table
+    sample = history.database[-1]
+    seconds = None if sample.since is None else sample.at - sample.since
+    shown = sample.markets[:rows]
+    prices = [price for market in shown for price in (market.bid, market.ask) if price is not None]
+    places = max((min(_places(price), _ALIGNED_PLACES) for price in prices), default=0)
+    for market in shown:
+        table.add_row(*_market(market, wide, seconds, places))
+    return table
+
+
+def _market(market: Market, wide: bool, seconds: float | None, places: int) -> list[Text]:
+    def rate(value: Decimal | int) -> str:
+        return "" if seconds is None else _count(float(value) / seconds)
+
+    bid_size, ask_size = Text(_number(market.bid_shares)), Text(_number(market.ask_shares))
+    cells = [
+        *([bid_size] if wide else []),
+        Text(_number(market.bid, places), style="green"),
+        Text(_number(market.ask, places), style="red"),
+        *([ask_size] if wide else []),
+        Text(_number(market.spread, places)),
+        Text(rate(market.orders)),
+        Text(rate(market.trades)),
+        *([Text(rate(market.shares))] if wide else []),
+    ]
+    if market.halted:
+        state = Text("halted", style=_ALARM)
+    elif market.waiters:
+        slow = (market.longest_wait or 0) > _SLOW_WAIT
+        state = Text(f"{_short(market.longest_wait)} ({market.waiters})", style=_ALARM if slow else "")
+    else:
+        state = Text()
+    return [Text(market.sym, style="bold"), *cells, state]
+
+
+class _Curve:
+    """A line of bars, as many of the latest values as there is room for."""
+
+    def __init__(self, values: Sequence[float]) -> None:
+        self._values = values
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = list(self._values)[-options.max_width :]
+        highest = max(shown, default=0.0) or 1.0
+        top = len(_BARS) - 1
+        bars = "".join(_BARS[min(top, math.ceil(max(0.0, value) / highest * top))] for value in shown)
+        yield Segment(bars.rjust(options.max_width), Style(color="green"))
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, options.max_width)
+
+
+def _lines() -> Table:
+    lines = Table.grid(expand=True, padding=(0, 1, 0, 0))
+    lines.add_column(no_wrap=False)
+    lines.add_column(justify="right", no_wrap=True, ratio=1)
+    return lines
+
+
+def _rate(samples: Sequence[DatabaseSample], name: str) -> str:
+    if len(samples) < 2:
+        return "…"
+    older, newer = samples[-2], samples[-1]
+    return _count((getattr(newer.totals, name) - getattr(older.totals, name)) / (newer.at - older.at))
+
+
+def _count(value: float) -> str:
+    """Write a count or rate in at most seven characters, as long as it is below a billion."""
+    if value >= 10_000_000:
+        return f"{value / 1_000_000:,.0f} M"
+    if 0 < value < 10 and value != int(value):
+        return f"{value:.1f}"
+    return f"{value:,.0f}"
+
+
+def _places(value: Decimal) -> int:
+    exponent = value.as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def _number(value: Decimal | None, places: int = 0) -> str:
+    """Write a price or a number of shares exactly, with at least so many places."""
+    return "-" if value is None else f"{value:,.{max(places, _places(value))}f}"
+
+
+def _short(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    if math.isinf(seconds):
+        return ">30 s"
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.1f} ms"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h"
+
+
+def _bytes(value: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"

@@ -1,0 +1,159 @@
+"""`pgbourse top` over a real exchange: what it reads, as which role, and that it starts, draws and ends."""
+
+import os
+import pty
+import subprocess
+import sys
+from decimal import Decimal
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from gateway.client import Client
+from gateway.client_messages import Grant, NewAccount, Order, transactions_document
+from gateway.top.samples import Database, TopError, sample_gateway
+from tests.integration.client import wait_until
+from tests.integration.conftest import Gateway, Session
+
+TOP = [sys.executable, "-m", "gateway.cli", "top", "--seconds", "0.1", "--database-url"]
+
+
+def trade(gateway: Gateway) -> None:
+    """Leave X with a bid of 5 at 99.5 and an ask of 4 at 101 after a fill of 3, and Y with a single bid."""
+    with Client(*gateway.address) as client:
+        client.create(NewAccount("1", 10_000), NewAccount("2", 10_000))
+        client.create(Grant("X", "2", 100), Grant("Y", "2", 100))
+        client.transact("1", Order("X", 8, "99.5"), Order("Y", 1, 1))
+        client.transact("2", Order("X", -3, 99), Order("X", -4, 101))
+
+
+def test_it_sees_what_has_happened_since_an_earlier_sample(database: str, gateway: Gateway) -> None:
+    source = Database(database)
+    before = source.sample(None)
+    assert before.markets == ()
+    trade(gateway)
+    after = source.sample(before)
+    source.close()
+    assert after.totals.orders - before.totals.orders == 4
+    assert after.totals.executions - before.totals.executions == 1
+    x, y = after.markets
+    assert (x.sym, x.orders, x.trades, x.shares) == ("X", 3, 1, Decimal(3))
+    assert (x.bid, x.bid_shares, x.ask, x.ask_shares, x.spread) == (
+        Decimal("99.5"), Decimal(5), Decimal(101), Decimal(4), Decimal("1.5"),
+    )  # fmt: skip
+    assert (y.sym, y.orders, y.trades, y.bid, y.ask, y.spread) == ("Y", 1, 0, Decimal(1), None, None)
+    assert not x.halted
+
+
+def test_what_is_quiet_is_shown_without_counts(database: str, gateway: Gateway) -> None:
+    trade(gateway)
+    source = Database(database)
+    quiet = source.sample(source.sample(None))
+    source.close()
+    assert sorted((market.sym, market.orders, market.trades) for market in quiet.markets) == [
+        ("X", 0, 0),
+        ("Y", 0, 0),
+    ]
+
+
+def test_the_rights_of_a_reader_are_enough_and_none_are_not(database: str, connection: Session) -> None:
+    role = sql.Identifier(f"pgbourse_test_watcher_{os.getpid()}")
+    conninfo = make_conninfo(database, user=role.as_string().strip('"'), password="watcher")
+    connection.execute(sql.SQL("create role {} login password 'watcher'").format(role))
+    try:
+        with pytest.raises(TopError, match="grant exchange_reader to it"):
+            Database(conninfo).sample(None)
+        connection.execute(sql.SQL("grant exchange_reader to {}").format(role))
+        source = Database(conninfo)
+        assert source.sample(None).totals.orders == 0
+        source.close()
+    finally:
+        connection.execute(sql.SQL("drop role {}").format(role))
+
+
+def test_it_sees_who_waits_for_a_symbol(database: str, gateway: Gateway, connection: Session) -> None:
+    trade(gateway)
+    with psycopg.connect(database) as holder, Client(*gateway.address) as client:
+        holder.execute("select pg_advisory_xact_lock(5000, exchange.symbol_slot('X'))")
+        client.send(transactions_document("1", Order("X", 1, 1)))
+        waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+        wait_until(lambda: connection.execute(waiting).fetchone() != (0,), "the order waits for the symbol")
+        source = Database(database)
+        sample = source.sample(None)
+        source.close()
+        holder.rollback()
+        client.receive()
+    (market,) = [market for market in sample.markets if market.sym == "X"]
+    assert market.waiters == 1
+    assert market.longest_wait is not None
+    assert sample.sessions.waiting == 1
+    assert sample.sessions.longest_wait is not None
+    assert market.longest_wait >= sample.sessions.longest_wait  # looked at later
+    assert sample.sessions.idle_in_transaction == 1
+
+
+def test_a_database_without_an_exchange_is_told(empty_database: str) -> None:
+    with pytest.raises(TopError, match="run `pgbourse migrate`"):
+        Database(empty_database).sample(None)
+
+
+def test_what_is_no_gateway_is_told(gateway: Gateway) -> None:
+    host, port = gateway.address
+    url = f"http://{host}:{port}/metrics"  # the exchange's own port
+    with pytest.raises(TopError, match=f"no metrics from {url}"):
+        sample_gateway(url)
+
+
+def test_once_prints_one_screen(database: str, gateway: Gateway) -> None:
+    trade(gateway)
+    environment = os.environ | {"COLUMNS": "80", "LINES": "24"}
+    result = subprocess.run(
+        [*TOP, database, "--once"], capture_output=True, text=True, check=True, env=environment
+    )
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert ["X", "99.5", "101.0", "1.5", "0", "0"] in rows
+    assert result.stderr == ""
+
+
+def test_a_database_out_of_reach_is_one_line() -> None:
+    result = subprocess.run(
+        [*TOP, "host=127.0.0.1 port=1 user=nobody dbname=nowhere"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("pgbourse: can't reach the database: ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("key", [b"q", b"\x03"])
+def test_on_a_terminal_it_draws_until_a_key_ends_it(database: str, gateway: Gateway, key: bytes) -> None:
+    trade(gateway)
+    terminal, inside = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color"}
+    with subprocess.Popen(
+        [*TOP, database],
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # Ctrl-C reaches it from there
+    ) as process:
+        os.close(inside)
+        seen = b""
+        while b"101.0" not in seen:
+            seen += os.read(terminal, 65536)
+        os.write(terminal, key)
+        try:
+            while data := os.read(terminal, 65536):
+                seen += data
+        except OSError:
+            pass  # what reading says when the other side is closed
+        assert process.wait() == 0, seen
+    os.close(terminal)
+    assert seen.startswith(b"\x1b[?1049h")
+    assert b"\x1b[?1049l" in seen  # the screen that was there before is back
