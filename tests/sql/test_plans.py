@@ -1,0 +1,253 @@
+"""The plans of everything that process_batch runs, whatever the planner believes about the tables.
+
+auto_explain tells each nested statement's plan to the session that ran it. A hot table is read by key or by
+row address, and the book in key order: a plan that sorts, or reads what it doesn't need, is several times as
+slow, and comes and goes with autovacuum's statistics.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import TupleRow
+
+from tests.sql.market import Connection, Market, Request, mutate
+
+Plan = dict[str, Any]
+
+BY_KEY = {"Index Scan", "Index Only Scan", "Tid Scan"}
+# By what each table may be read: one of these, with all of its parts. The walks of the book, the tape and
+# credits begin where live entries do, which keeps them short while a long snapshot elsewhere keeps dead ones.
+KEYS = {
+    "accounts": [["account_id ="], ["account_key ="]],
+    "cancellations": [["order_id ="]],
+    "credits": [["account_key =", "transaction_id >="]],
+    "executions": [["buy_order_id ="], ["sell_order_id ="]],
+    "orders": [["order_id ="]],
+    "positions": [["account_key =", "symbol_key ="]],
+    "quotes": [["symbol_key =", "side ="]],
+    "resting_orders": [
+        ["symbol_key =", "side =", "price_rank =", "order_id ="],
+        ["symbol_key =", "side =", "ROW(price_rank, order_id) >="],
+    ],
+    "symbols": [["sym ="], ["symbol_key ="]],
+}
+
+FILL_THE_BOOK = """
+insert into exchange.orders (order_id, account_key, symbol_key, side, shares, limit_price, placed_at)
+select
+    nextval('exchange.order_ids'),
+    1 + place %% 50,
+    1 + place %% 2,
+    case when place %% 4 < 2 then 'buy'::exchange.side else 'sell'::exchange.side end,
+    10,
+    case when place %% 4 < 2 then 100 - place::numeric / 1000 else 101 + place::numeric / 1000 end,
+    now()
+from generate_series(1, %(orders)s) as place;
+
+insert into exchange.resting_orders (symbol_key, side, price_rank, order_id, account_key, open_shares)
+select
+    symbol_key,
+    side,
+    case side when 'buy' then -limit_price else limit_price end,
+    order_id,
+    account_key,
+    shares
+from exchange.orders;
+
+insert into exchange.quotes (symbol_key, side, price_rank, order_id, quoted_at)
+select distinct on (symbol_key, side) symbol_key, side, price_rank, order_id, now()
+from exchange.resting_orders
+order by symbol_key, side, price_rank, order_id;
+
+insert into exchange.executions
+(symbol_key, buy_order_id, sell_order_id, shares, price, buy_limit, sell_limit, executed_at)
+select 1, place, place + 1, 1, 1, 1, 1, now()
+from generate_series(1, %(orders)s) as place;
+
+insert into exchange.credits (account_key, amount)
+select 1 + place %% 50, 1
+from generate_series(1, %(orders)s) as place;
+"""
+
+
+def fill_the_book(connection: Connection, orders: int) -> None:
+    with psycopg.ClientCursor(connection) as cursor:
+        cursor.execute(FILL_THE_BOOK.encode(), {"orders": orders})
+
+
+def analyze(connection: Connection) -> None:
+    connection.execute("vacuum analyze")
+
+
+def empty_the_book(connection: Connection) -> None:
+    for table in ("resting_orders", "quotes", "credits", "orders", "executions"):
+        connection.execute(f"delete from exchange.{table}".encode())
+
+
+def fill_little(connection: Connection) -> None:
+    fill_the_book(connection, 8)
+
+
+def fill_much(connection: Connection) -> None:
+    fill_the_book(connection, 20000)
+
+
+def open_accounts(connection: Connection) -> None:
+    """Create fifty accounts with shares of two symbols."""
+    market = Market(connection)
+    for account in range(1, 51):
+        market.account(str(account), 10**9)
+        for sym in ("X", "Y"):
+            market.grant(str(account), sym, 10**6)
+    connection.execute("select exchange.settle_idle_accounts()")
+
+
+# What the planner believes, and how the tables come to be otherwise.
+STATES: dict[str, list[Callable[[Connection], None]]] = {
+    "never analyzed": [open_accounts],
+    "empty": [open_accounts, analyze],
+    "tiny": [open_accounts, fill_little, analyze],
+    "large": [open_accounts, fill_much, analyze],
+    "large, never analyzed": [open_accounts, fill_much],
+    "all believed empty": [analyze, open_accounts, fill_much],
+    "large, believed empty": [open_accounts, analyze, fill_much],
+    "large, believed tiny": [open_accounts, fill_little, analyze, empty_the_book, fill_much],
+    "empty, believed large": [open_accounts, fill_much, analyze, empty_the_book],
+}
+
+
+@pytest.fixture
+def tables(connection: Connection, request: pytest.FixtureRequest) -> Connection:
+    """Fifty accounts, two symbols, and the tables in the state that the test names."""
+    leaves = (
+        "select oid::regclass::text from pg_class "
+        "where relnamespace = 'exchange'::regnamespace and relkind = 'r'"
+    )
+    for (table,) in connection.execute(leaves).fetchall():
+        connection.execute(f"alter table {table} set (autovacuum_enabled = off)".encode())
+    for step in STATES[request.param]:
+        step(connection)
+    return connection
+
+
+@pytest.fixture
+def session(database: str) -> Iterator[Connection]:
+    """A session that hears the plan of each statement that it runs, at whatever depth."""
+    with psycopg.connect(database, autocommit=True) as session:
+        session.execute("load 'auto_explain'")
+        for setting, value in {
+            "log_min_duration": "0",
+            "log_nested_statements": "on",
+            "log_format": "json",
+            "log_level": "notice",
+        }.items():
+            session.execute(f"set auto_explain.{setting} = '{value}'".encode())
+        yield session
+
+
+def plans_of(session: psycopg.Connection[TupleRow]) -> list[Plan]:
+    """Return the plans of a batch of orders that rest, sweep and trade, a cancel and a query."""
+    heard: list[Plan] = []
+
+    def hear(diagnostic: psycopg.errors.Diagnostic) -> None:
+        _, found, plan = (diagnostic.message_primary or "").partition("plan:\n")
+        if found:
+            heard.append(json.loads(plan))
+
+    market = Market(session)
+    batch = [
+        Request("place_order", "1", "X", "100", "102"),
+        Request("place_order", "2", "X", "-150", "99"),
+        Request("place_order", "3", "Y", "10", "90"),
+        Request("cancel_order", "1", order_id=1),
+        Request("query_order", "1", order_id=1),
+    ]
+    market.batch(batch)  # plans are made
+    session.add_notice_handler(hear)
+    orders = market.batch(batch)
+    session.remove_notice_handler(hear)
+    assert orders[0][0].outcome == "opened"
+    assert len(heard) > 10
+    return heard
+
+
+def table_of(node: Plan) -> str:
+    """Return the table that a node reads; of a partition, the table that it is part of."""
+    return re.sub(r"_\d+$", "", node.get("Relation Name", ""))
+
+
+def nodes(plan: Plan) -> Iterator[Plan]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes(child)
+
+
+def offences(explained: Plan) -> list[str]:
+    """Return what a hot statement's plan must not do."""
+    found = []
+    for node in nodes(explained["Plan"]):
+        kind, table = node["Node Type"], table_of(node)
+        if kind == "ModifyTable":
+            continue
+        if table in KEYS and kind not in BY_KEY:
+            found.append(f"{kind} on {table}")
+        if kind == "Limit" and node["Plans"][0]["Node Type"] not in BY_KEY:
+            found.append(f"Limit over {node['Plans'][0]['Node Type']}")
+        if table in KEYS and kind in ("Index Scan", "Index Only Scan"):
+            condition = node.get("Index Cond", "")
+            if not any(all(part in condition for part in key) for key in KEYS[table]):
+                found.append(f"{table} not by key, but by {condition or 'nothing'}")
+    query = " ".join(explained["Query Text"].split())
+    return [f"{offence}: {query}" for offence in found]
+
+
+@pytest.mark.parametrize("tables", STATES, indirect=True)
+def test_hot_statements_read_by_key(tables: Connection, session: Connection) -> None:
+    plans = plans_of(session)
+    assert [offence for plan in plans for offence in offences(plan)] == []
+    read = {table_of(node) for plan in plans for node in nodes(plan["Plan"])}
+    assert read >= KEYS.keys()
+
+
+SETTINGS = """\
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+"""
+QUOTED = """\
+                    and (resting_orders.price_rank, resting_orders.order_id)
+                    >= (coalesce(quote.price_rank, '-Infinity'), coalesce(quote.order_id, 0))
+"""
+
+
+@pytest.mark.parametrize("tables", ["large"], indirect=True)
+@pytest.mark.parametrize(
+    ("file", "old", "new", "offence"),
+    [
+        ("process_batch", SETTINGS, "", "Scan on"),
+        (
+            "place_orders",
+            "            offset 0\n        ) as symbols on true",
+            "        ) as symbols on true",
+            "symbols not by key",
+        ),
+        ("place_orders", QUOTED, "", "resting_orders not by key"),
+    ],
+    ids=[
+        "no planner settings",
+        "a look-up that may be turned around",
+        "a walk that doesn't begin at the quote",
+    ],
+)
+def test_a_looser_function_would_be_found(
+    tables: Connection, session: Connection, file: str, old: str, new: str, offence: str
+) -> None:
+    mutate(tables, file, old, new)
+    found = [offence for plan in plans_of(session) for offence in offences(plan)]
+    assert any(offence in text for text in found), found
