@@ -11,7 +11,7 @@ help:
 	@echo 'make test   make the environment and run the tests (ARGS="-k match" narrows them; PGBOURSE_TEST_DSN=… names a server)'
 	@echo 'make lint   ruff, mypy, sqlfluff, and squawk for the locks of migrations'
 	@echo 'make bench  measure this machine, about 20 minutes (ARGS="--quick --output report.html": two, with plots)'
-	@echo 'make docs   write docs/sql.md anew, from the catalog of a migrated database'
+	@echo 'make docs   write docs/sql.md anew from the catalog, and the output in docs/dba.md from a run'
 	@echo 'make landed when a version is released: keep a dump of what it makes, for the tests of later upgrades'
 	@echo 'make fuzz   try to break framing and messages for SECONDS=60 (Linux; adds the fuzzer to the environment)'
 	@echo 'make clean  remove the environment and everything that was built; data folders stay'
@@ -33,7 +33,7 @@ bench: $(VENV)/.dev
 	$(VENV)/bin/pgbourse bench $(ARGS)
 
 docs: $(VENV)/.dev
-	PGBOURSE_WRITE_DOCS=1 $(VENV)/bin/python -m pytest --quiet tests/sql/test_reference.py
+	PGBOURSE_WRITE_DOCS=1 $(VENV)/bin/python -m pytest --quiet tests/sql/test_reference.py tests/dba/test_tour.py
 
 landed: $(VENV)/.dev
 	PGBOURSE_WRITE_LANDED=1 $(VENV)/bin/python -m pytest --quiet tests/dba/test_upgrade.py -k current

@@ -193,7 +193,7 @@ begin
         exit when v_queue_keys is null;
 
         select
-            array_agg(resting.queue),
+            array_agg(resting.queue::integer),
             array_agg(resting.symbol_key),
             array_agg(resting.side),
             array_agg(resting.row_address),
