@@ -3,15 +3,14 @@
 import io
 import socket
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from gateway.errors import PgbourseError
 from gateway.send import SendError, send
+from tests.integration.client import server_that
 from tests.integration.conftest import Gateway, StartGateway
 
 CREATE = b'<?xml version="1.0"?>\n<create><account id="1" balance="10"/><symbol sym="X"/></create>\n'
@@ -70,25 +69,8 @@ def test_an_empty_file_is_not_sent(gateway: Gateway, tmp_path: Path) -> None:
 def test_a_server_that_is_not_there_is_named(document: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(SendError, match=f"can't reach a server at 127.0.0.1:{port}"):
+    with pytest.raises(PgbourseError, match=f"can't reach a server at 127.0.0.1:{port}"):
         send([document], "127.0.0.1", port)
-
-
-@contextmanager
-def server_that(answers: Callable[[socket.socket], object]) -> Iterator[tuple[str, int]]:
-    """Another server than ours: it takes one document, and does something with the connection."""
-
-    def run() -> None:
-        client, _ = listener.accept()
-        with client:
-            client.recv(65536)
-            answers(client)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=run)
-        thread.start()
-        yield listener.getsockname()
-        thread.join()
 
 
 @pytest.mark.parametrize(
@@ -102,6 +84,6 @@ def server_that(answers: Callable[[socket.socket], object]) -> Iterator[tuple[st
 )
 def test_what_is_no_reply_is_told_in_one_line(document: Path, answer: bytes, message: str) -> None:
     with server_that(lambda client: client.sendall(answer)) as address:
-        with pytest.raises(SendError, match=message) as failure:
+        with pytest.raises(PgbourseError, match=message) as failure:
             send([document], *address)
         assert "\n" not in str(failure.value)
