@@ -4,7 +4,8 @@
 -- sequences nothing is promised, so requests of one kind are done together: each sequence is cut into runs of one
 -- kind, and the first runs of all sequences make phase 1, the second ones phase 2, and so on.
 --
--- The planner settings hold the plans, whatever the statistics say: every table is reached by a key, in key order. What
+-- The planner settings hold the plans, whatever the statistics say: every table is reached by a key, in key order. A plan
+-- that is left no choice looks costly to the planner; that must not make it compile one. What
 -- they don't prevent is a scan of a whole index where the planner takes a table for tiny: so look-ups are lateral, and
 -- their offset 0 keeps them so.
 create or replace function exchange.process_batch(
@@ -34,6 +35,7 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
+set jit = off
 as $$
 declare
     v_shape constant text := format('[1:%s]', cardinality(p_actions));
