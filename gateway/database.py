@@ -44,6 +44,20 @@ _SESSION = """
     where current_setting('synchronous_commit') not in ('on', 'remote_apply');
 """
 
+# A pooler may give each transaction another session, so nothing can be set or prepared in one: the login
+# role must bring the settings. This says which it lacks.
+_POOLED_SESSION = """
+    select string_agg(format('%s is %s', wrong.name, wrong.setting), ', ')
+    from (
+        select 'role' as name, current_user::text as setting where current_user <> 'exchange_gateway'
+        union all
+        select name, setting from pg_settings
+        where (name in ('statement_timeout', 'lock_timeout', 'transaction_timeout') and setting <> '0')
+            or (name = 'synchronous_commit' and setting not in ('on', 'remote_apply'))
+            or (name = 'client_min_messages' and setting in ('error', 'fatal', 'panic'))
+    ) as wrong
+"""
+
 # A peer that vanished without a word is noticed within half a minute.
 _KEEPALIVES = {
     "keepalives": 1,
@@ -121,11 +135,11 @@ class Database:
         except psycopg.Error as error:
             raise ConnectionGone(_one_line(str(error))) from error
         try:
-            connection.execute(_SESSION)
-            for name, text in _CALLS.items():
-                prepared = connection.pgconn.prepare(name, text)
-                if prepared.status != pq.ExecStatus.COMMAND_OK:
-                    raise ConnectionGone(_one_line(prepared.get_error_message()))
+            self._pooled = _is_pooled(connection)
+            if self._pooled:
+                _require_settings(connection)
+            else:
+                _prepare(connection)
         except BaseException as error:
             connection.close()
             if isinstance(error, psycopg.Error):
@@ -170,7 +184,10 @@ class Database:
             self._ping(pgconn)
         started = time.monotonic()
         try:
-            pgconn.send_query_prepared(name, parameters)
+            if self._pooled:
+                pgconn.send_query_params(_CALLS[name], parameters)
+            else:
+                pgconn.send_query_prepared(name, parameters)
             results = self._answer(pgconn)
         except psycopg.Error as error:
             self.close()
@@ -258,6 +275,33 @@ class Database:
             # thus before it had read Sync, thus before the commit began.
             return ConnectionGone(text)
         return FateUnknown(text)
+
+
+def _is_pooled(connection: psycopg.Connection) -> bool:
+    """Tell whether something between us and the server hands out its sessions, as pgbouncer does.
+
+    It made up the process number that it gave us for cancelling.
+    """
+    row = connection.execute("select pg_backend_pid()").fetchone()
+    return row is not None and row[0] != connection.info.backend_pid
+
+
+def _prepare(connection: psycopg.Connection) -> None:
+    """Make the session ours: its settings, and the calls prepared."""
+    connection.execute(_SESSION)
+    for name, text in _CALLS.items():
+        prepared = connection.pgconn.prepare(name, text)
+        if prepared.status != pq.ExecStatus.COMMAND_OK:
+            raise ConnectionGone(_one_line(prepared.get_error_message()))
+
+
+def _require_settings(connection: psycopg.Connection) -> None:
+    """Refuse a pooler whose login role lacks a setting that we would make in a session of ours."""
+    row = connection.execute(_POOLED_SESSION).fetchone()
+    if row is not None and row[0] is not None:
+        raise ConnectionGone(
+            f"behind a pooler the login role must bring its settings (alter role … set …), but {row[0]}"
+        )
 
 
 def _one_line(text: str) -> str:
