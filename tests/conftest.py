@@ -95,7 +95,9 @@ def _open_server() -> Iterator[tuple[str, str]]:
         os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
         from testcontainers.community.postgres import PostgresContainer
 
-        with PostgresContainer(image, driver=None) as container:
+        # The data are thrown away, as with the embedded server below.
+        postgres_container = PostgresContainer(image, driver=None).with_command("postgres -c fsync=off")
+        with postgres_container as container:
             yield f"container {image}", container.get_connection_url()
     else:
         with _temporary_folder() as folder, EmbeddedPostgres(folder / "server") as postgres:
