@@ -9,6 +9,7 @@ SECONDS ?= 60
 help:
 	@echo 'make run    make the environment, start PostgreSQL and serve on 127.0.0.1:12345 (ARGS="--port 5000" adds options)'
 	@echo 'make test   make the environment and run the tests (ARGS="-k match" narrows them; PGBOURSE_TEST_DSN=… names a server)'
+	@echo 'make test-on PG=15   the tests of the SQL, on a PostgreSQL of that version that is installed here'
 	@echo 'make lint   ruff, mypy, sqlfluff, and squawk for the locks of migrations'
 	@echo 'make bench  measure this machine, about 20 minutes (ARGS="--quick --output report.html": two, with plots)'
 	@echo 'make docs   write docs/sql.md anew from the catalog, and the output in docs/dba.md from a run'
@@ -21,6 +22,9 @@ run: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+test-on: $(VENV)/.dev
+	$(VENV)/bin/python -m tests.dba.on_version $(PG) -rs tests/sql tests/dba tests/integration/test_migrate.py $(ARGS)
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

@@ -137,47 +137,111 @@ def test_a_dump_restores_into_the_same_exchange(
             assert market.violations() == []
 
 
-def test_functions_are_replaced_under_load_without_an_error(database: str) -> None:
-    """Every function is created anew, many times, while two sessions trade."""
-    with psycopg.connect(database, autocommit=True) as connection:
-        market = Market(connection)
-        for account in ("1", "2"):
-            market.account(account, 10**9)
-            market.grant(account, "X", 10**9)
-    done = threading.Event()
-    errors: list[Exception] = []
-    placed = [0, 0]
+class Trading:
+    """Two sessions that buy from each other without a pause, for the length of a with block."""
 
-    def trade(place: int) -> None:
+    def __init__(self, database: str) -> None:
+        self._database = database
+        self._done = threading.Event()
+        self._placed = [0, 0]
+        self._threads = [threading.Thread(target=self._trade, args=(place,)) for place in range(2)]
+        self.errors: list[Exception] = []
+
+    def __enter__(self) -> "Trading":
+        with psycopg.connect(self._database, autocommit=True) as connection:
+            market = Market(connection)
+            for account in ("1", "2"):
+                market.account(account, 10**9)
+                market.grant(account, "X", 10**9)
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for_orders(self, count: int) -> None:
+        """Return when so many more orders have been placed, or one has failed."""
+        goal = sum(self._placed) + count
+        while sum(self._placed) < goal and not self.errors:
+            self._done.wait(0.001)
+
+    def _trade(self, place: int) -> None:
         try:
-            with psycopg.connect(database, autocommit=True) as connection:
+            with psycopg.connect(self._database, autocommit=True) as connection:
                 market = Market(connection)
-                while not done.is_set():
+                while not self._done.is_set():
                     order_id = market.place(str(place + 1), "X", 1 - 2 * place, 10)
-                    market.query(str(place + 1), order_id)
-                    placed[place] += 1
+                    assert market.query(str(place + 1), order_id) != ["unknown_order"]
+                    self._placed[place] += 1
         except Exception as error:  # noqa: BLE001 - any error is what the test looks for
-            errors.append(error)
+            self.errors.append(error)
 
-    threads = [threading.Thread(target=trade, args=(place,), name=f"trader-{place}") for place in range(2)]
-    for thread in threads:
-        thread.start()
+
+def test_functions_are_replaced_under_load_without_an_error(database: str) -> None:
     files = sorted((sql_folder() / "functions").glob("*.sql"))
-    try:
-        with psycopg.connect(database, autocommit=True) as connection:
+    with psycopg.connect(database, autocommit=True) as connection:
+        with Trading(database) as trading:
             for _ in range(10):
-                before = sum(placed)
                 for file in files:
                     with connection.transaction():
                         connection.execute("set local role exchange_owner")
                         connection.execute(file.read_bytes())
-                while sum(placed) < before + 10 and not errors:
-                    done.wait(0.001)
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()
-    assert errors == []
-    with psycopg.connect(database, autocommit=True) as connection:
+                trading.wait_for_orders(10)
+        assert trading.errors == []
         assert Market(connection).violations() == []
     assert check(database) == []
+
+
+OLD_IDS = "for values from (minvalue) to (1000000)"
+NEW_IDS = "for values from (1000000) to (maxvalue)"
+
+
+def test_history_is_cut_and_detached_under_load_without_an_error(database: str) -> None:
+    """The statements of docs/dba.md."""
+    cuts = [("executions", "execution_id"), ("orders", "order_id")]
+    with psycopg.connect(database, autocommit=True) as connection:
+        with Trading(database) as trading:
+            trading.wait_for_orders(50)
+            for table, key in cuts:
+                part = f"exchange.{table}_1"
+                connection.execute(
+                    f"alter table {part} add constraint ids check ({key} < 1000000) not valid".encode()
+                )
+                connection.execute(f"alter table {part} validate constraint ids".encode())
+            for table, _ in cuts:
+                parent = f"exchange.{table}"
+                with connection.transaction():
+                    connection.execute("set local role exchange_owner")
+                    connection.execute(f"alter table {parent} detach partition {parent}_1".encode())
+                    attach = f"alter table {parent} attach partition {parent}_1 {OLD_IDS}"
+                    connection.execute(attach.encode())
+                    create = f"create table {parent}_2 partition of {parent} {NEW_IDS}"
+                    connection.execute(create.encode())
+                trading.wait_for_orders(20)
+            connection.execute(
+                "select setval('exchange.execution_ids', 1000000), setval('exchange.order_ids', 1000000)"
+            )
+            trading.wait_for_orders(50)
+            # What is left of the old partition is filled by now.
+            for account in ("1", "2"):
+                connection.execute("select exchange.cancel_open_orders(%s)", [account])
+            trading.wait_for_orders(20)
+            assert (
+                connection.execute("select from exchange.resting_orders where order_id < 1000000").rowcount
+                == 0
+            )
+            for table, _ in cuts:
+                detach = f"alter table exchange.{table} detach partition exchange.{table}_1 concurrently"
+                connection.execute(detach.encode())
+            trading.wait_for_orders(50)
+        assert trading.errors == []
+        for table, _ in cuts:
+            parent = f"exchange.{table}"
+            attach = (
+                f"alter table {parent} attach partition {parent}_1 for values from (minvalue) to (1000000)"
+            )
+            connection.execute(attach.encode())
+        assert Market(connection).violations() == []
