@@ -225,6 +225,8 @@ def meet_in_opposite_order(database: str, observer: Connection, kind: str) -> li
             calls.append(session.start(session.market.batch, requests))
             assert blockers(observer, session, calls[-1], set())
         low_rival.commit()
+        # The first has one lock now, and waits for the other.
+        assert blockers(observer, first, calls[0], {low_rival.pid})
         high_rival.commit()
         return [call.exception() or call.result() for call in calls]
 
