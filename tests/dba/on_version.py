@@ -1,11 +1,10 @@
 """Run pytest against a server of one major version: python -m tests.dba.on_version 15 tests/sql …"""
 
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
-
-import pytest
 
 from gateway.binaries import find_binaries
 from tests.dba.cluster import Cluster
@@ -18,8 +17,9 @@ def main() -> int:
         folder = Path(name)
         folder.chmod(0o755)
         with Cluster(folder / "server", int(major), autovacuum="on", max_connections="100") as cluster:
-            os.environ["PGBOURSE_TEST_DSN"] = cluster.dsn()
-            return int(pytest.main(arguments))
+            environment = {**os.environ, "PGBOURSE_TEST_DSN": cluster.dsn()}
+            command = [sys.executable, "-m", "pytest", *arguments]
+            return subprocess.run(command, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":
