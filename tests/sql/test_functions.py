@@ -296,7 +296,7 @@ def test_balances_grow_beyond_18_digits(market: Market) -> None:
     assert market.violations() == []
 
 
-@pytest.mark.parametrize("number", ["1.500", "1.5", "+1.5", "01.5"])
+@pytest.mark.parametrize("number", ["1.500", "1.5", "+1.5", "01.5", "1.5000000000000000"])
 def test_numbers_are_told_without_trailing_zeros(traders: Market, number: str) -> None:
     order_id = traders.place("1", "X", number, number)
     assert traders.query("1", order_id) == ["open 1.5"]
