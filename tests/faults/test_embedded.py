@@ -61,7 +61,9 @@ class Owned:
 @pytest.fixture
 def owned(folder: Path, start_gateway: StartGateway, request: pytest.FixtureRequest) -> Iterator[Owned]:
     data_dir = folder / "server"
-    gateway = start_gateway("--data-dir", str(data_dir), mutant=getattr(request, "param", None))
+    gateway = start_gateway(
+        "--data-dir", str(data_dir), "--drain-timeout", "1", mutant=getattr(request, "param", None)
+    )
     yield Owned(gateway, data_dir)
     gateway.end(signal.SIGTERM)  # with its PostgreSQL
 
