@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Self
 
@@ -56,7 +57,7 @@ class Cluster:
 
     def environment(self) -> dict[str, str]:
         """What a shell needs for psql, pg_dump and pgbourse to find this server and its database pgbourse."""
-        ours = Path(os.environ.get("VIRTUAL_ENV", Path(__file__).parents[2] / ".venv")) / "bin"
+        ours = Path(sys.executable).parent
         return {
             "PATH": f"{self.binaries.folder}:{ours}:{os.environ.get('PATH', os.defpath)}",
             "LC_ALL": "C.UTF-8",
