@@ -27,8 +27,8 @@ _symbols = itertools.count(1)
 
 
 def rounds(share: int) -> range:
-    """Return so many rounds of every 100 that PGBOURSE_FAULT_ROUNDS asks for, one at least; 40 are usual."""
-    return range(max(1, int(os.environ.get("PGBOURSE_FAULT_ROUNDS", "40")) * share // 100))
+    """Return so many rounds of every 100 that PGBOURSE_FAULT_ROUNDS asks for, one at least; 30 are usual."""
+    return range(max(1, int(os.environ.get("PGBOURSE_FAULT_ROUNDS", "30")) * share // 100))
 
 
 def integrity(session: Session) -> list[object]:
