@@ -13,10 +13,11 @@ from gateway.framing import Frame, Framer
 
 __all__ = ["Connection"]
 
-# A client with this many documents or unread reply bytes on our side is not read from, and with as many reply
-# bytes nothing of it is carried out, until it has taken half: what one client can pile up is bounded, and the
-# next document is at hand when a worker is free.
+# A client with this many documents, bytes of them or unread reply bytes on our side is not read from, and
+# with as many reply bytes nothing of it is carried out, until it has taken half: what one client can pile up
+# is bounded, and the next document is at hand when a worker is free.
 WAITING_DOCUMENTS = 1_000
+WAITING_BYTES = 256 * 1024
 OUTPUT_BYTES = 256 * 1024
 
 
@@ -37,6 +38,8 @@ class Connection:
         "_lost",
         "_output",
         "_pressed",
+        "_received",
+        "_taken",
         "_waiting",
         "address",
         "attend",
@@ -49,6 +52,7 @@ class Connection:
         "linger_until",
         "socket",
         "stalled",
+        "stuck",
         "unsent",
     )
 
@@ -67,12 +71,16 @@ class Connection:
         self.eof = False  # the client has shut down its sending side
         self.buffered = 0  # bytes of an unfinished request, as counted in the server's total
         self.unsent = 0  # bytes of replies that the client has not taken, likewise
+        self.stuck = (0, 0)  # documents that wait for that, and their bytes, likewise
         self.begun = 0.0  # when the unfinished request began, 0 if there is none
         self.idle_since = 0.0  # when the last request came, or was last seen to be waiting for its reply
         self.stalled = 0.0  # since when the client has taken none of its output, 0 if there is none
         self.linger_until = 0.0  # when to close, once everything has been said
         self._lock = threading.Lock()
         self._waiting: deque[Frame] = deque()
+        # Bytes of all documents so far. The holding worker alone adds to what was taken, or who abandons all.
+        self._received = 0
+        self._taken = 0
         self._held = False
         self._output = bytearray()
         self._pressed = False  # the I/O thread stopped reading because too much waits here
@@ -86,9 +94,11 @@ class Connection:
     def take(self) -> Frame | None:
         """Take the next document, None when none waits. Only the worker that holds the connection may."""
         try:
-            return self._waiting.popleft()
+            frame = self._waiting.popleft()
         except IndexError:
             return None
+        self._taken += len(frame.document)
+        return frame
 
     def answer(self, replies: bytes) -> bool:
         """Send replies, or keep what the client doesn't take; True if it stays held, for more wait."""
@@ -107,6 +117,7 @@ class Connection:
         with self._lock:
             dropped = list(self._waiting)
             self._waiting.clear()
+            self._taken = self._received
             self._abandoned = True
             self._ended = True
             self._farewell = b""
@@ -125,7 +136,8 @@ class Connection:
             if self._abandoned:
                 return None
             self._waiting.extend(frames)
-            self._pressed = len(self._waiting) >= WAITING_DOCUMENTS
+            self._received += sum([len(frame.document) for frame in frames])
+            self._pressed = self._has_many(1)
             return self._claim()
 
     def claim(self) -> bool:
@@ -137,10 +149,15 @@ class Connection:
         """Say whether there is room for more documents of this client."""
         with self._lock:
             part = 2 if self._pressed else 1  # once full, wait until half is free
-            self._pressed = (
-                len(self._waiting) >= WAITING_DOCUMENTS // part or len(self._output) >= OUTPUT_BYTES // part
-            )
+            self._pressed = self._has_many(part) or len(self._output) >= OUTPUT_BYTES // part
             return not (self._ended or self._pressed)
+
+    def count_stuck(self) -> tuple[int, int]:
+        """Return how many documents no worker can have before the client takes replies, and their bytes."""
+        with self._lock:
+            if self._held or not self._waiting:
+                return 0, 0
+            return len(self._waiting), self._received - self._taken
 
     def end(self, farewell: bytes = b"") -> None:
         """Expect no more documents; say `farewell` once all replies are out. The first call counts."""
@@ -194,6 +211,12 @@ class Connection:
             self.socket.close()
 
     # Called with the lock held.
+
+    def _has_many(self, part: int) -> bool:
+        return (
+            len(self._waiting) >= WAITING_DOCUMENTS // part
+            or self._received - self._taken >= WAITING_BYTES // part
+        )
 
     def _claim(self) -> bool:
         if self._held or not self._waiting or len(self._output) >= OUTPUT_BYTES:

@@ -23,10 +23,11 @@ _LINGER = 2.0  # seconds to wait for a client to close, having said everything
 
 # Documents that wait for a worker, halves of documents, and replies that nobody takes may each take so much
 # memory in all. Clients that send more than is carried out slow down; of those that hold halves of large
-# documents, or let large replies lie, the last are closed.
+# documents, or let large replies lie (and with them the documents behind), the last are closed.
 _QUEUE_BYTES = 64 * 1024 * 1024
 _UNFINISHED_BYTES = 256 * 1024 * 1024
 _UNSENT_BYTES = 256 * 1024 * 1024
+_FRAME_BYTES = 200  # what a document that waits takes beside its own bytes
 _FREE_BYTES = 16 * 1024  # what every connection may hold of both, whatever the others do
 
 _READ = selectors.EVENT_READ
@@ -54,6 +55,7 @@ class Traffic:
         self._parked: set[Connection] = set()  # not read from because of that
         self._unfinished = 0  # bytes of unfinished requests, of all connections
         self._unsent = 0  # bytes of replies that clients have not taken, of all connections
+        self._stuck = [0, 0]  # documents that wait for that, and their bytes
 
     def add(self, connection: Connection) -> None:
         """Begin to read from a new connection, unless too many are open from its address."""
@@ -91,6 +93,9 @@ class Traffic:
     def measure(self) -> None:
         """Stop reading when too much waits for workers, until half of it is gone."""
         documents, size = self._dispatcher.waiting()
+        # What no worker can have yet must not keep the others' documents out.
+        documents -= self._stuck[0]
+        size -= self._stuck[1]
         part = 2 if self._full else 1
         full = documents * part > self._settings.queue_documents or size * part > _QUEUE_BYTES
         if full == self._full:
@@ -158,13 +163,14 @@ class Traffic:
         if connection not in self.connections or connection.linger_until:
             return
         left = connection.flush()
-        self._count_unsent(connection, left)
-        if left > _FREE_BYTES and self._unsent > _UNSENT_BYTES:
+        if connection.claim():
+            self._ready.append(connection)
+        self._count_unsent(connection, left, connection.count_stuck())
+        untaken = self._unsent + self._stuck[0] * _FRAME_BYTES + self._stuck[1]
+        if left > _FREE_BYTES and untaken > _UNSENT_BYTES:
             _log.warning("closing a client that takes its replies too slowly: too much is unsent in all")
             self.close(connection)
             return
-        if connection.claim():
-            self._ready.append(connection)
         if connection.lost:
             self.close(connection)
             return
@@ -184,7 +190,7 @@ class Traffic:
         """Close a connection, whatever it is owed."""
         self._watch(connection, 0)
         self._count_unfinished(connection, 0)
-        self._count_unsent(connection, 0)
+        self._count_unsent(connection, 0, (0, 0))
         connection.close()
         if connection.claim():  # its documents are carried out all the same
             self._ready.append(connection)
@@ -249,9 +255,12 @@ class Traffic:
         self._unfinished += size - connection.buffered
         connection.buffered = size
 
-    def _count_unsent(self, connection: Connection, size: int) -> None:
+    def _count_unsent(self, connection: Connection, size: int, stuck: tuple[int, int]) -> None:
         self._unsent += size - connection.unsent
         connection.unsent = size
+        for i in (0, 1):
+            self._stuck[i] += stuck[i] - connection.stuck[i]
+        connection.stuck = stuck
 
     def _error_reply(self, message: str) -> bytes:
         framing = Framing.LENGTH_LINE if self._settings.reply_framing == "length" else None

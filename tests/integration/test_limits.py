@@ -226,3 +226,22 @@ def test_replies_that_nobody_takes_are_bounded_in_all(
             complete += client.rest().endswith(b"</results>\n")
     assert 0 < complete < 8
     assert complete == 8 - caplog.text.count("closing a client that takes its replies too slowly")
+
+
+def test_what_waits_for_a_client_that_takes_no_replies_stops_nobody_else(start_gateway: StartGateway) -> None:
+    """Its documents can't be carried out, so they must not fill the queue of those that can."""
+    gateway = start_gateway(queue_documents=200, request_timeout=0)
+    gateway.server._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    traffic = gateway.server._traffic
+    slow = gateway.connect(receive_buffer=4096)
+    document = b'<transactions id="1">' + b"<query/>" * 300 + b"</transactions>"
+    sender = threading.Thread(target=slow.send, args=[document] * 700)
+    sender.start()
+    wait_until(lambda: traffic._stuck[0] > 50, "its documents wait for it")
+    other = gateway.connect()
+    for _ in range(100):
+        assert len(other.ask(CREATE)) == 1
+    assert traffic._stuck[0] > 50
+    assert [len(slow.reply()) for _ in range(700)] == [300] * 700
+    sender.join()
+    wait_until(lambda: (*traffic._stuck, traffic._unsent) == (0, 0, 0), "nothing is left to count")
