@@ -27,6 +27,8 @@ __all__ = ["Action", "Document", "Refusal", "Request", "ResultRow", "error_reply
 ResultRow = tuple[int, str, int | None, str | None, str | None, int | None, str | None, str | None]
 
 _MAX_ORDER_ID = 2**63 - 1  # PostgreSQL's bigint
+# A child of four bytes may need 500 of memory, result included. More orders than this need 16 MB of XML.
+_MAX_CHILDREN = 250_000
 
 
 class Action:
@@ -114,6 +116,8 @@ class _Reader:
 
     def end(self, _name: str) -> None:
         depth = self._depth = self._depth - 1
+        if len(self.children) > _MAX_CHILDREN:
+            raise DocumentRefused(f"the document has more than {_MAX_CHILDREN} children: split it")
         if depth == 2 and self._granted is not None:
             self.children.append(self._grant())
             self._granted = None

@@ -15,6 +15,7 @@ import psutil
 import psycopg
 import pytest
 
+from gateway.messages import _MAX_CHILDREN
 from gateway.service import allow_open_files
 from tests.faults.conftest import StartGateway
 from tests.faults.scene import GatewayProcess, integrity
@@ -181,14 +182,15 @@ def test_a_hostile_document_gets_an_error_and_the_connection_goes_on(
     assert watched.grown() < 20 * len(document) + 40 * MB
 
 
-def test_as_many_children_as_a_document_can_hold_are_all_answered(watched: Watched) -> None:
-    children = (8 * MB - 100) // len("<a/>")
+def test_as_many_children_as_a_document_may_have_are_all_answered(watched: Watched) -> None:
     with Client(watched.address) as client:
-        reply = client.ask(b"<create>" + b"<a/>" * children + b"</create>")
-        assert len(reply) == children
+        reply = client.ask(b"<create>" + b"<a/>" * _MAX_CHILDREN + b"</create>")
+        assert len(reply) == _MAX_CHILDREN
         assert {child.tag for child in reply} == {"error"}
+        reply = client.ask(b"<create>" + b"<a/>" * 2_000_000 + b"</create>")
+        assert [child.text for child in reply] == ["the document has more than 250000 children: split it"]
     watched.assert_serves()
-    assert watched.grown() < 1500 * MB
+    assert watched.grown() < 250 * MB
 
 
 @pytest.mark.parametrize(

@@ -261,3 +261,14 @@ def test_many_threads_at_once() -> None:
     for n, document in enumerate(parsed, 1):
         order, query = document.requests
         assert (order.account_id, order.sym, order.amount, query.order_id) == (str(n), f"S{n}", str(n), n)
+
+
+def test_a_document_has_so_many_children_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.messages._MAX_CHILDREN", 4)
+    grants = '<symbol sym="S">' + '<account id="1">1</account>' * 3 + "</symbol>"
+    assert len(parse(f'<create><account id="1" balance="1"/>{grants}</create>'.encode()).requests) == 4
+    refusal = "the document has more than 4 children: split it"
+    assert (
+        refusal_of_all(f'<create><account id="1" balance="1"/>{grants}<symbol sym="X"/></create>') == refusal
+    )
+    assert refusal_of_all(f'<transactions id="1">{"<query/>" * 5}</transactions>') == refusal
