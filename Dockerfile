@@ -14,7 +14,7 @@ FROM ${PYTHON_IMAGE} AS build
 RUN python -m venv --without-pip /opt/pgbourse
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-COPY requirements.txt ./
+COPY .ci/requirements.txt ./
 RUN pip --python /opt/pgbourse/bin/python install --no-deps --requirement requirements.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway

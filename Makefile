@@ -31,7 +31,7 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/sqlfluff lint --nocolor --disable-progress-bar sql
-	$(VENV)/bin/squawk sql/ledger.sql sql/migrations/*.sql
+	$(VENV)/bin/squawk --config .ci/squawk.toml sql/ledger.sql sql/migrations/*.sql
 
 bench: $(VENV)/.dev
 	$(VENV)/bin/pgbourse bench $(ARGS)

@@ -29,8 +29,8 @@ def json_formatter() -> logging.Formatter:
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        # What a peer sent must not look like another line, or move the cursor. Only a bug of ours has lines: a
-        # traceback, in which they are kept apart by a mark.
+        # What a peer sent must not look like another line, or move the cursor. Only a bug of ours has lines:
+        # a traceback, in which they are kept apart by a mark.
         line = super().format(record).replace("\n", " | ")
         if line.isprintable():
             return line
