@@ -24,9 +24,9 @@ def replies_before_the_commit() -> None:
     call, next_client, mine = Database._call, Dispatcher._next, threading.local()
 
     def call_in_transaction(self: Database, name: bytes, parameters: Sequence[bytes]) -> Any:
-        assert self._connection is not None
-        self._connection.pgconn.exec_(b"begin")
-        mine.database = self
+        if name == b"process_batch" and self._connection is not None:
+            self._connection.pgconn.exec_(b"begin")
+            mine.database = self
         return call(self, name, parameters)
 
     def commit_then_next(self: Dispatcher) -> Any:

@@ -2,15 +2,12 @@
 
 import contextlib
 import socket
-import struct
 import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 __all__ = ["Proxy"]
-
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends a reset and drops what was not sent
 
 
 class Proxy:
@@ -31,12 +28,12 @@ class Proxy:
         self._threads[0].start()
 
     def cut(self) -> None:
-        """Reset every connection, and every new one, until `restore`."""
+        """Cut every connection, and every new one, until `restore`."""
         with self._lock:
             self._down = True
             pairs, self._pairs = self._pairs, []
         for pair in pairs:
-            _reset(*pair)
+            _cut(*pair)
         self._flows.set()
 
     def cut_after(self, count: int) -> None:
@@ -81,19 +78,28 @@ class Proxy:
             try:
                 server.connect(self._target)
             except OSError:
-                _reset(client, server)
+                client.close()
+                server.close()
                 continue
             with self._lock:
+                self._pairs.append((client, server))
                 down = self._down
-                if not down:
-                    self._pairs.append((client, server))
             if down:
-                _reset(client, server)
-                continue
-            for source, sink, answers in ((client, server, False), (server, client, True)):
-                pump = threading.Thread(target=self._pump, args=(source, sink, answers), name="proxy-pump")
-                pump.start()
-                self._threads.append(pump)
+                _cut(client, server)
+            self._threads.append(threading.Thread(target=self._lead, args=(client, server), name="proxy"))
+            self._threads[-1].start()
+
+    def _lead(self, client: socket.socket, server: socket.socket) -> None:
+        """Pass on in both directions, and close both ends when neither passes any more: not before.
+
+        A number of a closed socket could be another connection's while a thread still reads from it.
+        """
+        answers = threading.Thread(target=self._pump, args=(server, client, True), name="proxy-answers")
+        answers.start()
+        self._pump(client, server, False)
+        answers.join()
+        client.close()
+        server.close()
 
     def _pump(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
         with contextlib.suppress(OSError):
@@ -104,9 +110,7 @@ class Proxy:
                     self.cut()
                     return
                 sink.sendall(data)
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        _cut(source, sink)
 
     def _allowed(self, count: int) -> int:
         """Return how many of so many bytes of an answer pass before the network goes down."""
@@ -118,10 +122,7 @@ class Proxy:
             return allowed
 
 
-def _reset(*ends: socket.socket) -> None:
+def _cut(*ends: socket.socket) -> None:
     for end in ends:
         with contextlib.suppress(OSError):
-            if end.family == socket.AF_INET:
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             end.shutdown(socket.SHUT_RDWR)
-        end.close()

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -122,11 +123,11 @@ class Scene:
             enter(self._gateways[number % len(self._gateways)], sym, f"{sym[1:]}{number:04d}", self.random)
             for number in range(traders)
         ]
-        try:
-            self._strike(crowd, strike)
-        finally:
+        with ExitStack() as stack:
             for trader in crowd:
-                trader.stop()
+                stack.callback(trader.stop)  # all of them, even if one has failed
+                trader.start()
+            self._strike(crowd, strike)
         journal = self.journals[sym] = Journal()
         for trader in crowd:
             journal.add(trader.journal)
@@ -135,8 +136,6 @@ class Scene:
             assert not (findings := integrity(session)), findings[:10]
 
     def _strike(self, crowd: list[Trader], strike: Callable[[], float | None]) -> None:
-        for trader in crowd:
-            trader.start()
         # The moment is a random one: after so many replies, and a little later.
         enough = self.random.randint(len(crowd), 120)
         wait_until(lambda: sum(trader.replies for trader in crowd) >= enough, "the traders trade")

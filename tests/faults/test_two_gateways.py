@@ -6,7 +6,11 @@ batches meet at the rows of the accounts; the people trade in both.
 
 import random
 import re
+from collections.abc import Callable
+from contextlib import ExitStack
 from subprocess import Popen
+
+from psycopg import sql
 
 from tests.faults.cluster import Cluster
 from tests.faults.conftest import StartGateway
@@ -17,8 +21,9 @@ from tests.integration.client import wait_until
 from tests.sql.market import mutate
 
 SYMBOLS = ("LEFT", "RIGHT")
-ACCOUNTS = 6
+ACCOUNTS = 10
 PEOPLE = 3
+CALLS = 200  # of each with psql
 
 # What the server logs when sessions get in each other's way, or when anything else goes wrong.
 TROUBLE = re.compile(r"deadlock detected|could not serialize|(ERROR|FATAL|PANIC):")
@@ -28,16 +33,16 @@ ACCOUNTS_AS_NAMED_SLOWLY = (
     "lock_batch",
     "        order by accounts.account_key\n        for no key update of accounts\n    ) as locked;\n",
     "        order by array_position(p_account_ids, accounts.account_id)\n        offset 0\n"
-    "        for no key update of accounts\n    ) as locked\n    where pg_sleep(0.002)::text = '';\n",
+    "        for no key update of accounts\n    ) as locked\n    where pg_sleep(0.005)::text = '';\n",
 )
 
 
-def psql_script(account: str, calls: int) -> str:
+def psql_script(account: str) -> str:
     """Write calls of the API functions as somebody with psql makes them, each a transaction of its own."""
     choose = random.Random(account)
     lines = ["set role exchange_gateway;", f"select exchange.create_account('{account}', 1000000000);"]
     lines += [f"select exchange.grant_shares('{sym}', '{account}', 1000000);" for sym in SYMBOLS]
-    for _ in range(calls):
+    for _ in range(CALLS):
         amount, limit = choose.choice((-1, 1)) * choose.randint(1, 9), choose.randint(98, 102)
         order = f"'{account}', '{choose.choice(SYMBOLS)}', {amount}, {limit}"
         others = (
@@ -51,28 +56,28 @@ def psql_script(account: str, calls: int) -> str:
 
 
 def trade(
-    cluster: Cluster, exchange: str, gateways: list[GatewayProcess], replies: int
+    cluster: Cluster, exchange: str, gateways: list[GatewayProcess], until: Callable[[int], bool]
 ) -> dict[str, Journal]:
-    """Let everybody trade at once, and return what the gateways' clients were told, by symbol."""
+    """Let everybody trade at once, and return what the gateways' clients were told, by symbol.
+
+    It ends when `until` says so of the number of replies, and psql has done its calls.
+    """
     seeds = random.Random(4)
     journals = {sym: Journal() for sym in SYMBOLS}
     crowd: list[Trader] = []
     people: list[Popen[str]] = []
     for gateway, sym in zip(gateways, SYMBOLS, strict=True):
         crowd += [enter(gateway, sym, f"8{number}", seeds) for number in range(ACCOUNTS)]
-    try:
+    with ExitStack() as stack:
         for trader in crowd:
+            stack.callback(trader.stop)
             trader.start()
-        people += [
-            cluster.psql(exchange, psql_script(f"9{number}", replies // 10)) for number in range(PEOPLE)
-        ]
-        wait_until(lambda: sum(trader.replies for trader in crowd) >= replies, "clients had enough replies")
-        wait_until(lambda: all(person.poll() is not None for person in people), "psql has done its calls")
-    finally:
-        for trader in crowd:
-            trader.stop()
-        errors = [person.communicate()[1] for person in people]
-    assert errors == [""] * PEOPLE
+        for number in range(PEOPLE):
+            people.append(cluster.psql(exchange, psql_script(f"9{number}")))
+            stack.callback(people[-1].wait)
+            stack.callback(people[-1].kill)
+        wait_until(lambda: until(sum(trader.replies for trader in crowd)), "there was enough trade")
+        assert [person.communicate(timeout=60)[1] for person in people] == [""] * PEOPLE
     for trader in crowd:
         journals[trader.sym].add(trader.journal)
     return journals
@@ -99,7 +104,7 @@ def test_two_gateways_and_psql_on_one_database(
 ) -> None:
     gateways = [start_gateway("--database-url", cluster.dsn(exchange)) for _ in SYMBOLS]
     logged = cluster.log.stat().st_size
-    journals = trade(cluster, exchange, gateways, replies=50 * len(rounds(100)))
+    journals = trade(cluster, exchange, gateways, lambda replies: replies >= 50 * len(rounds(100)))
     with cluster.connect(exchange) as session:
         for sym, journal in journals.items():
             assert journal.count("answered") == len(journal.documents)
@@ -114,7 +119,12 @@ def test_locks_out_of_order_are_found_out(
 ) -> None:
     with cluster.connect(exchange) as session:
         mutate(session, *ACCOUNTS_AS_NAMED_SLOWLY)
+        database = sql.Identifier(exchange)
+        session.execute(sql.SQL("alter database {} set deadlock_timeout = '20ms'").format(database))
     gateways = [start_gateway("--database-url", cluster.dsn(exchange), "--no-migrate") for _ in SYMBOLS]
     logged = cluster.log.stat().st_size
-    trade(cluster, exchange, gateways, replies=500)
-    assert any("deadlock detected" in line for line in trouble(cluster, logged))
+
+    def is_found_out(_: int) -> bool:
+        return any("deadlock detected" in line for line in trouble(cluster, logged))
+
+    trade(cluster, exchange, gateways, is_found_out)
