@@ -32,12 +32,14 @@ _CALLS = {
 # The gateway's role has the API's functions and nothing else. A time-out set for a database or a role
 # must never cancel a statement of ours: with a synchronous standby a cancelled COMMIT shows a commit
 # that may yet be lost. A synchronous_commit weaker than `on` would acknowledge what a crash undoes; the
-# stronger remote_apply stays. Warnings must reach us: see _hear.
+# stronger remote_apply stays. The functions see what the last holder of a lock committed only if they read
+# committed. Warnings must reach us: see _hear.
 _SESSION = """
     set role exchange_gateway;
     set statement_timeout = 0;
     set lock_timeout = 0;
     set idle_session_timeout = 0;
+    set default_transaction_isolation = 'read committed';
     set client_min_messages = warning;
     select set_config('transaction_timeout', '0', false) from pg_settings where name = 'transaction_timeout';
     select set_config('synchronous_commit', 'on', false)
@@ -54,6 +56,7 @@ _POOLED_SESSION = """
         select name, setting from pg_settings
         where (name in ('statement_timeout', 'lock_timeout', 'transaction_timeout') and setting <> '0')
             or (name = 'synchronous_commit' and setting not in ('on', 'remote_apply'))
+            or (name = 'default_transaction_isolation' and setting <> 'read committed')
             or (name = 'client_min_messages' and setting in ('error', 'fatal', 'panic'))
     ) as wrong
 """

@@ -55,6 +55,12 @@ def test_a_stronger_commit_stays(worker: Database, connection: Session) -> None:
     assert ask(worker, "show synchronous_commit") == "remote_apply"
 
 
+def test_batches_read_committed_whatever_the_database_is_set_to(worker: Database, connection: Session) -> None:
+    set_for_database(connection, "set default_transaction_isolation = serializable")
+    worker.connect()
+    assert worker.process_batch(EMPTY) == []
+
+
 def test_numbers_come_as_text(worker: Database) -> None:
     worker.connect()
     columns = [b"{1,1,1}", b"{create_account,place_order,place_order}", b"{1,1,1}", b"{NULL,X,X}"]
