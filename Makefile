@@ -4,7 +4,7 @@ PYTHON  ?= python3
 VENV    := .venv
 SECONDS ?= 60
 
-.PHONY: help run test lint docs landed fuzz clean
+.PHONY: help run test test-on lint bench docs landed soak fuzz clean
 
 help:
 	@echo 'make run    make the environment, start PostgreSQL and serve on 127.0.0.1:12345 (ARGS="--port 5000" adds options)'
@@ -14,6 +14,7 @@ help:
 	@echo 'make bench  measure this machine, about 20 minutes (ARGS="--quick --output report.html": two, with plots)'
 	@echo 'make docs   write docs/sql.md anew from the catalog, and the output in docs/dba.md from a run'
 	@echo 'make landed when a version is released: keep a dump of what it makes, for the tests of later upgrades'
+	@echo 'make soak   the tests of trust in their long form, about an hour: hundreds of crashes, thousands of random batches'
 	@echo 'make fuzz   try to break framing and messages for SECONDS=60 (Linux; adds the fuzzer to the environment)'
 	@echo 'make clean  remove the environment and everything that was built; data folders stay'
 
@@ -41,6 +42,11 @@ docs: $(VENV)/.dev
 
 landed: $(VENV)/.dev
 	PGBOURSE_WRITE_LANDED=1 $(VENV)/bin/python -m pytest --quiet tests/dba/test_upgrade.py -k current
+
+soak: $(VENV)/.dev
+	PGBOURSE_FAULT_ROUNDS=300 PGBOURSE_FUZZ_SEEDS=1000 PGBOURSE_FUZZ_BATCHES=600 PGBOURSE_FUZZ_INPUTS=20000 \
+	PGBOURSE_FUZZ_EXAMPLES=300 $(VENV)/bin/python -m pytest -o timeout=7200 tests/faults tests/fuzz \
+		tests/sql/test_model.py tests/integration/test_concurrency.py tests/integration/test_stateful.py $(ARGS)
 
 fuzz: $(VENV)/.dev
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
