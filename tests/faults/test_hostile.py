@@ -194,13 +194,22 @@ def test_as_many_children_as_a_document_may_have_are_all_answered(watched: Watch
 
 
 @pytest.mark.parametrize(
-    "stream", [b"9" * 5_000_000, b"99999999999\n" + ORDER, b"\xff\xff\xff\x7f\n" + ORDER]
+    ("stream", "words"),
+    [
+        (b"9" * 5_000_000, "a length line can't begin with"),
+        (b"99999999999\n" + ORDER, "a document of 99999999999 bytes is over the limit"),
+        (b"\xff\xff\xff\x7f\n" + ORDER, "a request can't begin with"),
+        (ORDER[:-1] + b" " * 9_000_000, "a document of more than 8388608 bytes is over the limit"),
+    ],
+    ids=["digits without end", "length line", "binary length", "bare"],
 )
-def test_a_wrong_length_is_told_and_ends_the_connection(watched: Watched, stream: bytes) -> None:
+def test_a_wrong_length_is_told_and_ends_the_connection(watched: Watched, stream: bytes, words: str) -> None:
     with Client(watched.address) as client:
         with contextlib.suppress(ConnectionError):  # it may close before it has read all
             client.send_raw(stream)
-        assert [child.tag for child in client.reply()] == ["error"]
+        (error,) = client.reply()
+        assert error.tag == "error"
+        assert words in (error.text or "")
         assert client.is_closed()
     watched.assert_serves()
     assert watched.grown() < 20 * MB
