@@ -85,12 +85,15 @@ def test_a_freeze_waits_for_who_places_and_holds_for_who_comes_after(
     with meeting(database, 3) as (placing, freezing, late):
         placing.begin()
         placing.market.place("2", "X", -1, 5)
+        freezing.begin()
         freeze = freezing.start(call, freezing.connection, "freeze_account", "2")
         until_blocked(observer, freezing, placing, freeze)
-        order = late.start(late.market.try_place, "2", "Y", -1, 5)
-        until_blocked(observer, late, freezing, order)
         placing.commit()
         assert freeze.result() == ("frozen", None)
+        # Who comes before the freeze has committed waits for it. (Two who wait for a row are not served in turn.)
+        order = late.start(late.market.try_place, "2", "Y", -1, 5)
+        until_blocked(observer, late, freezing, order)
+        freezing.commit()
         assert order.result() == (None, "account_frozen")
 
 
