@@ -90,7 +90,7 @@ def test_a_freeze_waits_for_who_places_and_holds_for_who_comes_after(
         until_blocked(observer, freezing, placing, freeze)
         placing.commit()
         assert freeze.result() == ("frozen", None)
-        # Who comes before the freeze has committed waits for it. (Two who wait for a row are not served in turn.)
+        # Who comes before the freeze has committed waits for it. (Two who wait for a row have no order.)
         order = late.start(late.market.try_place, "2", "Y", -1, 5)
         until_blocked(observer, late, freezing, order)
         freezing.commit()
