@@ -55,7 +55,7 @@ def test_a_stronger_commit_stays(worker: Database, connection: Session) -> None:
     assert ask(worker, "show synchronous_commit") == "remote_apply"
 
 
-def test_batches_read_committed_whatever_the_database_is_set_to(worker: Database, connection: Session) -> None:
+def test_batches_read_committed_whatever_is_set(worker: Database, connection: Session) -> None:
     set_for_database(connection, "set default_transaction_isolation = serializable")
     worker.connect()
     assert worker.process_batch(EMPTY) == []
