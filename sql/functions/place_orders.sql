@@ -7,7 +7,7 @@
 --   1. resolve   one query reads, for all orders, keys, cash and shares held, and refuses what is malformed
 --   2. load      one query reads the part of the book that these orders can reach, best first
 --   3. match     a loop over the orders: reserve, fill against the book, rest the remainder
---   4. write     fills, credits and the book's changes; then orders, cash and positions
+--   4. write     fills, credits, the book's changes and its best orders; then orders, cash and positions
 -- If an order eats all that was loaded of its side of the book, 2 to 4 are done again from there.
 --
 -- An account that places several orders has one cash figure: it stands at the number of its first order in the run
@@ -45,13 +45,18 @@ declare
     v_cash_before numeric[];
     v_held numeric[];
     v_held_before numeric[]; -- null where the account has no row for the symbol yet
+    v_position_rows tid[]; -- where that row is
 
-    -- By queue, one for each side of a symbol that an order of this run may fill against.
+    -- By queue: both sides of each symbol, the one that orders of this run fill against and the one where they rest.
     v_queue_keys integer[];
-    v_queue_reaches numeric[];
+    v_queue_reaches numeric[]; -- null where no order of this run can fill
     v_queue_depths integer[];
+    v_quoted_ranks numeric[]; -- of the best order as last quoted
+    v_quoted_ids bigint[];
     v_first integer[]; -- the best resting order
+    v_first_loaded integer[]; -- which that was before this run
     v_last_rank numeric[]; -- of what was loaded, where there may be more in the table
+    v_new_best integer[]; -- the best resting order, where it isn't the one last quoted
 
     -- By resting order, loaded from the book or left there by this run.
     v_rest_queues integer[]; -- null where its side isn't loaded
@@ -72,6 +77,7 @@ declare
     v_fill_homes integer[]; -- where the other party's cash or shares are, null where its account isn't in this run
 
     v_owed record;
+    v_unsure integer[]; -- of each queue whose best order only the table can tell, one order
     i integer := 1;
     v_spare_depth integer := 3; -- how many more resting orders to load than there are orders that may fill against them
     v_open numeric; -- open shares of order i, null before it has reserved
@@ -96,6 +102,7 @@ begin
         array_agg(placed.settled_before),
         array_agg(placed.cash),
         array_agg(placed.shares),
+        array_agg(placed.position_row),
         array_agg(
             case
                 when placed.account_key is null then 'unknown_account'
@@ -108,7 +115,7 @@ begin
         )
     into
         v_account_keys, v_symbol_keys, v_position_keys, v_buying, v_shares, v_reaches, v_account_rows, v_settled_before,
-        v_cash_before, v_held_before, v_codes
+        v_cash_before, v_held_before, v_position_rows, v_codes
     from (
         select
             accounts.account_key,
@@ -120,6 +127,7 @@ begin
             symbols.halted_at,
             accounts.account_key::bigint << 32 | symbols.symbol_key as position_key,
             positions.shares,
+            positions.position_row,
             asked.amount,
             asked.limit_price
         from unnest(p_account_ids, p_syms, p_amounts, p_limits)
@@ -146,7 +154,9 @@ begin
             offset 0
         ) as symbols on true
         left join lateral (
-            select positions.shares
+            select
+                positions.shares,
+                positions.ctid as position_row
             from exchange.positions
             where positions.account_key = accounts.account_key and positions.symbol_key = symbols.symbol_key
             offset 0
@@ -177,21 +187,36 @@ begin
         select
             array_agg(queue.queue_key),
             array_agg(queue.reach),
-            array_agg(queue.orders + v_spare_depth)
-        into v_queue_keys, v_queue_reaches, v_queue_depths
+            array_agg(queue.takers + v_spare_depth),
+            array_agg(quote.price_rank),
+            array_agg(quote.order_id)
+        into v_queue_keys, v_queue_reaches, v_queue_depths, v_quoted_ranks, v_quoted_ids
         from (
             select
-                taking.symbol_key * 2 + taking.buying::integer as queue_key,
-                max(taking.reach) as reach,
-                count(*)::integer as orders
+                placed.symbol_key * 2 + side.sells as queue_key,
+                max(placed.reach) filter (where placed.buying = (side.sells = 1)) as reach,
+                count(*) filter (where placed.buying = (side.sells = 1))::integer as takers
             from unnest(v_symbol_keys[i:], v_buying[i:], v_reaches[i:], v_codes[i:])
-                as taking (symbol_key, buying, reach, code)
-            where taking.code is null
+                as placed (symbol_key, buying, reach, code)
+            cross join generate_series(0, 1) as side (sells)
+            where placed.code is null
             group by 1
-        ) as queue;
+        ) as queue
+        left join lateral (
+            select
+                quotes.price_rank,
+                quotes.order_id
+            from exchange.quotes
+            where
+                quotes.symbol_key = queue.queue_key / 2
+                and quotes.side = case queue.queue_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
+            order by quotes.quote_id desc
+            limit 1
+        ) as quote on true;
 
         exit when v_queue_keys is null;
 
+        -- Read from the best order on: where none is quoted, from the side's beginning.
         select
             array_agg(resting.queue::integer),
             array_agg(resting.symbol_key),
@@ -214,19 +239,8 @@ begin
                 best.price_rank,
                 best.open_shares,
                 best.account_key
-            from unnest(v_queue_keys, v_queue_reaches, v_queue_depths)
-                with ordinality as queues (queue_key, reach, depth, queue)
-            left join lateral (
-                select
-                    quotes.price_rank,
-                    quotes.order_id
-                from exchange.quotes
-                where
-                    quotes.symbol_key = queues.queue_key / 2
-                    and quotes.side = case queues.queue_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
-                order by quotes.quote_id desc
-                limit 1
-            ) as quote on true
+            from unnest(v_queue_keys, v_queue_reaches, v_queue_depths, v_quoted_ranks, v_quoted_ids)
+                with ordinality as queues (queue_key, reach, depth, quoted_rank, quoted_id, queue)
             cross join lateral (
                 select
                     resting_orders.ctid,
@@ -241,7 +255,7 @@ begin
                     resting_orders.symbol_key = queues.queue_key / 2
                     and resting_orders.side = case queues.queue_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
                     and (resting_orders.price_rank, resting_orders.order_id)
-                    >= (coalesce(quote.price_rank, '-Infinity'), coalesce(quote.order_id, 0))
+                    >= (coalesce(queues.quoted_rank, '-Infinity'), coalesce(queues.quoted_id, 0))
                     and resting_orders.price_rank <= queues.reach
                 order by resting_orders.price_rank, resting_orders.order_id
                 limit queues.depth
@@ -263,6 +277,7 @@ begin
                 v_last_rank[v_queue] := v_rest_ranks[v_rest];
             end if;
         end loop;
+        v_first_loaded := v_first;
         v_spare_depth := v_spare_depth * 4;
 
         -- 3. Match.
@@ -356,7 +371,12 @@ begin
                 v_rest_open[v_rest] := v_open;
                 v_rest_accounts[v_rest] := v_account_keys[i];
                 v_queue := array_position(v_queue_keys, v_symbol_keys[i] * 2 + 1 - v_buying[i]::integer);
-                if v_queue is not null and (v_last_rank[v_queue] > -v_reaches[i]) is not false then
+                if v_queue_reaches[v_queue] is null then
+                    -- Nobody takes from this side, so only its best order is of interest.
+                    if v_first[v_queue] is null or -v_reaches[i] < v_rest_ranks[v_first[v_queue]] then
+                        v_first[v_queue] := v_rest;
+                    end if;
+                elsif (v_last_rank[v_queue] > -v_reaches[i]) is not false then
                     v_before := null;
                     v_next[v_rest] := v_first[v_queue];
                     while v_rest_ranks[v_next[v_rest]] <= -v_reaches[i] loop
@@ -419,7 +439,42 @@ begin
         from generate_series(coalesce(cardinality(v_rest_loaded), 0) + 1, cardinality(v_rest_ids)) as n
         where v_rest_open[n] > 0;
 
-        perform exchange.quote(v_rest_symbols, v_rest_sides, v_rest_ranks, v_rest_ids, c_now);
+        -- The best order of a queue is known here, unless all that was loaded of it is eaten up.
+        v_new_best := array_fill(null::integer, array[cardinality(v_queue_keys)]);
+        v_unsure := '{}';
+        for v_queue in 1 .. cardinality(v_queue_keys) loop
+            v_rest := v_first[v_queue];
+            if v_first_loaded[v_queue] is null and v_quoted_ids[v_queue] is not null then
+                -- Nothing within reach was there: the last quote stands, unless a better order rests there now.
+                if v_rest_ranks[v_rest] < v_quoted_ranks[v_queue] then
+                    v_new_best[v_queue] := v_rest;
+                end if;
+            elsif v_rest_ranks[v_rest] <= coalesce(v_last_rank[v_queue], v_queue_reaches[v_queue]) then
+                if v_rest_ids[v_rest] is distinct from v_quoted_ids[v_queue] then
+                    v_new_best[v_queue] := v_rest;
+                end if;
+            elsif v_first_loaded[v_queue] is not null or v_rest is not null then
+                v_unsure := v_unsure || coalesce(v_first_loaded[v_queue], v_rest);
+            end if;
+        end loop;
+
+        insert into exchange.quotes (symbol_key, side, price_rank, order_id, quoted_at)
+        select
+            v_rest_symbols[best],
+            v_rest_sides[best],
+            v_rest_ranks[best],
+            v_rest_ids[best],
+            c_now
+        from unnest(v_new_best) as best
+        where best is not null;
+
+        if cardinality(v_unsure) > 0 then
+            perform exchange.quote(
+                array_agg(v_rest_symbols[n]), array_agg(v_rest_sides[n]), array_agg(v_rest_ranks[n]),
+                array_agg(v_rest_ids[n]), c_now
+            )
+            from unnest(v_unsure) as n;
+        end if;
     end loop;
 
     insert into exchange.orders (order_id, account_key, symbol_key, side, shares, limit_price, placed_at)
@@ -441,14 +496,20 @@ begin
     from generate_series(1, c_count) as n
     where v_cash[n] <> v_cash_before[n] and accounts.ctid = v_account_rows[n];
 
-    insert into exchange.positions (account_key, symbol_key, shares)
-    select
-        v_account_keys[n],
-        v_symbol_keys[n],
-        v_held[n]
+    update exchange.positions
+    set shares = v_held[n]
     from generate_series(1, c_count) as n
-    where v_held[n] is distinct from v_held_before[n]
-    on conflict (account_key, symbol_key) do update set shares = excluded.shares;
+    where v_held[n] <> v_held_before[n] and positions.ctid = v_position_rows[n];
+
+    if array_position(v_position_rows, null) is not null then
+        insert into exchange.positions (account_key, symbol_key, shares)
+        select
+            v_account_keys[n],
+            v_symbol_keys[n],
+            v_held[n]
+        from generate_series(1, c_count) as n
+        where v_position_rows[n] is null and v_held[n] is not null;
+    end if;
 
     return query
     select

@@ -271,8 +271,22 @@ MUTATIONS = [
         "coalesce(v_held[v_home], v_fill);",
         "account_shares_add_up",
     ),
-    # The tape isn't written.
-    ("place_orders", "perform exchange.quote(", "-- perform exchange.quote(", "quote_is_best_order"),
+    # The tape isn't written: for what is known in memory, for what only the table can tell.
+    ("place_orders", "where best is not null;", "where best < 0;", "quote_is_best_order"),
+    ("place_orders", "if cardinality(v_unsure) > 0 then", "if false then", "quote_is_best_order"),
+    # An order that rests isn't noticed to be the best, or is taken for it though better ones lie beyond reach.
+    (
+        "place_orders",
+        "if v_rest_ranks[v_rest] < v_quoted_ranks[v_queue] then",
+        "if v_rest_ranks[v_rest] < v_quoted_ranks[v_queue] - 1 then",
+        "quote_is_best_order",
+    ),
+    (
+        "place_orders",
+        "elsif v_rest_ranks[v_rest] <= coalesce(v_last_rank[v_queue], v_queue_reaches[v_queue]) then",
+        "elsif v_rest is not null then",
+        "quote_is_best_order",
+    ),
     # The refund is too small, of the wrong thing, or not what is noted.
     (
         "cancel_orders",
@@ -325,3 +339,11 @@ def test_a_mutated_function_is_found(market: Market, file: str, old: str, new: s
     trade(market, 40)
     trade(market, 1)
     assert invariant in {found for found, _, _ in market.violations()}
+
+
+def test_a_cancel_that_is_not_quoted_is_found(market: Market) -> None:
+    mutate(market.connection, "cancel_orders", "perform exchange.quote(", "-- perform exchange.quote(")
+    market.account("1", 1000)
+    market.grant("1", "X", 1)
+    market.cancel("1", market.place("1", "X", 1, 10))
+    assert {invariant for invariant, _, _ in market.violations()} == {"quote_is_best_order"}

@@ -222,7 +222,7 @@ set enable_mergejoin = off
 """
 QUOTED = """\
                     and (resting_orders.price_rank, resting_orders.order_id)
-                    >= (coalesce(quote.price_rank, '-Infinity'), coalesce(quote.order_id, 0))
+                    >= (coalesce(queues.quoted_rank, '-Infinity'), coalesce(queues.quoted_id, 0))
 """
 
 
