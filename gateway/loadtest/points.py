@@ -47,7 +47,7 @@ class Plan:
     groups: tuple[str, ...] = GROUPS
 
 
-FULL = Plan(5, 8.0, 2.0, 15.0, 60.0, 120.0, 15.0, (10_000, 100_000, 1_000_000), 100_000)
+FULL = Plan(5, 8.0, 2.0, 12.0, 60.0, 120.0, 15.0, (10_000, 100_000, 1_000_000), 100_000)
 QUICK = Plan(2, 2.0, 0.5, 3.0, 10.0, 10.0, 3.0, (10_000, 100_000), 10_000)
 
 BASE = Point("clients", "128")  # what those are compared with that have something beside the same load
