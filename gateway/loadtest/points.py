@@ -2,8 +2,19 @@
 
 from dataclasses import dataclass
 
-__all__ = ["BASE", "FULL", "FUNCTIONS", "GROUPS", "QUICK", "YARDSTICK", "YARDSTICK_CLIENTS", "Plan", "Point"]
-__all__ += ["points", "steps"]
+__all__ = [
+    "BASE",
+    "FULL",
+    "FUNCTIONS",
+    "GROUPS",
+    "QUICK",
+    "YARDSTICK",
+    "YARDSTICK_CLIENTS",
+    "Plan",
+    "Point",
+    "points",
+    "steps",
+]
 
 YARDSTICK_CLIENTS = (8, 32)  # the better of them is what ratios are to
 GROUPS = (
@@ -80,27 +91,16 @@ def points(plan: Plan, cores: int) -> list[Point]:
 
 def steps(plan: Plan, measured: list[Point]) -> list[Point]:
     """Return a round: the points, with the yardstick and the functions, what is compared close together."""
-    measured = [*measured, *([FUNCTIONS] if "functions" in plan.groups else [])]
-    if not measured:
+    chosen = {*measured, *([FUNCTIONS] if "functions" in plan.groups else [])}
+    if not chosen:
         return []
+    one, most = Point("clients", "1", 1), Point("clients", "512", 512)
+    many_orders = [point for point in measured if point.group == "orders"]
     beside = [point for point in measured if point.group in _BESIDE_BASE]
-    first = [point for point in measured if point.label == "1" and point.group == "clients"]
-    to_yardstick = [point for point in measured if point.label == "512" or point.group == "orders"]
-    base = [point for point in measured if point == BASE]
-    placed = {FUNCTIONS, *beside, *first, *to_yardstick, *base}
-    rest = [point for point in measured if point not in placed]
     half = len(beside) // 2
-    functions = [point for point in measured if point == FUNCTIONS]
-    return [
-        *first,
-        *functions,
-        YARDSTICK,
-        *to_yardstick,
-        *beside[:half],
-        *base,
-        *beside[half:],
-        *rest,
-    ]
+    order = [one, FUNCTIONS, YARDSTICK, most, *many_orders, *beside[:half], BASE, *beside[half:]]
+    order = [step for step in order if step in chosen or step == YARDSTICK]
+    return order + [point for point in measured if point not in order]
 
 
 def _short(number: int) -> str:

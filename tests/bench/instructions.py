@@ -28,7 +28,7 @@ from tests.dba.cluster import Cluster
 __all__ = ["count", "difference", "functions"]
 
 WARM_UP_ORDERS = 30_000  # so that the book and the tables are no longer empty
-FEW, MANY = 5, 20  # batches that are counted
+LEAST_BATCHES, LEAST_ORDERS = 5, 100  # of the shorter run; the longer one is four times as long
 _LINE = re.compile(r"^ *([0-9,]+) (?:\([ 0-9.]+%\))? *(\S.*)$")
 
 
@@ -38,9 +38,10 @@ def count(orders: int, warm_up_orders: int = WARM_UP_ORDERS) -> Counter[str]:
         folder = Path(name)
         folder.chmod(0o755)  # as root, the user of PostgreSQL must be let in
         cluster = _prepare(folder, warm_up_orders)
-        statements = [" ".join(text.split()) for text in batches(Workload(), FEW, orders)]
-        few, many = (_callgrind(cluster, statements, number) for number in (FEW, MANY))
-    return difference(few, many, (MANY - FEW) * orders)
+        number = max(LEAST_BATCHES, LEAST_ORDERS // orders)
+        statements = [" ".join(text.split()) for text in batches(Workload(), number, orders)]
+        few, many = (_callgrind(cluster, statements, times) for times in (1, 4))
+    return difference(few, many, 3 * number * orders)
 
 
 def _prepare(folder: Path, orders: int) -> Cluster:
@@ -77,11 +78,11 @@ def functions(annotated: str) -> Counter[str]:
     return found
 
 
-def _callgrind(cluster: Cluster, statements: list[str], number: int) -> Counter[str]:
-    """Run so many batches on a copy of the cluster, in turn, and return the instructions by function."""
+def _callgrind(cluster: Cluster, statements: list[str], times: int) -> Counter[str]:
+    """Run each statement so many times on a copy of the cluster, and return the instructions by function."""
     copy, counts = cluster.folder / "copy", cluster.folder / "callgrind.out"
     script = [f"prepare batch_{place} as {text}" for place, text in enumerate(statements)]
-    script += [f"execute batch_{place % len(statements)};" for place in range(number)]
+    script += times * [f"execute batch_{place};" for place in range(len(statements))]
     as_user = run_as(cluster.user)
     subprocess.run(["cp", "-R", str(cluster.data), str(copy)], check=True, cwd="/", **as_user)
     tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={counts}"]
