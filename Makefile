@@ -11,7 +11,7 @@ help:
 	@echo 'make test   make the environment and run the tests (ARGS="-k match" narrows them; PGBOURSE_TEST_DSN=… names a server)'
 	@echo 'make test-on PG=15   the tests of the SQL, on a PostgreSQL of that version that is installed here'
 	@echo 'make lint   ruff, mypy, sqlfluff, and squawk for the locks of migrations'
-	@echo 'make bench  measure this machine, about 20 minutes (ARGS="--quick --output report.html": two, with plots)'
+	@echo 'make bench  measure this machine, about 26 minutes (ARGS="--quick --output report.html": three, with plots)'
 	@echo 'make docs   write docs/sql.md anew from the catalog, and the output in docs/dba.md from a run'
 	@echo 'make landed when a version is released: keep a dump of what it makes, for the tests of later upgrades'
 	@echo 'make soak   the tests of trust in their long form, about an hour: hundreds of crashes, thousands of random batches'

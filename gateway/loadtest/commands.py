@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from gateway.loadtest.points import GROUPS
+
 __all__ = ["Duration", "bench", "generate", "load"]
 
 _Command = Callable[..., Any]
@@ -186,7 +188,14 @@ class Duration(click.ParamType[float]):
 
 
 @click.command()
-@_option("--quick", is_flag=True, default=False, help="Take two minutes: fewer and shorter runs.")
+@_option("--quick", is_flag=True, default=False, help="Take three minutes: fewer and shorter runs.")
+@_option(
+    "--only",
+    "groups",
+    multiple=True,
+    type=click.Choice(GROUPS),
+    help="Measure this group alone, with what it is compared with; several with several --only.",
+)
 @_option("--output", type=_FILE, help="Write the report there as HTML, and its data beside it as JSON.")
 @_option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Write each plot there as SVG.")
 @_option("--soak", type=Duration(), help="How long the soak takes, such as 90s or 30m; 1m by default.")
@@ -196,7 +205,12 @@ class Duration(click.ParamType[float]):
     help="A PostgreSQL to measure on, in databases that are made and dropped. Without it one is started.",
 )
 def bench(
-    quick: bool, output: Path | None, plots: Path | None, soak: float | None, database_url: str | None
+    quick: bool,
+    groups: tuple[str, ...],
+    output: Path | None,
+    plots: Path | None,
+    soak: float | None,
+    database_url: str | None,
 ) -> None:
     """Measure what this machine carries, beside pgbench as the yardstick, and report it with plots."""
     from dataclasses import replace
@@ -205,6 +219,8 @@ def bench(
     from gateway.loadtest.bench import bench, estimate
     from gateway.loadtest.points import FULL, QUICK
 
+    if soak is not None and groups and "soak" not in groups:
+        raise click.UsageError("--soak with --only asks for --only soak as well")
     if plots is not None and output is None:
         raise click.UsageError("--plots goes with --output")
     if output is not None:
@@ -212,6 +228,8 @@ def bench(
     plan = QUICK if quick else FULL
     if soak is not None:
         plan = replace(plan, soak=soak)
+    if groups:
+        plan = replace(plan, groups=groups)
     total = estimate(plan, database_url)
     doing = ""
     shown: Any = click.progressbar(

@@ -1,6 +1,7 @@
 """The connections of a load run: made, made anew for each document if asked, closed."""
 
 import errno
+import math
 import resource
 import selectors
 import socket
@@ -12,7 +13,7 @@ from gateway.errors import PgbourseError
 from gateway.framing import Framing
 from gateway.loadtest.workload import Template
 
-__all__ = ["Client", "Connections", "LoadError", "Target"]
+__all__ = ["Client", "Connections", "LoadError", "Target", "allow_open_files"]
 
 _CONNECT_SECONDS: Final = 10.0
 
@@ -30,6 +31,13 @@ class Target:
     framing: Framing = Framing.LENGTH_LINE
     new_connection_each: bool = False  # a connection for each document
     stall_seconds: float = 10.0  # without a reply, after which the server counts as stalled
+
+
+def allow_open_files() -> float:
+    """Let this process open as many files as it may, and return how many that are."""
+    _, allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, allowed))
+    return math.inf if allowed == resource.RLIM_INFINITY else allowed
 
 
 class Client:
@@ -63,8 +71,7 @@ class Connections:
         Raises LoadError when the server can't be reached.
         """
         host, port = self._target.host, self._target.port
-        _, allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, allowed))
+        allow_open_files()
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             self._family, self._address = found[0], found[4]

@@ -1,20 +1,22 @@
 """PostgreSQL's own pgbench: the yardstick, and calls of the exchange's functions without a gateway."""
 
+import random
 import re
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.binaries import find_binaries
 from gateway.datafolder import environment
 from gateway.loadtest.rig import BenchError
-from gateway.loadtest.workload import Workload
+from gateway.loadtest.workload import Draw, Workload
 
 __all__ = [
     "BATCH_ORDERS",
     "PgbenchResult",
+    "batches",
     "find_pgbench",
     "initialize",
     "one_order",
@@ -36,20 +38,14 @@ select 1 / (outcome = 'opened')::integer from exchange.place_order(
     (:account)::text, '{prefix}' || (:symbol)::text, (:shares)::numeric, (:quarters)::numeric * 0.25);
 """
 
-# Every order is a document of its own: a sequence of its own.
-_BATCH = r"""
+# Every order is a document of its own: a sequence of its own. The orders are constants of a plan that is made
+# once, so that what is measured is the call alone.
+_BATCH = """\
 select 1 / (count(*) filter (where outcome = 'opened') = {orders})::integer from exchange.process_batch(
-    array(select generate_series(1, {orders})),
-    array_fill('place_order'::text, array[{orders}]),
-    array(select ({first} + floor(random() * {accounts}))::text from generate_series(1, {orders})),
-    array(select '{prefix}' || floor(random() * {symbols}) from generate_series(1, {orders})),
-    array(
-        select ((1 + floor(random() * 99)) * (2 * floor(random() * 2) - 1))::numeric
-        from generate_series(1, {orders})
-    ),
-    array(select (95 + floor(random() * 41) / 4)::numeric from generate_series(1, {orders})),
-    array_fill(null::bigint, array[{orders}]));
+    '{{{sequences}}}'::integer[], '{{{actions}}}'::text[], '{{{accounts}}}'::text[], '{{{syms}}}'::text[],
+    '{{{shares}}}'::numeric[], '{{{limits}}}'::numeric[], '{{{order_ids}}}'::bigint[]);
 """
+_BATCHES = 100  # that a run draws from; pgbench takes up to 128 scripts
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +80,36 @@ def tpcb(database: str, clients: int, seconds: float) -> PgbenchResult:
 
 def one_order(database: str, workload: Workload, seconds: float) -> PgbenchResult:
     """Call place_order from one client, an order a transaction."""
-    return _run_script(database, _ONE_ORDER, workload, seconds)
+    script = _ONE_ORDER.format(
+        first=workload.first_account,
+        last=workload.first_account + workload.accounts - 1,
+        symbols=workload.symbols,
+        prefix=workload.symbol_prefix,
+    )
+    return _run_scripts(database, [script], seconds)
 
 
 def run_batches(database: str, workload: Workload, seconds: float) -> PgbenchResult:
     """Call process_batch from one client, BATCH_ORDERS orders a transaction."""
-    return _run_script(database, _BATCH, workload, seconds)
+    return _run_scripts(database, list(batches(workload, _BATCHES)), seconds)
+
+
+def batches(workload: Workload, number: int, orders: int = BATCH_ORDERS) -> Iterator[str]:
+    """Make statements that call process_batch, each with orders of its own; a refusal divides by zero."""
+    rng = random.Random(workload.seed)
+    draw, accounts = Draw(workload, rng), workload.account_ids()
+    for _ in range(number):
+        syms, shares, limits = zip(*(draw.order() for _ in range(orders)), strict=True)
+        yield _BATCH.format(
+            orders=orders,
+            sequences=",".join(str(sequence) for sequence in range(1, orders + 1)),
+            actions=",".join(["place_order"] * orders),
+            accounts=",".join(rng.choice(accounts) for _ in range(orders)),
+            syms=",".join(syms),
+            shares=",".join(map(str, shares)),
+            limits=",".join(limits),
+            order_ids=",".join(["null"] * orders),
+        )
 
 
 def run(database: str, options: Sequence[str], *, clients: int, seconds: float) -> PgbenchResult:
@@ -119,19 +139,13 @@ def run(database: str, options: Sequence[str], *, clients: int, seconds: float) 
     return PgbenchResult(float(rate[1]), float(mean[1]), latencies[len(latencies) // 2] / 1e3)
 
 
-def _run_script(database: str, script: str, workload: Workload, seconds: float) -> PgbenchResult:
-    text = script.format(
-        first=workload.first_account,
-        last=workload.first_account + workload.accounts - 1,
-        accounts=workload.accounts,
-        symbols=workload.symbols,
-        prefix=workload.symbol_prefix,
-        orders=BATCH_ORDERS,
-    )
-    with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
-        file.write(text)
-        file.flush()
-        return run(database, [f"--file={file.name}"], clients=1, seconds=seconds)
+def _run_scripts(database: str, scripts: Sequence[str], seconds: float) -> PgbenchResult:
+    """Run one client that draws a script for each transaction."""
+    with tempfile.TemporaryDirectory(prefix="pgbourse-bench-") as folder:
+        files = [Path(folder) / f"{number}.sql" for number in range(len(scripts))]
+        for file, script in zip(files, scripts, strict=True):
+            file.write_text(script)
+        return run(database, [f"--file={file}" for file in files], clients=1, seconds=seconds)
 
 
 def _call(arguments: Sequence[str]) -> str:

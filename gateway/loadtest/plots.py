@@ -42,9 +42,10 @@ def draw(report: dict[str, Any]) -> list[Plot]:
     groups: dict[str, list[dict[str, Any]]] = {}
     for point in report["points"]:
         groups.setdefault(point["group"], []).append(point)
-    one = [point for point in groups["clients"] if point["clients"] in (8, 32, 128)]
-    plain = next(point for point in groups["clients"] if point["clients"] == 128)
-    best = report["yardstick"]["transactions_per_second"]
+    clients = groups.get("clients", [])
+    one = [point for point in clients if point["clients"] in (8, 32, 128)]
+    plain = [point for point in clients if point["clients"] == 128]
+    best = report["yardstick"]["transactions_per_second"] if report["yardstick"] else 0.0
 
     def rates(points: list[dict[str, Any]], names: list[str], label: str) -> Callable[[Axes], None]:
         return lambda axes: _rates(axes, points, names, label, best)
@@ -52,28 +53,34 @@ def draw(report: dict[str, Any]) -> list[Plot]:
     def names(points: list[dict[str, Any]], unit: str = "") -> list[str]:
         return [f"{point['label']}{unit}" for point in points]
 
-    drawings: list[tuple[str, str, Callable[[Axes], None]]] = [
-        (
-            "clients",
-            "Throughput by number of clients, one order a document",
-            rates(groups["clients"], names(groups["clients"]), "clients"),
-        ),
-        (
-            "latency",
-            "Latency by number of clients, one order a document",
-            lambda axes: _latency(axes, groups["clients"]),
-        ),
-        (
-            "orders",
-            "Throughput by orders in a document",
-            rates(
-                one + groups["orders"],
-                [f"1\n{point['clients']} clients" for point in one]
-                + [f"{point['label']}\n{point['clients']} clients" for point in groups["orders"]],
-                "orders in a document",
+    drawings: list[tuple[str, str, Callable[[Axes], None]]] = []
+    if len(clients) > 1:  # else there is only what others are compared with
+        drawings += [
+            (
+                "clients",
+                "Throughput by number of clients, one order a document",
+                rates(clients, names(clients), "clients"),
             ),
-        ),
-    ]
+            (
+                "latency",
+                "Latency by number of clients, one order a document",
+                lambda axes: _latency(axes, clients),
+            ),
+            ("cpu", "CPU time of a one-order document", lambda axes: _cpu(axes, clients)),
+        ]
+    if many := groups.get("orders"):
+        drawings.append(
+            (
+                "orders",
+                "Throughput by orders in a document",
+                rates(
+                    one + many,
+                    [f"1\n{point['clients']} clients" for point in one]
+                    + [f"{point['label']}\n{point['clients']} clients" for point in many],
+                    "orders in a document",
+                ),
+            )
+        )
     if "cores" in groups:
         drawings.append(
             (
@@ -82,20 +89,21 @@ def draw(report: dict[str, Any]) -> list[Plot]:
                 rates(groups["cores"], names(groups["cores"]), "cores"),
             )
         )
-    states = groups["history"] + groups["resting"]
-    drawings += [
-        (
-            "history",
-            "Throughput by what the exchange holds beforehand, 128 clients",
-            rates(
-                [plain, *states],
-                ["nothing", *names(groups["history"], "\nhistory"), *names(groups["resting"], "\nresting")],
-                "orders",
-            ),
-        ),
-        ("soak", f"Soak with {report['soak']['clients']} clients", lambda axes: _soak(axes, report["soak"])),
-        ("cpu", "CPU time of a one-order document", lambda axes: _cpu(axes, groups["clients"])),
-    ]
+    history, resting = groups.get("history", []), groups.get("resting", [])
+    if history or resting:
+        drawings.append(
+            (
+                "history",
+                "Throughput by what the exchange holds beforehand, 128 clients",
+                rates(
+                    [*plain, *history, *resting],
+                    ["nothing", *names(history, "\nhistory"), *names(resting, "\nresting")],
+                    "orders",
+                ),
+            )
+        )
+    if soak := report["soak"]:
+        drawings.append(("soak", f"Soak with {soak['clients']} clients", lambda axes: _soak(axes, soak)))
     return [Plot(name, title, _svg(drawing)) for name, title, drawing in drawings]
 
 
@@ -110,7 +118,7 @@ def _rates(axes: Axes, points: list[dict[str, Any]], names: list[str], label: st
     axes.axhline(best, color=_ORANGE, linestyle="--", label=f"pgbench: {best:.0f} transactions/s")
     for place, value in enumerate(values):
         axes.annotate(
-            f"{value['median'] / best:.2f} x",
+            f"{points[place]['ratio']:.2f} x",
             (place, value["high"]),
             xytext=(0, 6),
             textcoords="offset points",

@@ -3,19 +3,23 @@
 import importlib.resources
 import json
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gateway.loadtest import targets
 from gateway.loadtest.rig import BenchError
 
 __all__ = ["require_plotting", "table", "write"]
 
 _GROUPS = {
-    "clients": "{} client(s), 1 order a document",
-    "orders": "{} orders a document",
-    "cores": "{} core(s) for gateway and database",
-    "history": "{} orders of history",
-    "resting": "{} resting orders",
+    "clients": "{label} client(s), 1 order a document",
+    "orders": "{label} orders a document, {clients} clients",
+    "cores": "{label} core(s) for gateway and database, {clients} clients",
+    "history": "{label} orders of history, {clients} clients",
+    "resting": "{label} resting orders, {clients} clients",
+    "idle": "{label} connections open, {clients} clients busy",
+    "makers": "{label} accounts quote and are taken from, {clients} clients",
 }
 
 
@@ -32,9 +36,7 @@ def rows(report: dict[str, Any]) -> list[tuple[str, str, str, str, str, str]]:
     """Return the table's rows: what, orders/s, its range, ratio to the yardstick, median and p99 latency."""
     found = []
     for point in report["points"]:
-        name = _GROUPS[point["group"]].format(point["label"])
-        if point["group"] != "clients":
-            name += f", {point['clients']} clients"
+        name = _GROUPS[point["group"]].format_map(point)
         p99 = statistics.median(run["latency_ms"]["p99"] for run in point["runs"])
         found.append((name, *_figures(point), f"{p99:.2f}"))
     names = {
@@ -46,46 +48,80 @@ def rows(report: dict[str, Any]) -> list[tuple[str, str, str, str, str, str]]:
 
 
 def table(report: dict[str, Any]) -> str:
-    """Return the figures as a table of plain text, which is Markdown as well."""
-    head = ("load", "orders/s", "lowest to highest", "x pgbench", "median ms", "p99 ms")
-    lines = [head, *rows(report)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-
-    def written(line: tuple[str, ...]) -> str:
-        cells = [
-            line[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
-        ]
-        return "| " + " | ".join(cells) + " |"
-
-    rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]) + "|"
-    return "\n".join(
-        [summary(report), "", written(head), rule, *map(written, lines[1:]), "", soak_line(report)]
-    )
+    """Return the figures and the targets as tables of plain text, which is Markdown as well."""
+    parts = [summary(report)]
+    if found := rows(report):
+        parts.append(
+            _table(("load", "orders/s", "lowest to highest", "x pgbench", "median ms", "p99 ms"), found)
+        )
+    parts += remarks(report)
+    if compared := targets.rows(report):
+        parts.append(_table(("load", "target", "reached", "", "by"), compared))
+    return "\n\n".join(parts)
 
 
 def summary(report: dict[str, Any]) -> str:
-    """Return one sentence on the machine and the yardstick."""
+    """Return a sentence or two on the machine and the yardstick."""
     machine, yardstick = report["machine"], report["yardstick"]
+    told = (
+        f"pgbourse {report['pgbourse']} on PostgreSQL {report['postgresql']['version']}, {machine['cores']} "
+        f"cores for gateway, database and load."
+    )
+    if yardstick is None:
+        return told
     by_clients = ", ".join(
         f"{rates['median']:.0f} transactions/s with {clients} clients"
         for clients, rates in yardstick["by_clients"].items()
     )
+    return f"{told} pgbench (TPC-B-like, scale 10, prepared) did {by_clients}."
+
+
+def remarks(report: dict[str, Any]) -> list[str]:
+    """Return a sentence on the held snapshot and one on the soak, where they were measured."""
+    return [
+        line(report[name])
+        for name, line in (("snapshot", _snapshot_line), ("soak", _soak_line))
+        if report[name] is not None
+    ]
+
+
+def _snapshot_line(snapshot: dict[str, Any]) -> str:
+    exchange, yardstick, part = snapshot["exchange"], snapshot["pgbench"], snapshot["part_seconds"]
     return (
-        f"pgbourse {report['pgbourse']} on PostgreSQL {report['postgresql']['version']}, {machine['cores']} "
-        f"cores for gateway, database and load. pgbench (TPC-B-like, scale 10, prepared) did {by_clients}."
+        f"While another session held a snapshot for {snapshot['held_seconds']:g} s, the last {part:g} s "
+        f"against the {part:g} s before: {exchange['late']:.0f} of {exchange['before']:.0f} orders/s "
+        f"({exchange['kept']:.2f}) with {exchange['clients']} clients; pgbench {yardstick['late']:.0f} of "
+        f"{yardstick['before']:.0f} transactions/s ({yardstick['kept']:.2f}) with {yardstick['clients']}."
     )
 
 
-def soak_line(report: dict[str, Any]) -> str:
-    """Return one sentence on the soak."""
-    soak = report["soak"]
+def _soak_line(soak: dict[str, Any]) -> str:
     seconds, clients, rate = len(soak["rates"]), soak["clients"], soak["orders_per_second"]
     told = f"Soak of {seconds} s with {clients} clients: {rate:.0f} orders/s"
     if soak["late_to_early"] is None:
         return f"{told}."
     part = "minute" if soak["part_seconds"] == 60 else f"{soak['part_seconds']} s"
     return f"{told}; the last {part} did {soak['late_to_early']:.2f} of the second {part}."
+
+
+def _table(head: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> str:
+    """Return a table, with the columns that hold figures in all lines to the right."""
+    columns = list(zip(head, *lines, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    right = [all(cell[:1].isdigit() or not cell for cell in column[1:]) for column in columns]
+    right[0] = False
+
+    def written(line: tuple[str, ...]) -> str:
+        cells = [
+            cell.rjust(width) if numbers else cell.ljust(width)
+            for cell, width, numbers in zip(line, widths, right, strict=True)
+        ]
+        return "| " + " | ".join(cells) + " |"
+
+    rule = "|".join(
+        "-" * (width + 1) + (":" if numbers else "-") for width, numbers in zip(widths, right, strict=True)
+    )
+    return "\n".join([written(head), f"|{rule}|", *map(written, lines)])
 
 
 def write(report: dict[str, Any], output: Path, plots: Path | None = None) -> Path:
@@ -101,7 +137,12 @@ def write(report: dict[str, Any], output: Path, plots: Path | None = None) -> Pa
     source = importlib.resources.files("gateway.loadtest").joinpath("report.html.j2").read_text()
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page = environment.from_string(source).render(
-        report=report, rows=rows(report), summary=summary(report), soak=soak_line(report), plots=drawn
+        report=report,
+        rows=rows(report),
+        targets=targets.rows(report),
+        summary=summary(report),
+        remarks=remarks(report),
+        plots=drawn,
     )
     data = output.with_suffix(".json")
     try:

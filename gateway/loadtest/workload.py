@@ -4,10 +4,11 @@ Documents are made beforehand, so that sending costs the load tool as little as 
 to query or cancel are filled in when a document is sent, for they are the server's.
 """
 
+import itertools
 import random
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -22,6 +23,7 @@ _SETUP_ACCOUNTS = 50  # in one <create>, each with every symbol
 _LEAST_DOCUMENTS = 64
 _POOL_DOCUMENTS = 4096  # a client that cycles through them is not told from one that never repeats itself
 _POOL_ORDERS = 200_000  # bounds the pool's memory to some 20 MB
+_MARKET_DOCUMENTS, _MAKER_DOCUMENTS = 5, 3  # of so many documents so many quote, the others take
 _REMEMBERED = 64  # order ids an account can query or cancel; older ones are mostly filled
 
 _OPENED_ID = re.compile(rb'<opened\b[^>]*?\sid="([0-9]+)"')
@@ -37,6 +39,7 @@ class Workload:
     spread: float = 5.0  # prices lie within 100 - spread and 100 + spread, in quarters
     queries: float = 0.0
     cancels: float = 0.0
+    makers: int = 0  # so many accounts quote and the others take, where it is not 0: see Market
     seed: int = 1
     first_account: int = 1000
     symbol_prefix: str = "S"
@@ -89,6 +92,48 @@ class Draw:
         shares = rng.randint(1, _MAX_SHARES) * rng.choice((1, -1))
         return rng.choice(self._syms), shares, rng.choice(self._limits)
 
+    def quote(self, sym: str, side: int) -> tuple[str, int, str]:
+        """Draw an order that rests, 1 to buy and -1 to sell: quotes don't meet one another."""
+        middle = len(self._limits) // 2
+        limits = self._limits[:middle] if side > 0 else self._limits[middle + 1 :]
+        return sym, side * self._rng.randint(1, _MAX_SHARES), self._rng.choice(limits)
+
+    def take(self) -> tuple[str, int, str]:
+        """Draw an order that trades with the best quotes, for its limit is the worst of them."""
+        side = self._rng.choice((1, -1))
+        limit = self._limits[-1] if side > 0 else self._limits[0]
+        return self._rng.choice(self._syms), side * self._rng.randint(1, _MAX_SHARES), limit
+
+
+class Market:
+    """Deal documents to market makers and to those who take from them.
+
+    The makers are served in turn, and each goes through every symbol on both sides, in an order of its own.
+    Three documents in five are theirs, so that there is always something to take. Where all accounts are
+    makers, all take as well: the same orders, of accounts that are evenly spread.
+    """
+
+    def __init__(self, workload: Workload, draw: Draw, rng: random.Random) -> None:
+        accounts = workload.account_ids()
+        self._draw = draw
+        self._rng = rng
+        self._takers = accounts[workload.makers :] or accounts
+        self._turns = itertools.cycle(range(_MARKET_DOCUMENTS))
+        quotes = [(sym, side) for sym in workload.syms() for side in (1, -1)]
+        self._makers = itertools.cycle(
+            [
+                (account, itertools.cycle(rng.sample(quotes, len(quotes))))
+                for account in accounts[: workload.makers]
+            ]
+        )
+
+    def deal(self) -> tuple[str, Callable[[], tuple[str, int, str]]]:
+        """Return the account of the next document, and what draws its orders."""
+        if next(self._turns) < _MAKER_DOCUMENTS:
+            account, quotes = next(self._makers)
+            return account, lambda: self._draw.quote(*next(quotes))
+        return self._rng.choice(self._takers), self._draw.take
+
 
 @dataclass(frozen=True, slots=True)
 class Template:
@@ -115,7 +160,13 @@ class Feeder:
         draw = Draw(workload, rng)
         accounts = workload.account_ids()
         size = max(_LEAST_DOCUMENTS, min(_POOL_DOCUMENTS, _POOL_ORDERS // workload.orders))
-        self._pool = [_template(draw, rng.choice(accounts), workload.orders) for _ in range(size)]
+        if workload.makers:
+            market = Market(workload, draw, rng)
+            self._pool = [_template(draw, *market.deal(), workload.orders) for _ in range(size)]
+        else:
+            self._pool = [
+                _template(draw, rng.choice(accounts), draw.order, workload.orders) for _ in range(size)
+            ]
         self._next = 0
         self._known: dict[str, deque[bytes]] = {}
 
@@ -157,13 +208,15 @@ def fresh_prefix(first_account: int) -> str:
     return "".join(letters)
 
 
-def _template(draw: Draw, account: str, requests: int) -> Template:
+def _template(
+    draw: Draw, account: str, draw_order: Callable[[], tuple[str, int, str]], requests: int
+) -> Template:
     head, tail = f'<transactions id="{account}">', "</transactions>"
     asking, plain = head, head
     cancels = []
     for _ in range(requests):
         kind = draw.kind()
-        sym, shares, limit = draw.order()
+        sym, shares, limit = draw_order()
         order = f'<order sym="{sym}" amount="{shares}" limit="{limit}"/>'
         plain += order
         if kind == "order":

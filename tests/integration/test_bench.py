@@ -1,6 +1,7 @@
 """The benchmark's parts against a real PostgreSQL, and once all of it, as short as it can be."""
 
 import dataclasses
+import itertools
 import json
 import os
 from pathlib import Path
@@ -13,12 +14,16 @@ from psycopg.rows import TupleRow
 
 from gateway.cli import main
 from gateway.loadtest import pgbench, points
-from gateway.loadtest.connections import Target
+from gateway.loadtest.client import Run
+from gateway.loadtest.connections import LoadError, Target
+from gateway.loadtest.idle import idle_connections
 from gateway.loadtest.load import measure, set_up
 from gateway.loadtest.rig import BenchError, Rig
 from gateway.loadtest.seeding import seed_history, seed_resting
+from gateway.loadtest.snapshot import measure_held
 from gateway.loadtest.workload import Feeder, Workload
-from tests.integration.conftest import Gateway
+from tests.integration.client import wait_until
+from tests.integration.conftest import Gateway, StartGateway
 
 WORKLOAD = Workload(accounts=5, symbols=3)
 
@@ -50,7 +55,16 @@ def test_a_seeded_past_is_sound_and_so_is_what_follows(
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the quick plan take no longer than every point takes to be set up."""
     plan = dataclasses.replace(
-        points.QUICK, rounds=1, seconds=0.2, warm_up=0.1, pgbench_seconds=1, history=(1000,), resting=1000
+        points.QUICK,
+        rounds=2,
+        seconds=0.2,
+        warm_up=0.1,
+        pgbench_seconds=1,
+        held=2,
+        held_part=1,
+        history=(1000,),
+        resting=1000,
+        connections=300,
     )
     monkeypatch.setattr(points, "QUICK", plan)
 
@@ -65,17 +79,92 @@ def test_a_whole_benchmark_leaves_a_report_and_nothing_else(
     with pytest.raises(SystemExit) as end:
         main(["bench", "--quick", "--soak", "1s", "--output", str(output)])
     assert not end.value.code
-    assert "100 orders a document" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "100 orders a document" in told
+    assert "300 connections open" in told
+    assert "While another session held a snapshot for 2 s" in told
     assert "<svg" in output.read_text()
     report = json.loads(output.with_suffix(".json").read_text())
     assert report["postgresql"]["settings"]["fsync"] == "on"
     assert report["yardstick"]["transactions_per_second"] > 0
     assert len(report["points"]) == len(points.points(points.QUICK, len(affinity)))
+    assert all(len(point["runs"]) == 2 for point in report["points"] + report["sql"])
+    assert report["snapshot"]["exchange"]["late"] > 0
+    assert report["snapshot"]["pgbench"]["late"] > 0
     for point in report["points"] + report["sql"]:
         assert point["orders_per_second"]["median"] > 0
         assert point["ratio"] > 0
     assert os.sched_getaffinity(0) == affinity
     assert psutil.Process().children() == children
+
+
+@pytest.mark.usefixtures("tiny")
+def test_one_group_can_be_measured_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["bench", "--quick", "--only", "soak", "--soak", "1s"])
+    assert not end.value.code
+    told = capsys.readouterr().out
+    assert "Soak of" in told
+    assert "pgbench" not in told
+    assert "`pgbourse bench --only soak --soak 30m`" in told
+
+
+def test_a_soak_of_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["bench", "--only", "idle", "--soak", "1s"])
+    assert end.value.code == 2
+    assert "asks for --only soak" in capsys.readouterr().err
+
+
+def test_idle_connections_are_known_to_the_server_and_kept(gateway: Gateway) -> None:
+    target, feeder = Target(*gateway.address), Feeder(WORKLOAD)
+    set_up(target, WORKLOAD)
+    with idle_connections(target, feeder, 150):
+        wait_until(lambda: gateway.server.status().connections == 150, "150 are open and the set-up's is not")
+        measured = measure(target, feeder, clients=4, seconds=0.2)
+        assert measured.opened > 0
+        assert gateway.server.status().connections >= 150
+
+
+def test_idle_connections_that_a_server_closes_are_told(start_gateway: StartGateway) -> None:
+    gateway = start_gateway(close_after_reply=True)
+    set_up(Target(*gateway.address, new_connection_each=True), WORKLOAD)
+    with (
+        pytest.raises(LoadError, match="the server closed 3 of 3 idle connections"),
+        idle_connections(Target(*gateway.address), Feeder(WORKLOAD), 3),
+    ):
+        wait_until(lambda: not gateway.server.status().connections, "all connections are closed")
+
+
+def test_a_snapshot_is_held_for_the_later_part_of_the_load_alone(server: str) -> None:
+    horizon = "select backend_xmin is not null from pg_stat_activity where pid = %s"
+    seen = []
+    with Rig(server) as rig, rig.connect() as holder, rig.connect() as watcher:
+
+        def load(seconds: float) -> float:
+            seen.append((seconds, watcher.execute(horizon, [holder.info.backend_pid]).fetchone()))
+            return 10.0 - len(seen)
+
+        result = measure_held(holder, load, 120, 15)
+    assert seen == [(15, (False,)), (15, (False,)), (105, (True,)), (15, (True,))]
+    assert result == {"before": 8.0, "late": 6.0, "kept": 0.75}
+
+
+def test_orders_of_the_others_take_from_market_makers(
+    gateway: Gateway, connection: psycopg.Connection[TupleRow]
+) -> None:
+    workload = Workload(accounts=20, symbols=2, makers=4)
+    set_up(Target(*gateway.address), workload)
+    source = itertools.islice(Feeder(workload), 500)
+    assert Run(Target(*gateway.address), source, clients=4).go().opened == 500
+    taken = """
+        select avg((makers.account_id::integer < 1004)::integer)
+        from exchange.executions
+        join exchange.orders on orders.order_id = least(executions.buy_order_id, executions.sell_order_id)
+        join exchange.accounts as makers on makers.account_key = orders.account_key
+    """
+    assert the(connection, "select count(*) from exchange.executions") > 150
+    assert the(connection, taken) > 0.8
 
 
 def test_a_database_of_others_is_left_as_it_was(server: str) -> None:

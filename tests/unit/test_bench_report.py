@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ import click
 import pytest
 from lxml import etree
 
-from gateway.loadtest import report
+from gateway.loadtest import report, targets
 from gateway.loadtest.commands import Duration
 from gateway.loadtest.plots import draw
-from gateway.loadtest.points import FULL, QUICK, points
+from gateway.loadtest.points import BASE, FULL, FUNCTIONS, QUICK, YARDSTICK, Plan, Point, points, steps
 from gateway.loadtest.rig import BenchError
 
 
@@ -32,36 +33,132 @@ def spread(*values: float) -> dict[str, float]:
 @pytest.fixture
 def figures() -> dict[str, Any]:
     """A report as bench makes it: every point did 8000, 9000 and 10000 orders/s, pgbench 4000 and 3000."""
+    return report_of(QUICK)
+
+
+def report_of(plan: Plan) -> dict[str, Any]:
     summary = {"orders_per_second": spread(8000, 9000, 10000), "ratio": 2.25, "p50_ms": spread(1.5)}
     runs = [run_of(rate) for rate in (8000.0, 9000.0, 10000.0)]
-    names = ("group", "label", "clients", "orders", "history", "resting", "cores")
-    measured = [{name: getattr(point, name) for name in names} for point in points(QUICK, 2)]
-    return {
+    measured = [{name: getattr(point, name) for name in Point.__slots__} for point in points(plan, 2)]
+    made = {
         "pgbourse": "9.9.9",
         "made_at": "2030-01-01T00:00:00+00:00",
         "machine": {"cores": 2, "memory_gb": 8.0, "system": "Linux <6>", "python": "3.11"},
         "postgresql": {"version": "18.6", "embedded": True, "settings": {"fsync": "on"}},
-        "plan": {"rounds": 3, "seconds": 2.0, "soak_seconds": 4.0},
+        "plan": {"rounds": 3, "seconds": 2.0, "soak_seconds": plan.soak, "groups": list(plan.groups)},
         "seconds": 100,
         "yardstick": {
             "transactions_per_second": 4000.0,
-            "by_clients": {"8": spread(4000), "32": spread(3000)},
+            "by_clients": {
+                "8": spread(4000) | {"runs": [4000.0] * 3},
+                "32": spread(3000) | {"runs": [3000.0] * 3},
+            },
         },
         "points": [entry | summary | {"runs": runs} for entry in measured],
         "sql": [{"function": name} | summary | {"runs": runs} for name in ("place_order", "process_batch")],
         "soak": run_of(9000)
         | {"clients": 128, "rates": [9000.0] * 4, "part_seconds": 1, "late_to_early": 0.97},
+        "snapshot": {
+            "held_seconds": plan.held,
+            "part_seconds": plan.held_part,
+            "exchange": {"before": 9000.0, "late": 5400.0, "kept": 0.6, "clients": 128},
+            "pgbench": {"before": 4000.0, "late": 1600.0, "kept": 0.4, "clients": 32},
+        },
     }
+    return made | {"targets": targets.targets(made)}
 
 
 def test_the_table_says_every_point_and_its_ratio(figures: dict[str, Any]) -> None:
     text = report.table(figures)
-    lines = [line for line in text.splitlines() if line.startswith("|")]
+    lines = [line for line in text.split("| target")[0].splitlines()[:-1] if line.startswith("|")]
     assert len(lines) == 2 + len(figures["points"]) + 2
     assert len({len(line) for line in lines}) == 1
     assert re.search(r"128 client.* 9000 \|\s+8000 to 10000 \|\s+2.25 \|\s+1.50 \|\s+4.25 \|", text)
     assert "4000 transactions/s with 8 clients, 3000" in text
     assert "the last 1 s did 0.97 of the second 1 s" in text
+    assert "the last 3 s against the 3 s before: 5400 of 9000 orders/s (0.60)" in text
+    assert "pgbench 1600 of 4000 transactions/s (0.40) with 32." in text
+
+
+def row(made: dict[str, Any], load: str) -> dict[str, Any]:
+    (found,) = [row for row in targets.targets(made) if load in row["load"]]
+    return found
+
+
+def rates(made: dict[str, Any], group: str, label: str, *values: float) -> None:
+    (point,) = [point for point in made["points"] if (point["group"], point["label"]) == (group, label)]
+    point["runs"] = [run_of(value) for value in values]
+
+
+def test_a_full_run_says_where_every_target_stands() -> None:
+    made = report_of(replace(FULL, soak=1800))
+    assert len(made["targets"]) == 13
+    assert all(row["reached"] for row in made["targets"])
+    told = {row[0]: row[1:] for row in targets.rows(made)}
+    assert told["ten orders a document, 32 clients"] == (
+        "at least 4 x pgbench", "2.25 (2.00 to 2.50)", "not met", "`pgbourse bench --only orders`"
+    )  # fmt: skip
+    assert told["gateway CPU of a one-order document, 128 clients"][:3] == (
+        "at most 60 microseconds", "50 (50 to 50)", "met"
+    )  # fmt: skip
+    assert told["30 minutes at full load: the last minute"][1:] == (
+        "0.97", "met", "`pgbourse bench --only soak --soak 30m`"
+    )  # fmt: skip
+    assert "| 64 accounts rest orders in every symbol, the others take" in report.table(made)
+
+
+def test_a_ratio_is_the_median_of_the_rounds_not_the_ratio_of_medians() -> None:
+    made = report_of(FULL)
+    # The machine was half as fast in the second round: what is compared was so in the same measure.
+    rates(made, "clients", "128", 10000, 5000, 8000)
+    rates(made, "idle", "5000", 9500, 4800, 7600)
+    assert row(made, "5,000 connections")["reached"]["runs"] == [0.95, 0.96, 0.95]
+    assert row(made, "5,000 connections")["reached"]["median"] == 0.95
+    rates(made, "makers", "64", 4000, 9000, 100)
+    rates(made, "makers", "all", 5000, 9000, 1000)
+    assert row(made, "64 accounts")["reached"]["median"] == 0.8
+    assert row(made, "64 accounts")["met"] is False
+
+
+def test_a_ratio_to_pgbench_is_to_the_clients_that_did_best_over_all_rounds() -> None:
+    made = report_of(FULL)
+    made["yardstick"]["by_clients"] = {
+        "8": {"median": 4000.0, "runs": [4000.0, 4000.0, 8000.0]},
+        "32": {"median": 5000.0, "runs": [5000.0, 5000.0, 2000.0]},
+    }
+    rates(made, "clients", "128", 10000, 10000, 8000)
+    assert row(made, "order a document, 128")["reached"]["runs"] == [2, 2, 4]
+
+
+def test_the_latency_of_one_client_is_compared_with_the_function_itself() -> None:
+    made = report_of(FULL)
+    made["sql"][0]["runs"] = [{"orders_per_second": 1.0, "latency_ms": {"p50": p50}} for p50 in (1.0, 1.2, 1)]
+    found = row(made, "one client")
+    assert found["reached"]["runs"] == [1.5, 1.25, 1.5]
+    assert (found["at_most"], found["met"]) == (True, False)
+
+
+def test_what_was_measured_smaller_than_a_target_asks_does_not_meet_it(figures: dict[str, Any]) -> None:
+    for load in ("million", "100,000 resting", "snapshot", "30 minutes"):
+        found = row(figures, load)
+        assert (found["reached"], found["met"]) == (None, None)
+    assert ("not measured", "") in [row[2:4] for row in targets.rows(figures)]
+
+
+def test_a_report_of_one_group_has_its_targets_and_no_others(tmp_path: Path) -> None:
+    made = report_of(replace(FULL, groups=("snapshot",)))
+    made |= {"yardstick": None, "points": [], "sql": [], "soak": None}
+    made["targets"] = targets.targets(made)
+    assert [(row["reached"]["median"], row["met"]) for row in made["targets"]] == [(0.6, True)]
+    assert report.table(made).count("\n| ") == 2
+    report.write(made, tmp_path / "report.html")
+    assert "pgbourse bench --only snapshot" in (tmp_path / "report.html").read_text()
+
+
+def test_plots_are_of_what_there_is() -> None:
+    made = report_of(replace(FULL, groups=("idle", "history")))
+    made |= {"soak": None}
+    assert [plot.name for plot in draw(made)] == ["history"]
 
 
 def test_the_page_needs_nothing_else_and_shows_every_plot(figures: dict[str, Any], tmp_path: Path) -> None:
@@ -115,6 +212,32 @@ def test_points_cover_what_a_report_promises() -> None:
     assert [point.history for point in of["history"]] == [10_000, 100_000, 1_000_000]
     assert [point.resting for point in of["resting"]] == [100_000]
     assert not any(point.cores for point in points(FULL, 0))
+    assert [(point.connections, point.clients) for point in of["idle"]] == [(5000, 128)]
+    assert [(point.makers, point.clients) for point in of["makers"]] == [(64, 128), (1000, 128)]
+
+
+def test_a_group_comes_with_what_it_is_compared_with() -> None:
+    assert points(replace(FULL, groups=("idle",)), 4)[0] == BASE
+    assert [point.group for point in points(replace(FULL, groups=("makers",)), 4)] == ["makers", "makers"]
+    assert points(replace(FULL, groups=("soak", "snapshot", "functions")), 4) == []
+    assert points(replace(FULL, groups=("idle",), connections=0), 4) == [BASE]
+
+
+def test_a_round_takes_every_point_once_and_close_to_what_it_is_compared_with() -> None:
+    measured = points(FULL, 2)
+    order = steps(FULL, measured)
+    assert sorted(order, key=repr) == sorted([*measured, YARDSTICK, FUNCTIONS], key=repr)
+    at = {(step.group, step.label): place for place, step in enumerate(order)}
+    for one, other, apart in (
+        (("idle", "5000"), ("clients", "128"), 3),
+        (("history", "1M"), ("clients", "128"), 3),
+        (("resting", "100k"), ("clients", "128"), 3),
+        (("makers", "64"), ("makers", "all"), 1),
+        (("clients", "1"), ("functions", FUNCTIONS.label), 1),
+        (("functions", FUNCTIONS.label), ("yardstick", YARDSTICK.label), 1),
+    ):
+        assert abs(at[one] - at[other]) <= apart
+    assert steps(replace(FULL, groups=("soak",)), []) == []
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400)])

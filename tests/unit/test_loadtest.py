@@ -40,6 +40,34 @@ def test_documents_are_valid_and_within_the_bounds_asked_for() -> None:
     assert {limit for _, _, limit in seen} == {"99.50", "99.75", "100.00", "100.25", "100.50"}
 
 
+def test_market_makers_quote_both_sides_of_every_symbol_and_the_others_take() -> None:
+    workload = Workload(makers=8, accounts=40, symbols=3)
+    makers = set(workload.account_ids()[:8])
+    quoted = set()
+    limits: dict[tuple[str, str], set[float]] = {}
+    for document, _ in take(Feeder(workload), 1000):
+        (order,) = parse(document).children
+        assert isinstance(order, Request)
+        assert order.amount
+        assert order.limit
+        side = "sells" if order.amount.startswith("-") else "buys"
+        who = "maker" if order.account_id in makers else "taker"
+        limits.setdefault((who, side), set()).add(float(order.limit))
+        if who == "maker":
+            quoted.add((order.account_id, order.sym, side))
+    assert len(quoted) == 8 * 3 * 2
+    assert limits["maker", "buys"] == {95 + 0.25 * step for step in range(20)}
+    assert limits["maker", "sells"] == {100.25 + 0.25 * step for step in range(20)}
+    assert limits["taker", "buys"] == {105}
+    assert limits["taker", "sells"] == {95}
+
+
+def test_where_all_make_a_market_all_take() -> None:
+    workload = Workload(makers=40, accounts=40)
+    by_kind = [[template.account for _, template in take(Feeder(workload), 1000)[part::5]] for part in (0, 4)]
+    assert all(set(accounts) == set(workload.account_ids()) for accounts in by_kind)
+
+
 def test_set_up_gives_every_account_every_symbol() -> None:
     workload = Workload(accounts=120, symbols=2)
     made = [parse(document).children for document, _ in workload.setup_documents()]

@@ -1,0 +1,235 @@
+"""The targets of speed, and where a benchmark's figures stand: computed from the report's data alone."""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["best_yardstick", "rows", "spread", "targets"]
+
+_SOAK_SECONDS = 1800
+_HELD_SECONDS = 120
+_CONNECTIONS = "5000"
+_MAKERS = "64"
+
+
+def best_yardstick(report: dict[str, Any]) -> list[float]:
+    """Return pgbench's rate in each round, with the number of clients that did best over all rounds."""
+    by_clients = report["yardstick"]["by_clients"].values()
+    best: list[float] = max(by_clients, key=lambda rates: float(rates["median"]))["runs"]
+    return best
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Return the median of the values, and the lowest and the highest of them."""
+    return {"median": round(statistics.median(values), 3), "low": min(values), "high": max(values)}
+
+
+class _Figures:
+    """Look up what a report says, one value for each round. A KeyError says that it was not measured."""
+
+    def __init__(self, report: dict[str, Any]) -> None:
+        self._report = report
+        self._runs = {(point["group"], point["label"]): point["runs"] for point in report["points"]}
+        self._runs |= {("functions", call["function"]): call["runs"] for call in report["sql"]}
+
+    def rates(self, group: str, label: str) -> list[float]:
+        return [run["orders_per_second"] for run in self._runs[group, label]]
+
+    def to_pgbench(self, group: str, label: str) -> list[float]:
+        return _ratios(self.rates(group, label), best_yardstick(self._report))
+
+    def to_base(self, group: str, label: str) -> list[float]:
+        return _ratios(self.rates(group, label), self.rates("clients", "128"))
+
+    def market_makers(self) -> list[float]:
+        return _ratios(self.rates("makers", _MAKERS), self.rates("makers", "all"))
+
+    def one_client(self) -> list[float]:
+        medians = [
+            [run["latency_ms"]["p50"] for run in self._runs[key]]
+            for key in (("clients", "1"), ("functions", "place_order"))
+        ]
+        return _ratios(*medians)
+
+    def gateway_cpu(self) -> list[float]:
+        return [run["cpu_us_per_document"]["gateway"] for run in self._runs["clients", "128"]]
+
+    def soak(self) -> list[float]:
+        if self._report["plan"]["soak_seconds"] < _SOAK_SECONDS:
+            raise KeyError("soak")
+        return [self._report["soak"]["late_to_early"]]
+
+    def snapshot(self) -> list[float]:
+        if self._report["snapshot"]["held_seconds"] < _HELD_SECONDS:
+            raise KeyError("snapshot")
+        return [self._report["snapshot"]["exchange"]["kept"]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    load: str
+    goal: float
+    of: str  # what the goal is counted in
+    groups: str  # of the points that it takes
+    reach: Callable[[_Figures], list[float]]
+    at_most: bool = False
+    options: str = ""  # that `pgbourse bench` needs as well
+
+    @property
+    def command(self) -> str:
+        only = "".join(f" --only {group}" for group in self.groups.split())
+        return f"pgbourse bench{only}{self.options}"
+
+
+_TARGETS = (
+    _Target(
+        "one order a document, 128 clients",
+        2.5,
+        "x pgbench",
+        "clients",
+        lambda of: of.to_pgbench("clients", "128"),
+    ),
+    _Target(
+        "one order a document, 512 clients",
+        2.5,
+        "x pgbench",
+        "clients",
+        lambda of: of.to_pgbench("clients", "512"),
+    ),
+    _Target(
+        "ten orders a document, 32 clients",
+        4,
+        "x pgbench",
+        "orders",
+        lambda of: of.to_pgbench("orders", "10"),
+    ),
+    _Target(
+        "100 orders a document, 8 clients",
+        4.5,
+        "x pgbench",
+        "orders",
+        lambda of: of.to_pgbench("orders", "100"),
+    ),
+    _Target(
+        "`process_batch` called from one backend, 100 orders a call",
+        5,
+        "x pgbench",
+        "functions",
+        lambda of: of.to_pgbench("functions", "process_batch"),
+    ),
+    _Target(
+        "5,000 connections open, 128 of them busy",
+        0.9,
+        "of 128 open",
+        "idle",
+        lambda of: of.to_base("idle", _CONNECTIONS),
+    ),
+    _Target(
+        "1 million orders of history",
+        0.9,
+        "of a fresh database",
+        "history",
+        lambda of: of.to_base("history", "1M"),
+    ),
+    _Target(
+        "100,000 resting orders",
+        0.9,
+        "of a fresh database",
+        "resting",
+        lambda of: of.to_base("resting", "100k"),
+    ),
+    _Target(
+        "30 minutes at full load: the last minute",
+        0.95,
+        "of the second",
+        "soak",
+        _Figures.soak,
+        options=" --soak 30m",
+    ),
+    _Target(
+        "another session holds a snapshot for 2 minutes: the last 15 s",
+        0.5,
+        "of without",
+        "snapshot",
+        _Figures.snapshot,
+    ),
+    _Target(
+        "64 accounts rest orders in every symbol, the others take",
+        0.9,
+        "of evenly spread accounts",
+        "makers",
+        _Figures.market_makers,
+    ),
+    _Target(
+        "gateway CPU of a one-order document, 128 clients",
+        60,
+        "microseconds",
+        "clients",
+        _Figures.gateway_cpu,
+        at_most=True,
+    ),
+    _Target(
+        "one client: median latency",
+        1.4,
+        "x `place_order` by pgbench",
+        "clients functions",
+        _Figures.one_client,
+        at_most=True,
+    ),
+)
+
+
+def targets(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the targets of the groups that were chosen, and what was reached: the median of the rounds.
+
+    It is None where the plan was smaller than the target asks.
+    """
+    figures, found = _Figures(report), []
+    for target in _TARGETS:
+        try:
+            reached = [round(value, 3) for value in target.reach(figures)]
+        except (KeyError, TypeError):  # TypeError: a part of the report that is None
+            reached = []
+        if not reached and not set(target.groups.split()) <= set(report["plan"]["groups"]):
+            continue
+        met = None
+        if reached:
+            median = statistics.median(reached)
+            met = median <= target.goal if target.at_most else median >= target.goal
+        found.append(
+            {
+                "load": target.load,
+                "goal": target.goal,
+                "at_most": target.at_most,
+                "of": target.of,
+                "reached": spread(reached) | {"runs": reached} if reached else None,
+                "met": met,
+                "command": target.command,
+            }
+        )
+    return found
+
+
+def rows(report: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    """Return the table's rows: load, target, reached with the rounds' range, met or not, the command."""
+    found = []
+    for target in report["targets"]:
+        goal = f"at {'most' if target['at_most'] else 'least'} {target['goal']:g} {target['of']}"
+        reached, met = "not measured", ""
+        if target["reached"]:
+            values = target["reached"]
+            reached = _figure(values["median"])
+            if len(values["runs"]) > 1:
+                reached += f" ({_figure(values['low'])} to {_figure(values['high'])})"
+            met = "met" if target["met"] else "not met"
+        found.append((target["load"], goal, reached, met, f"`{target['command']}`"))
+    return found
+
+
+def _ratios(values: list[float], others: list[float]) -> list[float]:
+    return [value / other for value, other in zip(values, others, strict=True)]
+
+
+def _figure(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
