@@ -162,12 +162,13 @@ def check(database_url: str, folder: Path | None = None) -> list[str]:
     return findings + [f"function {signature} was made by no file of sql/" for signature in unmade]
 
 
-def require_current(database_url: str, folder: Path | None = None) -> None:
-    """Refuse a database that lacks a file of sql/ or has a migration that sql/ lacks.
+def require_current(database_url: str, files: list[SqlFile] | None = None) -> None:
+    """Refuse a database that lacks one of these files (by default those of sql/) or knows a later migration.
 
     Needs no more right than a gateway has. Raises MigrationError naming the first such file.
     """
-    files = {(file.kind, file.name): file.checksum for file in load_files(folder or sql_folder())}
+    files = load_files(sql_folder()) if files is None else files
+    expected = {(file.kind, file.name): file.checksum for file in files}
     query = "select kind, name, checksum from exchange.list_applied_files()"
     with connect(database_url) as connection:
         try:
@@ -178,10 +179,10 @@ def require_current(database_url: str, folder: Path | None = None) -> None:
             role = fetch_value(connection, "select current_user")
             raise MigrationError(f"role {role} lacks the rights of exchange_gateway") from error
     applied = {(kind, name): checksum for kind, name, checksum in rows}
-    for kind, name in sorted(applied.keys() - files.keys()):
+    for kind, name in sorted(applied.keys() - expected.keys()):
         if kind == "migration":
             raise MigrationError(_newer(f"{kind} {name}"))
-    for (kind, name), checksum in files.items():
+    for (kind, name), checksum in expected.items():
         if applied.get((kind, name)) != checksum:
             raise MigrationError(
                 f"the database lacks {kind} {name} as it is here: run `pgbourse migrate` first"

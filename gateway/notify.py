@@ -10,7 +10,7 @@ _log = logging.getLogger("pgbourse.service")
 
 
 def notify(state: str) -> None:
-    """Send a state, such as READY=1, to the socket that NOTIFY_SOCKET names; do nothing where it names none."""
+    """Send a state, such as READY=1, to the socket that NOTIFY_SOCKET names; without one do nothing."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return

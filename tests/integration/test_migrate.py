@@ -165,7 +165,7 @@ def test_a_database_newer_than_the_files_is_refused(database: str, sql_copy: Pat
 def test_a_database_that_lacks_a_file_is_not_served(database: str, sql_copy: Path) -> None:
     write_function(sql_copy, "extra")
     with pytest.raises(MigrationError, match="lacks function extra as it is here"):
-        require_current(database, sql_copy)
+        require_current(database, load_files(sql_copy))
 
 
 def test_a_file_that_fails_leaves_nothing_of_itself(
