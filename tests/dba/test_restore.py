@@ -1,4 +1,4 @@
-"""Back-up and restore, as docs/operations.md says, on a server whose transaction ids are far behind the old one's."""
+"""Back-up and restore as docs/operations.md says, on a server whose transaction ids are far behind."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ from tests.sql.market import Market
 
 MANUAL = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 
-# What stands in for the services of compose: their programs, on this machine. `docker compose` comes before $1.
+# It carries out on this machine what `docker compose` is to do in its services.
 DOCKER = """#!/bin/sh
 case "$2" in
     up) exit ;;
@@ -39,8 +39,8 @@ def commands(section: str) -> str:
     return block[1]
 
 
-def follow(text: str, cluster: Cluster, folder: Path) -> str:
-    """Run commands of the manual on this cluster, until one fails, and return what they print."""
+def follow(text: str, cluster: Cluster, folder: Path) -> None:
+    """Run commands of the manual on this cluster; none may fail."""
     environment = cluster.environment()
     environment["PATH"] = f"{folder}:{environment['PATH']}"
     result = subprocess.run(
@@ -52,7 +52,6 @@ def follow(text: str, cluster: Cluster, folder: Path) -> str:
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 def test_accounts_of_a_restored_dump_can_spend_all_they_have_at_once(folder: Path, server: str) -> None:
@@ -66,13 +65,15 @@ def test_accounts_of_a_restored_dump_can_spend_all_they_have_at_once(folder: Pat
         make_database(cluster)
         migrate(cluster.dsn("pgbourse"))
         with psycopg.connect(cluster.dsn("pgbourse"), autocommit=True) as old:
-            old.execute("do 'begin for n in 1..20000 loop perform pg_current_xact_id(); commit; end loop; end'")
+            old.execute(
+                "do 'begin for n in 1..20000 loop perform pg_current_xact_id(); commit; end loop; end'"
+            )
             market = Market(old)
             market.account("1", 1000)
             market.account("2", 5)
             market.grant("2", "X", 100)
             market.place("2", "X", -30, 10)
-            market.place("2", "X", 1, 5)  # it has changed its cash, and has collected what was owed before now
+            market.place("2", "X", 1, 5)  # its row says now until when it has collected what it is owed
             market.place("1", "X", 10, 10)
             before = [old.execute(query).fetchall() for query in (BALANCES, POSITIONS, OWED)]
         assert before[2] == [("2", None, 100)]
