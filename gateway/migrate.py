@@ -53,7 +53,7 @@ _OLDEST_SERVER = 150000
 def connect(database_url: str) -> Iterator[Connection]:
     """Connect for the length of a with block: autocommit, and with nothing but pg_catalog in the search path.
 
-    Raises MigrationError when the database is out of reach or older than PostgreSQL 15.
+    Raises MigrationError when the database is out of reach, older than PostgreSQL 15 or not in UTF-8.
     """
     try:
         defaults = make_conninfo(connect_timeout=10, application_name="pgbourse migrate")
@@ -65,6 +65,10 @@ def connect(database_url: str) -> Iterator[Connection]:
         if connection.info.server_version < _OLDEST_SERVER:
             version = connection.info.parameter_status("server_version")
             raise MigrationError(f"the database is PostgreSQL {version}: pgbourse needs 15 to 18")
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":  # a server that was made without a locale has SQL_ASCII, where text is bytes
+            hint = "create it with: template template0 encoding 'UTF8'"
+            raise MigrationError(f"the encoding of the database is {encoding}: pgbourse needs UTF8; {hint}")
         # Names mean the same whoever connects, and a limit meant for queries must not end a migration.
         connection.execute("set search_path = ''; set statement_timeout = 0")
         yield connection

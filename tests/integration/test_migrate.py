@@ -292,3 +292,19 @@ def test_a_dry_run_prints_the_sql_and_changes_nothing(
     for file in load_files(sql_folder()):
         assert file.text in printed
     assert {file.state for file in status(empty_database)} == {"pending"}
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_in_another_encoding_is_refused(server: str, encoding: str) -> None:
+    name = "pgbourse_test_encoding"
+    create = sql.SQL("create database {} template template0 encoding {} locale 'C'")
+    drop = sql.SQL("drop database if exists {}").format(sql.Identifier(name))
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(drop)
+        connection.execute(create.format(sql.Identifier(name), encoding))
+        try:
+            for refused in (migrate, require_current):
+                with pytest.raises(MigrationError, match=f"encoding of the database is {encoding}: .*UTF8"):
+                    refused(make_conninfo(server, dbname=name))
+        finally:
+            connection.execute(drop)
