@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from gateway.errors import PgbourseError
+from gateway.ledger import load_files, sql_folder
 from gateway.metrics import make_registry
 from gateway.migrate import require_current
 from gateway.server import Server
@@ -61,6 +62,8 @@ class _Probe:
         }
         self._conninfo = make_conninfo(conninfo, **{k: v for k, v in defaults.items() if k not in given})
         self._server = server
+        # Those of this process: an upgrade in place puts others into their folder while it runs.
+        self._files = load_files(sql_folder())
         # Guards everything below: one conversation with the database at a time, its result good for all.
         self._lock = threading.Lock()
         self._connection: psycopg.Connection[TupleRow] | None = None
@@ -108,7 +111,7 @@ class _Probe:
 
     def _check(self) -> str:
         try:
-            require_current(self._conninfo)
+            require_current(self._conninfo, self._files)
         except PgbourseError as error:
             return str(error)
         return ""

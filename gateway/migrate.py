@@ -53,7 +53,7 @@ _OLDEST_SERVER = 150000
 def connect(database_url: str) -> Iterator[Connection]:
     """Connect for the length of a with block: autocommit, and with nothing but pg_catalog in the search path.
 
-    Raises MigrationError when the database is out of reach or older than PostgreSQL 15.
+    Raises MigrationError when the database is out of reach, older than PostgreSQL 15 or not in UTF-8.
     """
     try:
         defaults = make_conninfo(connect_timeout=10, application_name="pgbourse migrate")
@@ -65,6 +65,10 @@ def connect(database_url: str) -> Iterator[Connection]:
         if connection.info.server_version < _OLDEST_SERVER:
             version = connection.info.parameter_status("server_version")
             raise MigrationError(f"the database is PostgreSQL {version}: pgbourse needs 15 to 18")
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":  # a server that was made without a locale has SQL_ASCII, where text is bytes
+            hint = "create it with: template template0 encoding 'UTF8'"
+            raise MigrationError(f"the encoding of the database is {encoding}: pgbourse needs UTF8; {hint}")
         # Names mean the same whoever connects, and a limit meant for queries must not end a migration.
         connection.execute("set search_path = ''; set statement_timeout = 0")
         yield connection
@@ -162,12 +166,13 @@ def check(database_url: str, folder: Path | None = None) -> list[str]:
     return findings + [f"function {signature} was made by no file of sql/" for signature in unmade]
 
 
-def require_current(database_url: str, folder: Path | None = None) -> None:
-    """Refuse a database that lacks a file of sql/ or has a migration that sql/ lacks.
+def require_current(database_url: str, files: list[SqlFile] | None = None) -> None:
+    """Refuse a database that lacks one of these files (by default those of sql/) or knows a later migration.
 
     Needs no more right than a gateway has. Raises MigrationError naming the first such file.
     """
-    files = {(file.kind, file.name): file.checksum for file in load_files(folder or sql_folder())}
+    files = load_files(sql_folder()) if files is None else files
+    expected = {(file.kind, file.name): file.checksum for file in files}
     query = "select kind, name, checksum from exchange.list_applied_files()"
     with connect(database_url) as connection:
         try:
@@ -178,10 +183,10 @@ def require_current(database_url: str, folder: Path | None = None) -> None:
             role = fetch_value(connection, "select current_user")
             raise MigrationError(f"role {role} lacks the rights of exchange_gateway") from error
     applied = {(kind, name): checksum for kind, name, checksum in rows}
-    for kind, name in sorted(applied.keys() - files.keys()):
+    for kind, name in sorted(applied.keys() - expected.keys()):
         if kind == "migration":
             raise MigrationError(_newer(f"{kind} {name}"))
-    for (kind, name), checksum in files.items():
+    for (kind, name), checksum in expected.items():
         if applied.get((kind, name)) != checksum:
             raise MigrationError(
                 f"the database lacks {kind} {name} as it is here: run `pgbourse migrate` first"

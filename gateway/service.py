@@ -16,6 +16,7 @@ from gateway.errors import PgbourseError
 from gateway.housekeeping import Sweeper
 from gateway.listener import listen
 from gateway.migrate import migrate, require_current
+from gateway.notify import notify
 from gateway.passwords import with_password
 from gateway.server import Server
 from gateway.settings import ServeSettings
@@ -62,6 +63,7 @@ def serve(settings: ServeSettings) -> int:
         if metrics_listener is not None:
             stack.callback(_start_metrics(metrics_listener, server, conninfo, version))
         _announce(f"listening on {_where(server.address)} (PostgreSQL {version})", settings)
+        notify("READY=1")
         answered = server.join()
         sweeper.stop()
         if answered:

@@ -16,15 +16,21 @@ __all__ = ["LogFormat", "ReplyFraming", "ServeSettings", "default_data_dir"]
 LogFormat = Literal["text", "json"]
 ReplyFraming = Literal["plain", "length", "mirror"]
 
+_SYSTEM_FOLDER = Path("/var/lib/pgbourse")
+
 
 def default_data_dir() -> Path:
     """Return the folder that holds the embedded PostgreSQL's data for this user.
 
     Root gets a folder of the system: PostgreSQL refuses to run as root, and the user that it then runs as
-    can't enter the home of root.
+    can't enter the home of root. So does a user without a home, such as a service may have.
     """
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        return Path("/var/lib/pgbourse")
+        return _SYSTEM_FOLDER
+    try:
+        Path.home()
+    except RuntimeError:
+        return _SYSTEM_FOLDER
     return platformdirs.user_data_path("pgbourse", appauthor=False)
 
 

@@ -24,9 +24,11 @@ POSTGRES_IMAGES = os.environ.get("PGBOURSE_TEST_POSTGRES_IMAGES", "postgres:15")
 _TAG = "pgbourse-test"
 
 
-def docker(*arguments: str) -> str:
+def docker(*arguments: str, standard_input: str | None = None) -> str:
     """Run docker and return its standard output."""
-    result = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        ["docker", *arguments], input=standard_input, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, f"docker {arguments[0]}: {result.stderr}"
     return result.stdout.strip()
 

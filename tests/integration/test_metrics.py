@@ -2,16 +2,20 @@
 
 import contextlib
 import re
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import gateway.health
+import gateway.migrate
 from gateway.health import HealthServer
+from gateway.ledger import sql_folder
 from gateway.listener import listen
 from tests.integration.client import wait_until
 from tests.integration.conftest import Block, Gateway, Session, StartGateway
@@ -224,6 +228,19 @@ def test_a_gateway_that_does_not_fit_the_schema_is_not_ready(health: Health, con
         503,
         "the database lacks function place_order as it is here: run `pgbourse migrate` first\n",
     )
+
+
+def test_files_that_an_upgrade_puts_beside_a_running_gateway_are_not_its_own(
+    health: Health, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = Path(shutil.copytree(sql_folder(), tmp_path / "sql"))
+    (newer / "migrations" / "9999_future.sql").write_text("create table exchange.future ();")
+    monkeypatch.setattr(gateway.migrate, "sql_folder", lambda: newer)
+    assert health.get("/readyz") == (200, "ok\n")
+    gateway.migrate.migrate(database)
+    status, text = health.get("/readyz")
+    assert status == 503
+    assert "it has migration 9999_future" in text
 
 
 def test_a_gateway_that_stops_takes_no_new_clients(

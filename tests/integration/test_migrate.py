@@ -165,7 +165,7 @@ def test_a_database_newer_than_the_files_is_refused(database: str, sql_copy: Pat
 def test_a_database_that_lacks_a_file_is_not_served(database: str, sql_copy: Path) -> None:
     write_function(sql_copy, "extra")
     with pytest.raises(MigrationError, match="lacks function extra as it is here"):
-        require_current(database, sql_copy)
+        require_current(database, load_files(sql_copy))
 
 
 def test_a_file_that_fails_leaves_nothing_of_itself(
@@ -292,3 +292,19 @@ def test_a_dry_run_prints_the_sql_and_changes_nothing(
     for file in load_files(sql_folder()):
         assert file.text in printed
     assert {file.state for file in status(empty_database)} == {"pending"}
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_in_another_encoding_is_refused(server: str, encoding: str) -> None:
+    name = "pgbourse_test_encoding"
+    create = sql.SQL("create database {} template template0 encoding {} locale 'C'")
+    drop = sql.SQL("drop database if exists {}").format(sql.Identifier(name))
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(drop)
+        connection.execute(create.format(sql.Identifier(name), encoding))
+        try:
+            for refused in (migrate, require_current):
+                with pytest.raises(MigrationError, match=f"encoding of the database is {encoding}: .*UTF8"):
+                    refused(make_conninfo(server, dbname=name))
+        finally:
+            connection.execute(drop)

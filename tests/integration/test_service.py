@@ -80,6 +80,40 @@ def test_one_line_says_that_it_serves(database: str, start: Callable[..., Servic
     assert service.end()[0] == 0
 
 
+@pytest.mark.parametrize("abstract", [False, True])
+def test_a_service_manager_is_told_when_it_serves(
+    database: str,
+    folder: Path,
+    start: Callable[..., Service],
+    monkeypatch: pytest.MonkeyPatch,
+    abstract: bool,
+) -> None:
+    if abstract and sys.platform != "linux":
+        pytest.skip("sockets without a file are Linux's")
+    name = f"@pgbourse-test-{os.getpid()}" if abstract else str(folder / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(30)
+        manager.bind(name.replace("@", "\0", 1) if abstract else name)
+        monkeypatch.setenv("NOTIFY_SOCKET", name)
+        service = start("--database-url", database)
+        assert manager.recv(100) == b"READY=1"
+        with Client(service.address) as client:
+            assert client.ask(CREATE)[0].tag == "created"
+
+
+def test_a_service_manager_that_is_not_there_is_no_reason_not_to_serve(
+    database: str, folder: Path, start: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(folder / "nobody"))
+    service = start("--database-url", database)
+    with Client(service.address) as client:
+        assert client.ask(CREATE)[0].tag == "created"
+    service.process.send_signal(signal.SIGTERM)
+    status, errors = service.end()
+    assert status == 0
+    assert "can't tell the service manager READY=1: " in errors
+
+
 def test_without_a_database_url_it_brings_its_own(folder: Path, start: Callable[..., Service]) -> None:
     service = start("--data-dir", str(folder / "server"))
     assert service.line.endswith(", embedded)\n")

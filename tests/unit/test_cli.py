@@ -1,6 +1,9 @@
 """The command line: where settings come from, and what a person sees when something is wrong."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,27 @@ def test_every_setting_is_an_option_with_its_variable_and_default() -> None:
 def test_defaults_are_those_of_the_settings(served: list[ServeSettings]) -> None:
     run("serve")
     assert served == [ServeSettings()]
+
+
+def test_a_user_without_a_home_gets_a_folder_of_the_system() -> None:
+    # Like systemd's DynamicUser, of whom the user database may know nothing.
+    program = """if True:
+        import os, pwd
+
+        def getpwuid(uid):
+            raise KeyError(uid)
+
+        pwd.getpwuid = getpwuid
+        os.geteuid = lambda: 61184
+        from gateway.cli import main
+        main(["serve", "--help"])
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_DATA_HOME")}
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "default: /var/lib/pgbourse" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize(
