@@ -117,6 +117,7 @@ def _say(address: Address, story: bytes) -> socket.socket:
 
 
 QUERIES = length_line(b'<transactions id="1">' + b"<query/>" * 2_000 + b"</transactions>")
+DIGITS = b"9" * 1_000_000
 BOMB = b'<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa">]><create>&a;</create>'
 HELD: dict[str, Callable[[Address], None]] = {
     "9,000 connections, each with half a request": hold(9_000, b"1000\n<transactions"),
@@ -124,13 +125,15 @@ HELD: dict[str, Callable[[Address], None]] = {
     "60 clients with 6 MB of an 8 MB document": hold(60, b"8000000\n" + b" " * 6_000_000),
     "100 clients that ask for much and read nothing": hold(100, QUERIES * 500),
 }
-REPEATED: dict[str, Callable[[Address], None]] = {
-    "one client after the other with a wrong length": repeat(b"99999999999\n" + b"x" * 1000),
-    "one client after the other with a DOCTYPE": repeat(length_line(BOMB)),
-    "one client after the other with a number of a million digits": repeat(
-        length_line(b'<transactions id="1"><order sym="X" amount="%s"/></transactions>' % (b"9" * 1_000_000))
+# With how often a second each comes.
+REPEATED: dict[str, tuple[float, Callable[[Address], None]]] = {
+    "one client after the other with a wrong length": (1_000, repeat(b"99999999999\n" + b"x" * 1000)),
+    "one client after the other with a DOCTYPE": (1_000, repeat(length_line(BOMB))),
+    "one client after the other with a number of a million digits": (
+        10,
+        repeat(length_line(b'<transactions id="1"><order sym="X" amount="%s"/></transactions>' % DIGITS)),
     ),
-    "one client after the other that resets": reset,
+    "one client after the other that resets": (1_000, reset),
 }
 
 
@@ -145,7 +148,7 @@ def hold_on(attack: Callable[[Address], None], address: Address, done: "Synchron
 
 
 def come_again(
-    attack: Callable[[Address], None], address: Address, done: "Synchronized[int]", rate: float
+    rate: float, attack: Callable[[Address], None], address: Address, done: "Synchronized[int]"
 ) -> None:
     """Be the process of an attacker that comes so often a second, if it can, and counts."""
     due = time.perf_counter()
@@ -209,7 +212,7 @@ def _processor_time(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def play(stage: Stage, name: str, turns: int, rate: float) -> Iterator[tuple[Turn, Turn, int]]:
+def play(stage: Stage, name: str, turns: int) -> Iterator[tuple[Turn, Turn, int]]:
     """Yield, for each turn, how it went without the attack, how with it, and the memory that it took."""
     processes = multiprocessing.get_context("fork")
     for _ in range(turns):
@@ -219,7 +222,7 @@ def play(stage: Stage, name: str, turns: int, rate: float) -> Iterator[tuple[Tur
         if name in HELD:
             attacker = processes.Process(target=hold_on, args=(HELD[name], stage.address, done))
         else:
-            attacker = processes.Process(target=come_again, args=(REPEATED[name], stage.address, done, rate))
+            attacker = processes.Process(target=come_again, args=(*REPEATED[name], stage.address, done))
         attacker.start()
         while not done.value:
             time.sleep(0.01)
@@ -258,7 +261,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--database-url", required=True)
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a turn")
-    parser.add_argument("--turns", type=int, default=5, help="of each kind, for each attack")
+    parser.add_argument("--turns", type=int, default=4, help="of each kind, for each attack")
     parser.add_argument(
         "--rate", type=float, default=1000.0, help="attacks a second that come again and again"
     )
@@ -270,7 +273,7 @@ def main() -> None:
             stage = Stage(gateway, asked.database_url, asked.seconds)
             for name in (*HELD, *REPEATED):
                 if not asked.attacks or any(part in name for part in asked.attacks):
-                    played = list(play(stage, name, asked.turns, asked.rate))
+                    played = list(play(stage, name, asked.turns))
                     sys.stdout.write(report(name, played, asked.seconds))
                     sys.stdout.flush()
 

@@ -146,11 +146,18 @@ def test_settings_of_a_session_change_no_answer(traders: Market) -> None:
     for name, value in SETTINGS.items():
         traders.connection.execute("select set_config(%s, %s, false)", [name, value])
     sold = traders.place("1", "X", -10, "0.000000000001")
-    bought = traders.place("2", "X", 4, 5)
-    assert traders.query("2", bought) == ["executed 4 @ 0.000000000001"]
-    assert traders.cancel("1", sold) == ["canceled 6", "executed 4 @ 0.000000000001"]
+    bought = traders.place("2", "X", "4.75", 5)
+    assert traders.query("2", bought) == ["executed 4.75 @ 0.000000000001"]
+    assert traders.cancel("1", sold) == ["canceled 5.25", "executed 4.75 @ 0.000000000001"]
     assert traders.try_place("1", None, 1, 5) == (None, "unknown_symbol")
     assert traders.violations() == []
+
+
+def test_an_answer_that_depends_on_a_setting_is_found_out(traders: Market) -> None:
+    rounded = "answers.shares::double precision::text::numeric"
+    mutate(traders.connection, "query_orders", "trim_scale(answers.shares)", rounded)
+    with pytest.raises(AssertionError, match=r"executed 5 @"):
+        test_settings_of_a_session_change_no_answer(traders)
 
 
 ARRAYS = {  # of process_batch, for two orders
