@@ -20,7 +20,7 @@ __all__ = ["Server", "Status"]
 
 _log = logging.getLogger("pgbourse.server")
 
-_ACCEPTS = 256  # connections accepted before others are read from again
+_ACCEPTS = 32  # connections accepted before others are read from again: these wait a millisecond for it
 _TICK = 0.5  # seconds between two looks at what has taken too long
 
 

@@ -26,6 +26,9 @@ begin
                 select granted.outcome, granted.code, granted.message
                 into v_answer.outcome, v_answer.code, v_answer.message
                 from exchange.grant_shares(p_syms[i], p_account_ids[i], p_amounts[i]) as granted;
+            else
+                raise exception 'unknown action: %', p_actions[i]
+                    using errcode = 'EX001', hint = 'The comment on process_batch lists the actions.';
         end case;
         v_answer.request := p_requests[i];
         return next v_answer;

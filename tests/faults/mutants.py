@@ -15,6 +15,7 @@ import gateway.cli
 from gateway import database, dispatch, embedded
 from gateway.database import ConnectionGone, Database, FateUnknown
 from gateway.dispatch import Dispatcher
+from tests.faults.careless import CARELESS
 
 __all__ = ["MUTANTS"]
 
@@ -144,6 +145,7 @@ MUTANTS: dict[str, Callable[[], None]] = {
         never_connects_again,
         is_slow_to_connect_again,
         leaves_its_own_server_dead,
+        *CARELESS,
     )
 }
 

@@ -14,6 +14,8 @@ import pytest
 from gateway.connection import Connection
 from gateway.dispatch import Dispatcher
 from gateway.framing import Framer
+from gateway.listener import listen
+from gateway.server import Server
 from gateway.settings import ServeSettings
 from gateway.traffic import Traffic
 from tests.integration.client import Client, length_line, wait_until
@@ -135,6 +137,7 @@ def test_an_idle_connection_is_closed_without_a_word(open_line: OpenLine) -> Non
     line.send(b"\r\n ")  # white space is no request
     assert not line.connection.ended
     line.after(1)
+    assert line.connection.ended
     assert line.received() == b"<results/>\n"
 
 
@@ -191,6 +194,21 @@ def test_addresses_are_forgotten(start_gateway: StartGateway) -> None:
     traffic = gateway.server._traffic
     wait_until(lambda: traffic.accepted == 19 and not traffic.connections, "all have come and gone")
     assert not traffic._from_address
+
+
+def test_those_who_connect_leave_the_others_their_turn() -> None:
+    """However many wait to be accepted, only some are before what has arrived otherwise is looked at."""
+    server = Server(listen("127.0.0.1", 0), "", ServeSettings())
+    with ExitStack() as stack:
+        for step in (server.join, server.start, server.stop):  # backwards: its thread runs only to end it
+            stack.callback(step)
+        for _ in range(100):
+            stack.enter_context(socket.create_connection(server.address, 60))
+        server._resume_accepting()
+        server._turn()
+        assert 0 < server.status().accepted < 50
+        while server.status().accepted < 100:
+            server._turn()
 
 
 def test_replies_that_nobody_takes_are_bounded_in_all(

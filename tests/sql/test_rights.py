@@ -219,7 +219,9 @@ def test_temporary_objects_lead_no_function_astray(market: Market) -> None:
     assert market.try_place("1", "X", -50, 7) == (None, "insufficient_shares")
     assert market.query("1", market.place("1", "X", 2, 8)) == ["executed 2 @ 7"]
     assert market.cancel("1", sold) == ["canceled 3", "executed 2 @ 7"]
-    connection.execute("select exchange.settle_account('1'), exchange.settle_idle_accounts()")
+    connection.execute(
+        "select exchange.settle_account('1'), exchange.settle_idle_accounts(), exchange.count_open()"
+    )
     connection.execute("reset role; set search_path = public")
     assert (market.cash("1"), market.shares("1", "X")) == ("100", "10")
 
