@@ -1,4 +1,4 @@
-"""process_batch_for: a certificate's name may do what the tables say, from the next batch on, and nothing else."""
+"""process_batch_for: a certificate's name may do what the tables say, as of each batch, and nothing else."""
 
 import random
 
@@ -17,14 +17,12 @@ CREATIONS = (
 
 @pytest.fixture
 def bound(market: Market) -> Market:
-    """Accounts 1, 2 and 3 with cash and shares; ann may act for 1 and 2, bob for 3, and root is an operator."""
+    """Accounts 1, 2 and 3 with cash and shares: ann may act for 1 and 2, bob for 3; root is an operator."""
     for account in ("1", "2", "3"):
         market.account(account, 10_000_000)
         market.grant(account, "X", 100)
     bind(market, ("ann", "1"), ("ann", "2"), ("bob", "3"))
-    market.connection.execute(
-        "insert into exchange.certificate_operators (certificate_name) values ('root')"
-    )
+    market.connection.execute("insert into exchange.certificate_operators (certificate_name) values ('root')")
     return market
 
 
@@ -58,7 +56,9 @@ def test_a_bound_name_acts_for_its_accounts(bound: Market) -> None:
 def test_a_bound_name_does_nothing_for_others(bound: Market) -> None:
     placed = bound.place("3", "X", 1, 1)
     requests = [order("3"), Request("query_order", "3", order_id=placed)]
-    assert ask(bound, "ann", *requests, Request("cancel_order", "3", order_id=placed)) == ["not_permitted"] * 3
+    assert (
+        ask(bound, "ann", *requests, Request("cancel_order", "3", order_id=placed)) == ["not_permitted"] * 3
+    )
     assert bound.query("3", placed) == ["open 1"]
     assert bound.cash("3") == "9999999"
 
@@ -166,10 +166,14 @@ RIGHTS = {("ann", "1"), ("ann", "2"), ("bob", "3")}
 
 
 def is_permitted(name: str | None, request: Request) -> bool:
-    return name == "root" or (request.order_id is not None or request.limit is not None) and (
-        name,
-        request.account,
-    ) in RIGHTS
+    return name == "root" or (
+        (request.order_id is not None or request.limit is not None)
+        and (
+            name,
+            request.account,
+        )
+        in RIGHTS
+    )
 
 
 def play(market: Market, batches: int = 12) -> None:
@@ -186,7 +190,9 @@ def play(market: Market, batches: int = 12) -> None:
             for place, request in enumerate(random_batch(chance, 40, 4, 1, number * 15))
         ]
         names = [chance.choice(NAMES) for _ in requests]
-        places = [place for place, pair in enumerate(zip(names, requests, strict=True)) if is_permitted(*pair)]
+        places = [
+            place for place, pair in enumerate(zip(names, requests, strict=True)) if is_permitted(*pair)
+        ]
         market.connection.execute("savepoint before")
         expected = dict(zip(places, market.batch([requests[place] for place in places]), strict=True))
         market.connection.execute("rollback to before")

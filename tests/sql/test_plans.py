@@ -1,4 +1,4 @@
-"""The plans of everything that process_batch and process_batch_for run, whatever the planner believes about the tables.
+"""The plans of everything that process_batch and process_batch_for run, whatever the planner believes.
 
 auto_explain tells each nested statement's plan to the session that ran it. A hot table is read by key or by
 row address, and the book in key order: a plan that sorts, or reads what it doesn't need, is several times as
