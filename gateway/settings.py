@@ -38,7 +38,8 @@ class ServeSettings:
     """Hold what `pgbourse serve` was told. Times are in seconds, sizes in bytes."""
 
     host: str = _setting(
-        "127.0.0.1", "Address to listen on. The protocol has no login: think before you open it."
+        "127.0.0.1",
+        "Address to listen on. The protocol has no login but client certificates: think before you open it.",
     )
     port: int = _setting(12345, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65535)
     database_url: str | None = _setting(

@@ -1,7 +1,10 @@
 """Client certificates: who shows none, or a wrong one, gets nowhere; others do what the tables say."""
 
 import logging
+import re
+import shutil
 import ssl
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,11 @@ from lxml import etree
 
 from gateway import dispatch
 from gateway.cli import cli
+from gateway.client import Client as PythonClient
+from gateway.client import RequestRefused
 from gateway.ping import PingError, ping
-from tests.integration.client import Client
+from gateway.tls import client_context
+from tests.integration.client import Client, wait_until
 from tests.integration.conftest import Block, Gateway, Session, StartGateway
 from tests.integration.test_server import CREATE, buy
 from tests.integration.tls import Authority
@@ -218,7 +224,8 @@ def test_a_wrong_certificate_is_refused(
         "expired": "certificate has expired",
         "for servers": "unsuitable certificate purpose",
     }
-    assert f"closing a client from 127.0.0.1, its TLS handshake failed: {why[kind]}" in caplog.text
+    noted = f"closing a client from 127.0.0.1, its TLS handshake failed: {why[kind]}"
+    wait_until(lambda: noted in caplog.text, "the reason is noted")
 
 
 @pytest.mark.parametrize(
@@ -269,3 +276,24 @@ def test_a_name_is_that_of_its_connection_alone(gateway: Gateway, connect: Conne
             assert ask_for(root, 1)[0] == "opened"
         with connect("eve") as eve:
             assert ask_for(eve, 1)[0] == "not permitted"
+
+
+def test_the_certificates_of_the_manual_will_do(
+    start_gateway: StartGateway, tmp_path: Path, connection: Session
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    manual = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    commands = re.search(r"^### Certificates$.*?^```sh\n(.*?)^```$", manual, re.DOTALL | re.MULTILINE)
+    bindings = re.search(r"^### Who may do what$.*?^```sql\n(.*?)^```$", manual, re.DOTALL | re.MULTILINE)
+    assert commands is not None
+    assert bindings is not None
+    subprocess.run(["sh", "-euc", commands[1]], cwd=tmp_path, check=True, capture_output=True)
+    connection.execute(bindings[1].encode())
+    at = {name: tmp_path / name for name in ("ca.pem", "server.pem", "server.key", "ann.pem", "ann.key")}
+    gateway = start_gateway(tls_cert=at["server.pem"], tls_key=at["server.key"], tls_client_ca=at["ca.pem"])
+    tls = client_context(at["ca.pem"], at["ann.pem"], at["ann.key"])
+    with PythonClient("localhost", gateway.address[1], tls=tls) as client:
+        for account, words in (("123456", "no such account: 123456"), ("9", "may not act for account 9")):
+            with pytest.raises(RequestRefused, match=words):
+                client.place_order(account, "X", 1, 1)
