@@ -14,7 +14,7 @@ help:
 	@echo 'make bench  measure this machine, about 26 minutes (ARGS="--quick --output report.html": three, with plots)'
 	@echo 'make docs   write docs/sql.md anew from the catalog, and the output in docs/dba.md from a run'
 	@echo 'make landed when a version is released: keep a dump of what it makes, for the tests of later upgrades'
-	@echo 'make soak   the tests of trust in their long form, about an hour: hundreds of crashes, thousands of random batches'
+	@echo 'make soak   the tests of trust in their long form, 20 to 60 minutes: hundreds of crashes, thousands of random batches'
 	@echo 'make fuzz   try to break framing and messages for SECONDS=60 (Linux; adds the fuzzer to the environment)'
 	@echo 'make clean  remove the environment and everything that was built; data folders stay'
 

@@ -7,6 +7,7 @@ Modules that are slow to import are imported by the commands that need them.
 import dataclasses
 import logging
 import signal
+import ssl
 import sys
 import traceback
 import typing
@@ -22,6 +23,7 @@ from gateway.errors import PgbourseError
 from gateway.loadtest.commands import bench, generate, load
 from gateway.logs import start_logging
 from gateway.settings import LogFormat, ServeSettings
+from gateway.tlsoptions import tls_options
 
 __all__ = ["cli", "main"]
 
@@ -68,8 +70,8 @@ def _click_type(field: "dataclasses.Field[Any]", type_: Any) -> Any:
     if type_ is float:
         return click.FloatRange(minimum, maximum)
     if type_ is Path:
-        is_file = field.name.endswith("_file")
-        return click.Path(file_okay=is_file, dir_okay=not is_file, path_type=Path)
+        is_folder = field.name.endswith("_dir")
+        return click.Path(file_okay=not is_folder, dir_okay=is_folder, path_type=Path)
     return bool if type_ is bool else str
 
 
@@ -169,7 +171,8 @@ def check(
     "files", nargs=-1, type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 )
 @_options("host", "port", "log_level")
-def send(files: tuple[Path, ...], host: str, port: int, log_level: str) -> int:
+@tls_options
+def send(files: tuple[Path, ...], host: str, port: int, log_level: str, tls: ssl.SSLContext | None) -> int:
     """Send XML documents to a server and print its replies.
 
     FILES are sent in order, one document each; - or none is standard input. Exits 1 if a reply holds an
@@ -178,7 +181,7 @@ def send(files: tuple[Path, ...], host: str, port: int, log_level: str) -> int:
     from gateway.send import send
 
     start_logging(log_level)
-    return send(files, host, port)
+    return send(files, host, port, tls)
 
 
 for command in (bench, generate, load):
@@ -194,11 +197,12 @@ for command in (bench, generate, load):
     show_default=True,
     help="Seconds to wait for an answer.",
 )
-def ping(host: str, port: int, timeout: float) -> None:
+@tls_options
+def ping(host: str, port: int, timeout: float, tls: ssl.SSLContext | None) -> None:
     """Ask a server for an answer from its database, and exit 1 if none comes: for health checks."""
     from gateway.ping import ping
 
-    click.echo(f"{host}:{port} answered in {ping(host, port, timeout) * 1000:.1f} ms")
+    click.echo(f"{host}:{port} answered in {ping(host, port, timeout, tls) * 1000:.1f} ms")
 
 
 @cli.command()

@@ -11,6 +11,7 @@ query before you repeat what may have been carried out.
 
 import selectors
 import socket
+import ssl
 import time
 from collections import deque
 from typing import Self, TypeVar
@@ -38,6 +39,7 @@ from gateway.client_messages import (
 )
 from gateway.errors import PgbourseError
 from gateway.framing import Framer, Framing, wrap_reply
+from gateway.tls import TlsSocket
 
 __all__ = ["Client", "ClientError", "ConnectionLost", "ReplyError", "RequestRefused", "TimedOut"]
 
@@ -78,18 +80,25 @@ class Client:
     are the halves of `ask`, which takes any document: between them, any number can be under way.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 12345, *, timeout: float | None = 30.0) -> None:
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 12345,
+        *,
+        timeout: float | None = 30.0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         """Connect. No call waits for longer than `timeout` seconds; with None, as long as it takes.
+
+        With a context, such as ssl.create_default_context(cafile=…), TLS is spoken.
 
         Raises ClientError when the server can't be reached.
         """
         self._timeout = timeout
         try:
-            self._socket = socket.create_connection((host, port), timeout=timeout)
+            self._socket = _connect(host, port, timeout, tls)
         except OSError as error:
             raise ClientError(f"can't reach a server at {host}:{port}") from error
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, _READ)
         self._framer = Framer(_MAX_REPLY_BYTES)
@@ -254,3 +263,18 @@ class Client:
             self._end.__cause__ = self._framer.error
         elif not data:
             self._end = ConnectionLost(f"the server closed the connection without a reply: {_UNKNOWN}")
+
+
+def _connect(
+    host: str, port: int, timeout: float | None, tls: ssl.SSLContext | None
+) -> socket.socket | TlsSocket:
+    """Return a non-blocking connection that was made, and secured if there is a context, in time.
+
+    Raises OSError when that can't be done.
+    """
+    connection = socket.create_connection((host, port), timeout=timeout)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if tls is not None:
+        connection = tls.wrap_socket(connection, server_hostname=host)
+    connection.setblocking(False)
+    return TlsSocket(connection, established=True) if isinstance(connection, ssl.SSLSocket) else connection

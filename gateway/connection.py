@@ -4,14 +4,14 @@ A connection is with dispatch ("held") from the moment it has documents until al
 in the queue of ready connections or in the hands of one worker, never twice. That keeps its replies in order.
 """
 
-import socket
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from gateway.framing import Frame, Framer
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "Wire"]
 
 # A client with this many documents, bytes of them or unread reply bytes on our side is not read from, and
 # with as many reply bytes nothing of it is carried out, until it has taken half: what one client can pile up
@@ -19,6 +19,16 @@ __all__ = ["Connection"]
 WAITING_DOCUMENTS = 1_000
 WAITING_BYTES = 256 * 1024
 OUTPUT_BYTES = 256 * 1024
+
+
+class Wire(Protocol):
+    """What a connection needs of a socket. Nothing blocks; with TLS that includes `shutdown`."""
+
+    def fileno(self) -> int: ...
+    def recv(self, size: int, /) -> bytes: ...
+    def send(self, data: bytes | bytearray, /) -> int: ...
+    def shutdown(self, how: int, /) -> None: ...
+    def close(self) -> None: ...
 
 
 class Connection:
@@ -45,6 +55,7 @@ class Connection:
         "attend",
         "begun",
         "buffered",
+        "certificate_name",
         "eof",
         "framer",
         "idle_since",
@@ -57,7 +68,7 @@ class Connection:
     )
 
     def __init__(
-        self, client: socket.socket, address: str, framer: Framer, attend: Callable[["Connection"], None]
+        self, client: Wire, address: str, framer: Framer, attend: Callable[["Connection"], None]
     ) -> None:
         """Take over a non-blocking socket and the peer's IP address.
 
@@ -65,6 +76,7 @@ class Connection:
         """
         self.socket = client
         self.address = address
+        self.certificate_name: str | None = None  # of the certificate that the client has shown
         self.framer = framer
         self.attend = attend
         self.interest = 0  # what the selector watches: EVENT_READ, EVENT_WRITE

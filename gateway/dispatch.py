@@ -31,6 +31,8 @@ _LAST_RETRY = 0.25
 class Client(Protocol):
     """Where documents come from, in order, and where their replies go, in the same order."""
 
+    certificate_name: str | None  # of the certificate that the client has shown
+
     def take(self) -> Frame | None:
         """Return the next document, None when none waits."""
 
@@ -44,10 +46,23 @@ class Client(Protocol):
 class _Item:
     """One document in a worker's hands."""
 
-    __slots__ = ("document", "failure", "framing", "lost", "received", "requests", "results", "sequence")
+    __slots__ = (
+        "certificate_name",
+        "document",
+        "failure",
+        "framing",
+        "lost",
+        "received",
+        "requests",
+        "results",
+        "sequence",
+    )
 
-    def __init__(self, sequence: int, frame: Frame, document: Document) -> None:
+    def __init__(
+        self, sequence: int, frame: Frame, document: Document, certificate_name: str | None = None
+    ) -> None:
         self.sequence = sequence
+        self.certificate_name = certificate_name
         self.framing = frame.framing
         self.received = frame.received
         self.document = document
@@ -72,10 +87,12 @@ class Dispatcher:
         reply_framing: str,
         on_room: Callable[[], None],
         measure: bool = False,
+        certified: bool = False,
     ) -> None:
         """Take the database's connection string and the settings of the same names.
 
         To `measure` is to count what the workers do in `tallies`, one for each of them.
+        `certified` clients may do what the database says of the certificates that they have shown.
         `on_room` is called by a worker that has taken documents while `wants_room` is set.
         """
         self._batch_requests = batch_requests
@@ -84,6 +101,7 @@ class Dispatcher:
             "length": lambda _: Framing.LENGTH_LINE,
             "mirror": lambda framing: framing,
         }[reply_framing]
+        self._certified = certified
         self._on_room = on_room
         self.wants_room = False
         # Guards the wait for ready clients, or for the end; the deque's append and popleft are atomic alone.
@@ -184,7 +202,7 @@ class Dispatcher:
             turns.append((client, items))
             while size < self._batch_requests and (frame := client.take()) is not None:
                 document = parse(frame.document)
-                items.append(_Item(len(turns), frame, document))
+                items.append(_Item(len(turns), frame, document, client.certificate_name))
                 size += len(document.children) or 1
                 _add(taken, (frame,))
             client = None
@@ -237,12 +255,16 @@ class Dispatcher:
         Raises CallFailed, FateUnknown, and ConnectionGone only if stopped meanwhile.
         """
         columns = _columns(items)
+        names = _certificate_names(items) if self._certified else b""
         delay = _FIRST_RETRY
         gone_since = 0.0
         while True:
             try:
                 database.connect()
-                rows = database.process_batch(columns)
+                if self._certified:
+                    rows = database.process_batch_for([names, *columns])
+                else:
+                    rows = database.process_batch(columns)
                 break
             except ConnectionGone as error:
                 if not gone_since:
@@ -302,6 +324,17 @@ def _columns(items: Sequence[_Item]) -> list[bytes]:
             order_ids.append("NULL" if request.order_id is None else str(request.order_id))
     columns = (sequences, actions, account_ids, syms, amounts, limits, order_ids)
     return [f"{{{','.join(column)}}}".encode("ascii") for column in columns]
+
+
+def _certificate_names(items: Sequence[_Item]) -> bytes:
+    """Write the name of each request's client as an array literal. The names are printable ASCII."""
+    names: list[str] = []
+    for item in items:
+        name = "NULL"
+        if item.certificate_name is not None:
+            name = '"' + item.certificate_name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        names += [name] * len(item.requests)
+    return f"{{{','.join(names)}}}".encode("ascii")
 
 
 def _hand_out(items: Sequence[_Item], rows: Sequence[ResultRow]) -> None:

@@ -1,10 +1,12 @@
 """Ask a running server for a real answer: one that its database has given."""
 
 import socket
+import ssl
 import time
 
 from gateway.errors import PgbourseError
 from gateway.framing import Frame, Framer, Framing, wrap_reply
+from gateway.tls import describe
 
 __all__ = ["PingError", "ping"]
 
@@ -19,8 +21,8 @@ class PingError(PgbourseError):
     """No server is there, or it does not answer as one that can trade."""
 
 
-def ping(host: str, port: int, timeout: float) -> float:
-    """Send a query that changes nothing and return the seconds until its answer.
+def ping(host: str, port: int, timeout: float, tls: ssl.SSLContext | None = None) -> float:
+    """Send a query that changes nothing and return the seconds until its answer; with a context, over TLS.
 
     Raises PingError when there is no answer from the database within `timeout` seconds.
     """
@@ -29,7 +31,7 @@ def ping(host: str, port: int, timeout: float) -> float:
     deadline = started + timeout
     framer = Framer(_MAX_REPLY_BYTES)
     try:
-        with socket.create_connection((host, port), timeout) as server:
+        with _connect(host, port, timeout, tls) as server:
             server.sendall(wrap_reply(_REQUEST, Framing.LENGTH_LINE))
             replies: list[Frame] = []
             while not replies:
@@ -40,9 +42,16 @@ def ping(host: str, port: int, timeout: float) -> float:
                     raise PingError(f"{where} closed the connection, or answers what is no reply")
     except TimeoutError as error:
         raise PingError(f"{where} gave no answer within {timeout:g} seconds") from error
+    except ssl.SSLError as error:
+        raise PingError(f"can't speak TLS with a server at {where}: {describe(error)}") from error
     except OSError as error:
         raise PingError(f"can't reach a server at {where}") from error
     reply = replies[0].document
     if _ANSWER not in reply:
         raise PingError(f"{where} can't trade: {reply[:200].decode(errors='replace')}")
     return time.monotonic() - started
+
+
+def _connect(host: str, port: int, timeout: float, tls: ssl.SSLContext | None) -> socket.socket:
+    connection = socket.create_connection((host, port), timeout)
+    return connection if tls is None else tls.wrap_socket(connection, server_hostname=host)

@@ -1,5 +1,6 @@
 """`pgbourse send`: documents to a server, its replies to the terminal."""
 
+import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ class SendError(PgbourseError):
     """A document could not be read, or the reply to it is not XML."""
 
 
-def send(files: Sequence[Path], host: str, port: int) -> int:
+def send(files: Sequence[Path], host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
     """Send the documents in these files one after the other and print each reply, indented.
 
     A file holds one document; `-`, or no file at all, is standard input. Each goes over a connection of its
@@ -29,7 +30,7 @@ def send(files: Sequence[Path], host: str, port: int) -> int:
     failed = False
     for file in files or [Path("-")]:
         document = _read(file)
-        with Client(host, port, timeout=None) as client:
+        with Client(host, port, timeout=None, tls=tls) as client:
             reply = _parse(client.ask_raw(document))
         etree.indent(reply)
         click.echo(etree.tostring(reply, encoding="unicode"))

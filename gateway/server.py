@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from gateway.connection import Connection
 from gateway.dispatch import Dispatcher
 from gateway.framing import Framer
+from gateway.handshakes import Handshakes
 from gateway.listener import is_shortage
 from gateway.settings import ServeSettings
+from gateway.tls import server_context
 from gateway.traffic import Traffic
 
 __all__ = ["Server", "Status"]
@@ -43,7 +45,11 @@ class Server:
     """
 
     def __init__(self, listener: socket.socket, conninfo: str, settings: ServeSettings) -> None:
-        """Take over a listening socket; `conninfo` is the libpq connection string of the database."""
+        """Take over a listening socket; `conninfo` is the libpq connection string of the database.
+
+        Raises TlsError when TLS is asked for with files that can't be used.
+        """
+        tls = server_context(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self._listener = listener
         self._settings = settings
@@ -55,9 +61,11 @@ class Server:
             reply_framing=settings.reply_framing,
             on_room=self._wake,
             measure=settings.metrics_port is not None,
+            certified=settings.tls_client_ca is not None,
         )
         self.tallies = self._dispatcher.tallies  # one for each worker, if there are metrics
         self._traffic = Traffic(self._selector, self._dispatcher, settings)
+        self._handshakes = None if tls is None else Handshakes(tls, self._selector, self._traffic)
         self._accepting = False
         self._next_tick = 0.0
         # Workers ask for attention here. Appending is atomic; a byte in the socket pair tells of it.
@@ -172,6 +180,10 @@ class Server:
                 client, address = self._listener.accept()
                 client.setblocking(False)
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                framer = Framer(self._settings.max_document_bytes)
+                if self._handshakes is not None:
+                    self._handshakes.begin(client, address[0], framer, self._attend)
+                    continue
             except BlockingIOError:
                 return
             except OSError as error:
@@ -180,7 +192,6 @@ class Server:
                     self._pause_accepting()
                     return
                 continue  # this client was gone before it was accepted
-            framer = Framer(self._settings.max_document_bytes)
             self._traffic.add(Connection(client, address[0], framer, self._attend))
 
     def _pause_accepting(self) -> None:

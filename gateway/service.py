@@ -20,6 +20,7 @@ from gateway.notify import notify
 from gateway.passwords import with_password
 from gateway.server import Server
 from gateway.settings import ServeSettings
+from gateway.tls import server_context
 
 __all__ = ["StartError", "allow_open_files", "serve"]
 
@@ -45,6 +46,8 @@ def serve(settings: ServeSettings) -> int:
     Raises a PgbourseError when the port is taken, the database is out of reach, too old or newer than this
     gateway, or its role lacks a right; and when a second signal says not to wait for the drain.
     """
+    # Files that can't be used are told before anything is started; the server reads them again.
+    server_context(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
     # The port comes first, so that a second server leaves the data folder of the first alone. Clients that
     # connect from here on wait.
     allow_open_files(settings.max_connections)
@@ -162,6 +165,7 @@ def _try_out(conninfo: str) -> str:
     try:
         database.connect()
         database.process_batch([b"{}"] * 7)
+        database.process_batch_for([b"{}"] * 8)
         return database.version
     except DatabaseError as error:
         hint = ""

@@ -44,7 +44,8 @@ class ServeSettings:
     """Hold what `pgbourse serve` was told. Times are in seconds, sizes in bytes."""
 
     host: str = _setting(
-        "127.0.0.1", "Address to listen on. The protocol has no login: think before you open it."
+        "127.0.0.1",
+        "Address to listen on. The protocol has no login but client certificates: think before you open it.",
     )
     port: int = _setting(12345, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65535)
     database_url: str | None = _setting(
@@ -62,6 +63,19 @@ class ServeSettings:
         metadata={"help": "Folder of the embedded PostgreSQL; unused with a database URL."},
     )
     migrate: bool = _setting(True, "Apply the schema's new migrations and functions before serving.")
+    tls_cert: Path | None = _setting(  # noqa: RUF009 - it returns a field
+        None,
+        "Speak TLS, and show the certificate in this file (PEM, with those that signed it behind it). Read "
+        "at the start, as the two below.",
+    )
+    tls_key: Path | None = _setting(  # noqa: RUF009 - it returns a field
+        None, "File that holds the certificate's key, without a passphrase; by default the certificate's own."
+    )
+    tls_client_ca: Path | None = _setting(  # noqa: RUF009 - it returns a field
+        None,
+        "File of authorities. A client must then show a certificate that one of them has signed, and may do "
+        "what exchange.certificate_accounts and certificate_operators say of its common name.",
+    )
     workers: int = _setting(
         2,
         "Database workers, one connection each: two keep the database busy while one parses; more make "

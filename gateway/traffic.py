@@ -59,6 +59,11 @@ class Traffic:
 
     def add(self, connection: Connection) -> None:
         """Begin to read from a new connection, unless too many are open from its address."""
+        if self.admit(connection):
+            self._watch(connection, _READ)
+
+    def admit(self, connection: Connection) -> bool:
+        """Count a new connection; False, and it is closed, if too many are open from its address."""
         address = connection.address
         if self._from_address[address] >= self._per_address:
             # Told in passing, without lingering: who is refused must not take up another's place.
@@ -66,12 +71,12 @@ class Traffic:
             connection.end(self._error_reply(told))
             connection.flush()
             connection.close()
-            return
+            return False
         self._from_address[address] += 1
         self.connections.add(connection)
         self.accepted += 1
         connection.idle_since = self.now
-        self._watch(connection, _READ)
+        return True
 
     def happen(self, connection: Connection, mask: int) -> None:
         """See to what the selector has told."""
@@ -273,9 +278,12 @@ class Traffic:
         """
         try:
             connection.socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.close(connection)
+        except BlockingIOError:  # TLS has a last word, for which there is no room yet
+            connection.stalled = connection.stalled or self.now
+            self._watch(connection, _WRITE)
             return
+        except OSError:
+            connection.eof = True
         if connection.eof:
             self.close(connection)
             return

@@ -1,6 +1,7 @@
 """The commands that generate documents, put load on a server and benchmark: their options, and no more."""
 
 import re
+import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 from gateway.loadtest.points import GROUPS
+from gateway.tlsoptions import tls_options
 
 __all__ = ["Duration", "bench", "generate", "load"]
 
@@ -118,6 +120,7 @@ def generate(number: int, folder: Path, first_account: int, symbol_prefix: str, 
 )
 @_option("--json", "json_file", type=_FILE, help="Write the figures there.")
 @_option("--progress/--no-progress", help="Show a progress line; by default on a terminal.")
+@tls_options
 def load(
     host: str,
     port: int,
@@ -133,6 +136,7 @@ def load(
     check: bool,
     json_file: Path | None,
     progress: bool | None,
+    tls: ssl.SSLContext | None,
     **mix: Any,
 ) -> int:
     """Put load on a server of this protocol and measure it.
@@ -144,6 +148,8 @@ def load(
     from gateway.loadtest.load import LoadSettings, load
     from gateway.loadtest.workload import fresh_account, fresh_prefix
 
+    if tls is not None and new_connection_each:
+        raise click.UsageError("--new-connection-each can't be had with TLS")
     if seconds is None and documents is None:
         seconds = 10.0
     first = fresh_account() if first_account is None else first_account
@@ -151,7 +157,7 @@ def load(
     return load(
         LoadSettings(
             target=Target(
-                host, port, Framing[_FRAMINGS[request_framing]], new_connection_each, stall_seconds
+                host, port, Framing[_FRAMINGS[request_framing]], new_connection_each, stall_seconds, tls
             ),
             workload=_workload(mix, first, prefix),
             clients=clients,

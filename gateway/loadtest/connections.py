@@ -5,6 +5,7 @@ import math
 import resource
 import selectors
 import socket
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,7 @@ from typing import Any, Final
 from gateway.errors import PgbourseError
 from gateway.framing import Framing
 from gateway.loadtest.workload import Template
+from gateway.tls import TlsSocket
 
 __all__ = ["Client", "Connections", "LoadError", "Target", "allow_open_files"]
 
@@ -31,6 +33,7 @@ class Target:
     framing: Framing = Framing.LENGTH_LINE
     new_connection_each: bool = False  # a connection for each document
     stall_seconds: float = 10.0  # without a reply, after which the server counts as stalled
+    tls: ssl.SSLContext | None = None
 
 
 def allow_open_files() -> float:
@@ -46,7 +49,7 @@ class Client:
     __slots__ = ("answered", "document", "received", "sent", "socket", "started", "template", "unsent")
 
     def __init__(self) -> None:
-        self.socket: socket.socket | None = None
+        self.socket: socket.socket | TlsSocket | None = None
         self.template: Template | None = None  # None while idle
         self.document = b""
         self.unsent = memoryview(b"")
@@ -76,10 +79,15 @@ class Connections:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             self._family, self._address = found[0], found[4]
             for client in clients[: 1 if self._target.new_connection_each else None]:
-                client.socket = socket.socket(self._family, socket.SOCK_STREAM)
-                client.socket.settimeout(_CONNECT_SECONDS)
-                client.socket.connect(self._address)
-                self._prepare(client.socket, client, selectors.EVENT_READ)
+                client.socket = connection = socket.socket(self._family, socket.SOCK_STREAM)
+                connection.settimeout(_CONNECT_SECONDS)
+                connection.connect(self._address)
+                if self._target.tls is not None:
+                    client.socket = None  # it is taken over
+                    secured = self._target.tls.wrap_socket(connection, server_hostname=host)
+                    client.socket = TlsSocket(secured, established=True)
+                    connection = secured
+                self._prepare(connection, client, selectors.EVENT_READ)
             if self._target.new_connection_each:
                 self.close(clients[0])
         except OSError as error:
@@ -89,11 +97,11 @@ class Connections:
 
     def begin(self, client: Client, data: bytes) -> str | None:
         """Begin a connection that sends these data once it is there; return what is wrong, if anything."""
-        client.socket = socket.socket(self._family, socket.SOCK_STREAM)
+        client.socket = connection = socket.socket(self._family, socket.SOCK_STREAM)
         client.answered = 0
         client.unsent = memoryview(data)
-        self._prepare(client.socket, client, selectors.EVENT_READ | selectors.EVENT_WRITE)
-        status = client.socket.connect_ex(self._address)
+        self._prepare(connection, client, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        status = connection.connect_ex(self._address)
         if status in (0, errno.EINPROGRESS):
             return None
         return f"can't connect again: {errno.errorcode.get(status, status)}"

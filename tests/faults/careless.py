@@ -1,6 +1,5 @@
 """Mutants that are careless with clients: each breaks one of the promises of "Hostile and broken clients"."""
 
-import socket
 from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
@@ -8,14 +7,14 @@ from xml.etree import ElementTree
 from lxml import etree
 
 from gateway import elements, fields, messages, traffic
-from gateway.connection import Connection
+from gateway.connection import Connection, Wire
 from gateway.elements import DocumentRefused, read_elements
 from gateway.framing import Framer
 from gateway.traffic import Traffic
 
 __all__ = ["CARELESS"]
 
-_kept: list[socket.socket] = []
+_kept: list[Wire] = []
 
 
 def needs_more_for_each_connection() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from gateway.listener import listen
 from gateway.server import Server
 from gateway.settings import ServeSettings
 from tests.integration.client import Client, wait_until
+from tests.integration.tls import TlsClient
 
 Session = psycopg.Connection[TupleRow]
 
@@ -23,18 +25,25 @@ class Gateway:
 
     server: Server
     clients: contextlib.ExitStack
+    tls: ssl.SSLContext | None = None  # with which its clients speak TLS
 
     @property
     def address(self) -> tuple[str, int]:
         return self.server.address
 
-    def connect(self, receive_buffer: int | None = None) -> Client:
-        return self.clients.enter_context(Client(self.address, receive_buffer))
+    def connect(self, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None) -> Client:
+        """Open a connection, over TLS if the gateway speaks it: with this context, or the usual one."""
+        return self.clients.enter_context(self._client(receive_buffer, tls))
 
     def ask(self, document: bytes) -> Any:
         """Send one document on a connection of its own and return the reply's root element."""
-        with Client(self.address) as client:
+        with self._client() as client:
             return client.ask(document)
+
+    def _client(self, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None) -> Client:
+        if (context := tls or self.tls) is None:
+            return Client(self.address, receive_buffer)
+        return TlsClient(self.address, context, receive_buffer)
 
     def waiting(self) -> int:
         """How many documents wait for a worker."""

@@ -86,15 +86,20 @@ class Market:
         """Cancel an order; return its parts, as `query` does."""
         return self._parts("cancel_order", account, order_id)
 
-    def batch(self, requests: Sequence[Request]) -> list[list[Answer]]:
-        """Carry out a batch; return the answers of each request."""
+    def batch(
+        self, requests: Sequence[Request], certificates: Sequence[str | None] | None = None
+    ) -> list[list[Answer]]:
+        """Carry out a batch, for clients with these certificates if given; return each request's answers."""
         columns = list(zip(*requests, strict=True)) or [()] * len(Request._fields)
         actions, accounts, syms, amounts, limits, order_ids, sequences = map(list, columns)
+        function, names = "process_batch(", []
+        if certificates is not None:
+            function, names = "process_batch_for(%s::text[], ", [list(certificates)]
         rows = self.connection.execute(
             "select request, outcome, order_id, shares::text, price::text, at, code, message "
-            "from exchange.process_batch(%s::integer[], %s::text[], %s::text[], %s::text[], "
-            "%s::text[]::numeric[], %s::text[]::numeric[], %s::bigint[])",
-            [sequences, actions, accounts, syms, amounts, limits, order_ids],
+            f"from exchange.{function}%s::integer[], %s::text[], %s::text[], %s::text[], "
+            "%s::text[]::numeric[], %s::text[]::numeric[], %s::bigint[])".encode(),
+            [*names, sequences, actions, accounts, syms, amounts, limits, order_ids],
         ).fetchall()
         answers = [Answer(*row) for row in rows]
         assert [answer.request for answer in answers] == sorted(answer.request for answer in answers)

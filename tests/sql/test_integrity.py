@@ -274,7 +274,7 @@ MUTATIONS = [
     # The tape isn't written: for what is known in memory, for what only the table can tell.
     ("place_orders", "where best is not null;", "where best < 0;", "quote_is_best_order"),
     ("place_orders", "if cardinality(v_unsure) > 0 then", "if false then", "quote_is_best_order"),
-    # An order that rests isn't noticed to be the best, or is taken for it though better ones lie beyond reach.
+    # An order that rests isn't seen to be the best, or is taken for it though better ones lie beyond reach.
     (
         "place_orders",
         "if v_rest_ranks[v_rest] < v_quoted_ranks[v_queue] then",

@@ -1,4 +1,4 @@
-"""The plans of everything that process_batch runs, whatever the planner believes about the tables.
+"""The plans of everything that process_batch and process_batch_for run, whatever the planner believes.
 
 auto_explain tells each nested statement's plan to the session that ran it. A hot table is read by key or by
 row address, and the book in key order: a plan that sorts, or reads what it doesn't need, is several times as
@@ -24,6 +24,8 @@ BY_KEY = {"Index Scan", "Index Only Scan", "Tid Scan"}
 KEYS = {
     "accounts": [["account_id ="], ["account_key ="]],
     "cancellations": [["order_id ="]],
+    "certificate_accounts": [["certificate_name =", "account_id ="]],
+    "certificate_operators": [["certificate_name ="]],
     "credits": [["account_key =", "transaction_id >="]],
     "executions": [["buy_order_id ="], ["sell_order_id ="]],
     "orders": [["order_id ="]],
@@ -71,6 +73,16 @@ from generate_series(1, %(orders)s) as place;
 insert into exchange.credits (account_key, amount)
 select 1 + place %% 50, 1
 from generate_series(1, %(orders)s) as place;
+
+insert into exchange.certificate_accounts (certificate_name, account_id)
+select 'name ' || place, 1 + place %% 50
+from generate_series(1, %(orders)s) as place
+on conflict do nothing;
+
+insert into exchange.certificate_operators (certificate_name)
+select 'operator ' || place
+from generate_series(1, %(orders)s) as place
+on conflict do nothing;
 """
 
 
@@ -97,8 +109,12 @@ def fill_much(connection: Connection) -> None:
 
 
 def open_accounts(connection: Connection) -> None:
-    """Create fifty accounts with shares of two symbols."""
+    """Create fifty accounts with shares of two symbols, three of them bound to a certificate."""
     market = Market(connection)
+    connection.execute(
+        "insert into exchange.certificate_accounts (certificate_name, account_id) "
+        "values ('ann', '1'), ('ann', '2'), ('ann', '3')"
+    )
     for account in range(1, 51):
         market.account(str(account), 10**9)
         for sym in ("X", "Y"):
@@ -149,8 +165,11 @@ def session(database: str) -> Iterator[Connection]:
         yield session
 
 
-def plans_of(session: psycopg.Connection[TupleRow]) -> list[Plan]:
-    """Return the plans of a batch of orders that rest, sweep and trade, a cancel and a query."""
+def plans_of(session: psycopg.Connection[TupleRow], certificate: str | None = None) -> list[Plan]:
+    """Return the plans of a batch of orders that rest, sweep and trade, a cancel and a query.
+
+    With a certificate's name, those of process_batch_for and of what it calls.
+    """
     heard: list[Plan] = []
 
     def hear(diagnostic: psycopg.errors.Diagnostic) -> None:
@@ -166,9 +185,10 @@ def plans_of(session: psycopg.Connection[TupleRow]) -> list[Plan]:
         Request("cancel_order", "1", order_id=1),
         Request("query_order", "1", order_id=1),
     ]
-    market.batch(batch)  # plans are made
+    names = None if certificate is None else [certificate] * len(batch)
+    market.batch(batch, names)  # plans are made
     session.add_notice_handler(hear)
-    orders = market.batch(batch)
+    orders = market.batch(batch, names)
     session.remove_notice_handler(hear)
     assert orders[0][0].outcome == "opened"
     assert len(heard) > 10
@@ -207,10 +227,18 @@ def offences(explained: Plan) -> list[str]:
 
 @pytest.mark.parametrize("tables", STATES, indirect=True)
 def test_hot_statements_read_by_key(tables: Connection, session: Connection) -> None:
-    plans = plans_of(session)
+    plans = plans_of(session) + plans_of(session, "ann")
     assert [offence for plan in plans for offence in offences(plan)] == []
     read = {table_of(node) for plan in plans for node in nodes(plan["Plan"])}
     assert read >= KEYS.keys()
+
+
+@pytest.mark.parametrize("tables", ["tiny"], indirect=True)
+def test_a_looser_look_up_of_certificates_would_be_found(tables: Connection, session: Connection) -> None:
+    passage = "certificate_accounts.certificate_name = asked"
+    mutate(tables, "process_batch_for", passage, passage.replace("_name =", "_name || '' ="))
+    found = [offence for plan in plans_of(session, "ann") for offence in offences(plan)]
+    assert any("certificate_accounts not by key" in text for text in found), found
 
 
 SETTINGS = """\

@@ -40,7 +40,14 @@ def test_every_setting_is_an_option_with_its_variable_and_default() -> None:
         assert f"--{field.name.replace('_', '-')} " in text
         assert f"PGBOURSE_{field.name.upper()}" in text
     without = [field.name for field in dataclasses.fields(ServeSettings) if field.default is None]
-    assert without == ["database_url", "database_password_file", "metrics_port"]
+    assert without == [
+        "database_url",
+        "database_password_file",
+        "tls_cert",
+        "tls_key",
+        "tls_client_ca",
+        "metrics_port",
+    ]
     assert text.count("default:") == len(dataclasses.fields(ServeSettings)) - len(without)
     assert "--no-migrate" in text
 
@@ -82,6 +89,7 @@ def test_a_user_without_a_home_gets_a_folder_of_the_system() -> None:
         (["--data-dir", "/some/where"], "data_dir", Path("/some/where")),
         (["--database-url", "host=x"], "database_url", "host=x"),
         (["--database-password-file", "/run/x"], "database_password_file", Path("/run/x")),
+        (["--tls-client-ca", "/run/ca.pem"], "tls_client_ca", Path("/run/ca.pem")),
         (["--metrics-port", "9000"], "metrics_port", 9000),
         (["--log-format", "json"], "log_format", "json"),
     ],

@@ -1,0 +1,87 @@
+"""TLS handshakes under way: the I/O thread goes on with each as its client does, and waits for none.
+
+A client that doesn't finish its handshake is closed when a request that is not finished would be. It counts
+towards all limits of connections meanwhile.
+"""
+
+import logging
+import selectors
+import socket
+import ssl
+from collections.abc import Callable
+
+from gateway.connection import Connection
+from gateway.framing import Framer
+from gateway.tls import TlsError, TlsSocket, common_name, describe
+from gateway.traffic import Traffic
+
+__all__ = ["Handshakes"]
+
+_log = logging.getLogger("pgbourse.server")
+
+
+class Handshakes:
+    """Turns accepted sockets into connections that speak TLS. Used by the I/O thread alone."""
+
+    def __init__(self, context: ssl.SSLContext, selector: selectors.BaseSelector, traffic: Traffic) -> None:
+        self._context = context
+        self._selector = selector
+        self._traffic = traffic
+
+    def begin(
+        self, client: socket.socket, address: str, framer: Framer, attend: Callable[[Connection], None]
+    ) -> None:
+        """Take over a socket that was just accepted; the other arguments are those of Connection.
+
+        Raises OSError when the client is gone already.
+        """
+        secured = self._context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
+        wire = TlsSocket(secured)
+        connection = Connection(wire, address, framer, attend)
+        if self._traffic.admit(connection):
+            connection.begun = self._traffic.now
+            connection.interest = selectors.EVENT_READ
+            self._selector.register(wire, connection.interest, lambda: self._go_on(connection, wire))
+
+    def _go_on(self, connection: Connection, wire: TlsSocket) -> None:
+        traffic = self._traffic
+        if connection.ended:  # it took too long
+            traffic.read(connection)
+            return
+        try:
+            wanted = wire.shake_hands()
+        except (ConnectionError, ssl.SSLEOFError):
+            traffic.close(connection)  # a client that leaves is no news
+            return
+        except OSError as error:
+            _log.info(
+                "closing a client from %s, its TLS handshake failed: %s", connection.address, describe(error)
+            )
+            self._hand_over(connection, wire)
+            traffic.end(connection)
+            return
+        if wanted:
+            self._wait_for(connection, wire, wanted)
+            return
+        self._hand_over(connection, wire)
+        if self._context.verify_mode == ssl.CERT_REQUIRED:
+            try:
+                connection.certificate_name = common_name(wire.certificate())
+            except TlsError as error:
+                _log.info("closing a client from %s, its certificate won't do: %s", connection.address, error)
+                traffic.end(connection, str(error))
+                return
+        traffic.read(connection)
+
+    def _wait_for(self, connection: Connection, wire: TlsSocket, wanted: int) -> None:
+        if wanted != connection.interest:
+            self._selector.modify(wire, wanted, self._selector.get_key(wire).data)
+            connection.interest = wanted
+            connection.stalled = self._traffic.now if wanted == selectors.EVENT_WRITE else 0.0
+
+    def _hand_over(self, connection: Connection, wire: TlsSocket) -> None:
+        """From here on, what happens to the connection is traffic's."""
+        connection.begun = connection.stalled = 0.0
+        connection.idle_since = self._traffic.now
+        connection.interest = selectors.EVENT_READ
+        self._selector.modify(wire, connection.interest, connection)

@@ -1,0 +1,259 @@
+"""process_batch_for: a certificate's name may do what the tables say, as of each batch, and nothing else."""
+
+import random
+
+import psycopg
+import pytest
+
+from tests.sql.market import Answer, Connection, Market, Request, mutate
+from tests.sql.trading import random_batch
+
+CREATIONS = (
+    Request("create_account", "7", amount="100"),
+    Request("create_symbol", sym="NEW"),
+    Request("grant_shares", "1", "X", amount="5"),
+)
+
+
+@pytest.fixture
+def bound(market: Market) -> Market:
+    """Accounts 1, 2 and 3 with cash and shares: ann may act for 1 and 2, bob for 3; root is an operator."""
+    for account in ("1", "2", "3"):
+        market.account(account, 10_000_000)
+        market.grant(account, "X", 100)
+    bind(market, ("ann", "1"), ("ann", "2"), ("bob", "3"))
+    market.connection.execute("insert into exchange.certificate_operators (certificate_name) values ('root')")
+    return market
+
+
+def bind(market: Market, *pairs: tuple[str, str]) -> None:
+    for pair in pairs:
+        market.connection.execute(
+            "insert into exchange.certificate_accounts (certificate_name, account_id) values (%s, %s)", pair
+        )
+
+
+def outcomes(answers: list[list[Answer]]) -> list[str]:
+    """What came of each request: the code of its refusal, or its first outcome."""
+    return [rows[0].code or rows[0].outcome for rows in answers]
+
+
+def order(account: str, sequence: int = 1, amount: str = "1", limit: str = "1") -> Request:
+    return Request("place_order", account, "X", amount, limit, sequence=sequence)
+
+
+def ask(market: Market, certificate: str | None, *requests: Request) -> list[str]:
+    return outcomes(market.batch(requests, [certificate] * len(requests)))
+
+
+def test_a_bound_name_acts_for_its_accounts(bound: Market) -> None:
+    assert ask(bound, "ann", order("1"), order("2")) == ["opened", "opened"]
+    for account, order_id in (("1", 1), ("2", 2)):
+        requests = [Request(action, account, order_id=order_id) for action in ("query_order", "cancel_order")]
+        assert ask(bound, "ann", *requests) == ["open", "canceled"]
+
+
+def test_a_bound_name_does_nothing_for_others(bound: Market) -> None:
+    placed = bound.place("3", "X", 1, 1)
+    requests = [order("3"), Request("query_order", "3", order_id=placed)]
+    assert (
+        ask(bound, "ann", *requests, Request("cancel_order", "3", order_id=placed)) == ["not_permitted"] * 3
+    )
+    assert bound.query("3", placed) == ["open 1"]
+    assert bound.cash("3") == "9999999"
+
+
+def test_a_bound_name_makes_no_money(bound: Market) -> None:
+    assert ask(bound, "ann", *CREATIONS) == ["not_permitted"] * 3
+    tables = "select (select count(*) from exchange.accounts), (select count(*) from exchange.symbols)"
+    assert bound.connection.execute(tables).fetchone() == (3, 1)
+    assert bound.shares("1", "X") == "100"
+
+
+def test_an_operator_may_do_everything(bound: Market) -> None:
+    assert ask(bound, "root", *CREATIONS, order("3"), order("7")) == ["created"] * 3 + ["opened"] * 2
+
+
+@pytest.mark.parametrize("name", ["eve", "ANN", "Root", "ann ", "", None, "ann'; --"])
+def test_a_name_without_a_row_does_nothing(bound: Market, name: str | None) -> None:
+    requests = [*CREATIONS, order("1"), order("3"), Request("query_order", "1", order_id=1)]
+    assert ask(bound, name, *requests) == ["not_permitted"] * 6
+
+
+def test_no_names_are_nobodys(bound: Market) -> None:
+    assert outcomes(bound.batch([order("1"), *CREATIONS], [])) == ["not_permitted"] * 4
+
+
+def test_an_unknown_or_missing_action_is_permitted_to_none_but_operators(bound: Market) -> None:
+    for action in ("settle_account", None):
+        request = Request(action, "1")  # type: ignore[arg-type]
+        assert ask(bound, "ann", request) == ["not_permitted"]
+        with pytest.raises(psycopg.Error, match="unknown action"):
+            ask(bound, "root", request)
+
+
+def test_a_refusal_says_what_is_wrong_and_not_whether_there_is_such_an_account(bound: Market) -> None:
+    requests = [order("3"), order("12345"), CREATIONS[0]]
+    messages = [rows[0].message for rows in bound.batch(requests, ["ann"] * 3)]
+    words = "the certificate of ann may not act for account {}: only for the accounts that it is bound to"
+    assert messages == [
+        words.format("3"),
+        words.format("12345"),
+        "the certificate of ann may not create accounts, symbols or shares: only that of an operator may",
+    ]
+
+
+def test_a_binding_may_come_before_its_account(bound: Market) -> None:
+    bind(bound, ("carl", "9"))
+    assert ask(bound, "carl", order("9")) == ["unknown_account"]
+    bound.account("9", 10)
+    assert ask(bound, "carl", order("9")) == ["opened"]
+
+
+def test_revocation_acts_on_the_next_batch(bound: Market) -> None:
+    """In a session whose plans were made long before."""
+    for _ in range(10):
+        assert ask(bound, "ann", order("1")) == ["opened"]
+        assert ask(bound, "root", CREATIONS[2]) == ["created"]
+    bound.connection.execute("delete from exchange.certificate_accounts where account_id = '1'")
+    bound.connection.execute("delete from exchange.certificate_operators")
+    assert ask(bound, "ann", order("1"), order("2")) == ["not_permitted", "opened"]
+    assert ask(bound, "root", CREATIONS[2], order("3")) == ["not_permitted", "not_permitted"]
+
+
+def test_each_request_of_a_mixed_batch_is_its_own_clients(bound: Market) -> None:
+    placed = bound.place("3", "X", -5, 50)
+    requests = [
+        order("1", 1),
+        order("3", 2),
+        order("3", 3),
+        Request("query_order", "3", order_id=placed, sequence=3),
+        Request("query_order", "3", order_id=placed, sequence=1),
+        Request("create_account", "4", amount="5", sequence=4),
+        Request("create_account", "5", amount="5", sequence=2),
+        order("4", 4),
+        order("3", 5),
+    ]
+    names = ["ann", "ann", "bob", "bob", "ann", "root", "bob", "root", None]
+    answers = bound.batch(requests, names)
+    assert outcomes(answers) == [
+        "opened",
+        "not_permitted",
+        "opened",
+        "open",
+        "not_permitted",
+        "created",
+        "not_permitted",
+        "opened",
+        "not_permitted",
+    ]
+    assert [rows[0].order_id for rows in answers if rows[0].outcome == "opened"] == [2, 3, 4]
+    assert bound.violations() == []
+
+
+def test_parts_of_an_order_keep_their_order_behind_a_refusal(bound: Market) -> None:
+    sold = bound.place("1", "X", -9, 2)
+    for limit in (4, 3, 2):
+        bound.place("3", "X", 2, limit)
+    requests = [order("3"), Request("cancel_order", "1", order_id=sold)]
+    rows = bound.batch(requests, ["ann", "ann"])[1]
+    assert [row.outcome for row in rows] == ["canceled", "executed", "executed", "executed"]
+    assert {row.request for row in rows} == {2}
+
+
+NAMES = ["ann", "bob", "root", "eve", None]
+RIGHTS = {("ann", "1"), ("ann", "2"), ("bob", "3")}
+
+
+def is_permitted(name: str | None, request: Request) -> bool:
+    return name == "root" or (
+        (request.order_id is not None or request.limit is not None)
+        and (
+            name,
+            request.account,
+        )
+        in RIGHTS
+    )
+
+
+def play(market: Market, batches: int = 12) -> None:
+    """Compare random batches with what process_batch says to the part of each that is permitted."""
+    chance = random.Random(1)
+    for account in ("1", "2", "3"):
+        market.grant(account, "S1", 100_000)
+    market.place("1", "S1", 1, 1)
+    parts = 0
+    market.connection.execute("begin")
+    for number in range(batches):
+        requests = [
+            request._replace(sequence=place % 20)
+            for place, request in enumerate(random_batch(chance, 40, 4, 1, number * 15))
+        ]
+        names = [chance.choice(NAMES) for _ in requests]
+        places = [
+            place for place, pair in enumerate(zip(names, requests, strict=True)) if is_permitted(*pair)
+        ]
+        market.connection.execute("savepoint before")
+        expected = dict(zip(places, market.batch([requests[place] for place in places]), strict=True))
+        market.connection.execute("rollback to before")
+        market.connection.execute(
+            "select setval('exchange.order_ids', (select max(order_id) from exchange.orders))"
+        )
+        for place, rows in enumerate(market.batch(requests, names)):
+            wanted = [row._replace(request=place + 1) for row in expected.get(place, [])]
+            if place not in expected:
+                assert outcomes([rows]) == ["not_permitted"]
+            else:
+                assert rows == wanted
+                parts += len(rows) > 2
+    market.connection.execute("commit")
+    assert parts, "no order was ever filled twice"
+    assert market.violations() == []
+
+
+def test_what_is_permitted_is_carried_out_as_if_nothing_else_had_been_asked(bound: Market) -> None:
+    play(bound)
+
+
+MUTANTS = [
+    # The check is left out; or everybody is an operator; or a name that is bound is bound to everything.
+    ("if true = all(v_permitted) then", "if true then"),
+    ("certificate_operators.certificate_name = asked.certificate_name", "true"),
+    ("and certificate_accounts.account_id = asked.account_id", ""),
+    # Everybody who is bound may create, where there is an account in the request.
+    ("(asked.action in ('place_order', 'query_order', 'cancel_order')) is true", "true"),
+    # Names are shifted by one: each request is judged as its neighbour's.
+    (
+        "unnest(p_certificate_names, p_actions, p_account_ids)\n"
+        "        with ordinality as asked (certificate_name, action, account_id, place);",
+        "unnest(null || p_certificate_names[:cardinality(p_actions) - 1], p_actions, p_account_ids)\n"
+        "        with ordinality as asked (certificate_name, action, account_id, place);",
+    ),
+    # Answers go to where they stand among those that were permitted.
+    ("v_asked.requests[processed.request] as request", "processed.request as request"),
+    # The columns of the part that is permitted are out of step.
+    (
+        "array_agg(asked.account_id order by asked.place)",
+        "array_agg(asked.account_id order by asked.place desc)",
+    ),
+    # The parts of an order's life are in any order.
+    ("order by answer.request, answer.ordinality", "order by answer.request, answer.ordinality desc"),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), MUTANTS)
+def test_a_mutant_is_found(bound: Market, old: str, new: str) -> None:
+    mutate(bound.connection, "process_batch_for", old, new)
+    with pytest.raises((AssertionError, psycopg.errors.CheckViolation)):
+        play(bound)
+
+
+def test_only_printable_names_and_digits_can_be_bound(connection: Connection) -> None:
+    for table, values in (
+        ("certificate_accounts (certificate_name, account_id)", "('ann\n', '1')"),
+        ("certificate_accounts (certificate_name, account_id)", "('', '1')"),
+        ("certificate_accounts (certificate_name, account_id)", "('ann', '1 ')"),
+        ("certificate_operators (certificate_name)", "('M\u00fcller')"),
+    ):
+        with pytest.raises(psycopg.errors.CheckViolation):
+            connection.execute(f"insert into exchange.{table} values {values}".encode())
