@@ -50,7 +50,7 @@ class Handshakes:
             return
         try:
             wanted = wire.shake_hands()
-        except (ConnectionError, ssl.SSLEOFError):
+        except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
             traffic.close(connection)  # a client that leaves is no news
             return
         except OSError as error:

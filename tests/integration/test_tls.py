@@ -191,6 +191,7 @@ def test_a_handshake_that_is_not_finished_in_time_is_closed(start_gateway: Start
 def test_clients_that_leave_within_the_handshake_are_forgotten(
     gateway: Gateway, plain: Callable[[bytes], socket.socket], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "pgbourse")
     for _ in range(20):
         plain(START).close()
         plain(b"").close()
