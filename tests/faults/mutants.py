@@ -77,7 +77,15 @@ def trusts_the_first_result() -> None:
             pgconn.consume_input()
         return [pgconn.get_result()]
 
+    call = Database._call
+
+    def call_after_the_rest(self: Database, *arguments: Any) -> Any:
+        while self._connection is not None and self._connection.pgconn.get_result() is not None:
+            pass  # libpq sends nothing before the last answer is read to its end
+        return call(self, *arguments)
+
     Database._answer = first  # type: ignore[method-assign]
+    Database._call = call_after_the_rest  # type: ignore[method-assign]
 
 
 def commits_without_a_flush() -> None:

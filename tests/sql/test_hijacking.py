@@ -71,6 +71,8 @@ CALLS = {
     "place_order": "'2', 'X', 2, 5",
     "process_batch": "array[1, 1], array['place_order', 'query_order'], array['1', '1'], array['X', null], "
     "array[1, null], array[5, null], array[null, 1]",
+    "process_batch_for": "array['ann', 'ann'], array[1, 1], array['place_order', 'query_order'], "
+    "array['1', '1'], array['X', null], array[1, null], array[5, null], array[null, 1]",
     "query_order": "'1', 1",
     "settle_account": "'1'",
     "settle_idle_accounts": "5",
