@@ -85,7 +85,7 @@ def trusts_the_first_result() -> None:
         return call(self, *arguments)
 
     Database._answer = first  # type: ignore[method-assign]
-    Database._call = call_after_the_rest  # type: ignore[method-assign]
+    Database._call = call_after_the_rest  # type: ignore[assignment, method-assign]
 
 
 def commits_without_a_flush() -> None:
