@@ -3,12 +3,14 @@
 A test of a promise is worth something if it fails on these. Each one changes the landed code in one place.
 """
 
+import contextlib
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from psycopg import pq
 from psycopg.errors import Diagnostic
 
 import gateway.cli
@@ -24,16 +26,25 @@ def replies_before_the_commit() -> None:
     """Begin a transaction for each batch, and commit it when the replies are out."""
     call, next_client, mine = Database._call, Dispatcher._next, threading.local()
 
+    def execute(on: Database, statement: bytes) -> None:
+        # A lost connection is left, so that the worker lives and connects again: nothing else is broken here.
+        if on._connection is not None:
+            result = on._connection.pgconn.exec_(statement)
+            if result.status != pq.ExecStatus.COMMAND_OK:
+                on.close()
+                raise ConnectionGone(result.get_error_message())
+
     def call_in_transaction(self: Database, name: bytes, parameters: Sequence[bytes]) -> Any:
-        if name == b"process_batch" and self._connection is not None:
-            self._connection.pgconn.exec_(b"begin")
+        if name == b"process_batch":
+            execute(self, b"begin")
             mine.database = self
         return call(self, name, parameters)
 
     def commit_then_next(self: Dispatcher) -> Any:
-        if (open_in := getattr(mine, "database", None)) is not None and open_in._connection is not None:
+        if (open_in := getattr(mine, "database", None)) is not None:
             time.sleep(0.02)  # as a commit may take, on a slow disk
-            open_in._connection.pgconn.exec_(b"commit")
+            with contextlib.suppress(ConnectionGone):  # too late to tell anybody
+                execute(open_in, b"commit")
         return next_client(self)
 
     Database._call = call_in_transaction  # type: ignore[method-assign]
