@@ -14,10 +14,10 @@ stable
 as $$
 with holdings as (
     select
-        accounts.account_key,
+        balances.account_key,
         null::integer as symbol_key,
-        accounts.cash as amount
-    from exchange.accounts
+        balances.cash as amount
+    from exchange.balances
     union all
     select
         positions.account_key,

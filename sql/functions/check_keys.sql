@@ -1,4 +1,4 @@
--- Checks that every key leads somewhere: what foreign keys would hold, had the hot tables any.
+-- Checks that every key leads somewhere, and to one row: what foreign and unique keys would hold, had the hot tables those.
 create or replace function exchange.check_keys()
 returns table (
     invariant text,
@@ -17,6 +17,13 @@ with links as (
     from exchange.positions
     union all
     select
+        format('balances (%s)', balances.account_key),
+        balances.account_key,
+        null,
+        null
+    from exchange.balances
+    union all
+    select
         format('orders %s', orders.order_id),
         orders.account_key,
         orders.symbol_key,
@@ -29,6 +36,13 @@ with links as (
         resting_orders.symbol_key,
         resting_orders.order_id
     from exchange.resting_orders
+    union all
+    select
+        format('fronts (%s, %s)', fronts.symbol_key, fronts.side),
+        null,
+        fronts.symbol_key,
+        null
+    from exchange.fronts
     union all
     select
         format('quotes %s', quotes.quote_id),
@@ -84,10 +98,28 @@ where
     (links.account_key is not null and accounts.account_key is null)
     or (links.symbol_key is not null and symbols.symbol_key is null)
     or (links.order_id is not null and orders.order_id is null)
+union all
+select
+    'one_balance_each',
+    format('account %s', accounts.account_id),
+    format('has %s rows in balances', count(balances.account_key))
+from exchange.accounts
+left join exchange.balances on accounts.account_key = balances.account_key
+group by accounts.account_id
+having count(balances.account_key) <> 1
+union all
+select
+    'one_position_each',
+    format('positions (%s, %s)', positions.account_key, positions.symbol_key),
+    format('there are %s rows', count(*))
+from exchange.positions
+group by positions.account_key, positions.symbol_key
+having count(*) > 1
 $$;
 
 comment on function exchange.check_keys() is
-'A row for each row that names an account, a symbol or an order that is not there. Part of check_integrity.';
+'A row for each row that names an account, a symbol or an order that is not there, and for each balance or position that is '
+'not there once. Part of check_integrity.';
 
 revoke all on function exchange.check_keys() from public;
 grant execute on function exchange.check_keys() to exchange_reader;

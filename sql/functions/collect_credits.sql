@@ -46,15 +46,41 @@ begin
         group by collected.account_key, collected.symbol_key
     ),
 
-    put_away as (
-        insert into exchange.positions as held (account_key, symbol_key, shares)
+    elsewhere as (
         select
             owed.account_key,
             owed.symbol_key,
-            owed.amount
+            owed.amount,
+            held.row_address
         from owed
+        left join lateral (
+            select positions.ctid as row_address
+            from exchange.positions
+            where positions.account_key = owed.account_key and positions.symbol_key = owed.symbol_key
+            order by positions.generation desc
+            limit 1
+        ) as held on true
         where owed.symbol_key is not null and (owed.position_key = any(p_position_keys)) is not true
-        on conflict (account_key, symbol_key) do update set shares = held.shares + excluded.shares
+    ),
+
+    added as (
+        update exchange.positions
+        set
+            shares = positions.shares + elsewhere.amount,
+            changes = positions.changes + 1,
+            generation = exchange.generation(positions.changes + 1)
+        from elsewhere
+        where positions.ctid = elsewhere.row_address
+    ),
+
+    begun as (
+        insert into exchange.positions (account_key, symbol_key, shares)
+        select
+            elsewhere.account_key,
+            elsewhere.symbol_key,
+            elsewhere.amount
+        from elsewhere
+        where elsewhere.row_address is null
     )
 
     select

@@ -31,9 +31,12 @@ begin
         code := 'account_exists';
         message := format('account %s exists already', p_account_id);
     else
-        insert into exchange.accounts (account_id, cash, created_at)
-        values (p_account_id, p_balance, v_now)
+        insert into exchange.accounts (account_id, created_at)
+        values (p_account_id, v_now)
         returning accounts.account_key into v_account_key;
+
+        insert into exchange.balances (account_key, cash)
+        values (v_account_key, p_balance);
 
         insert into exchange.deposits (account_key, symbol_key, amount, deposited_at)
         select

@@ -39,7 +39,7 @@ declare
     v_codes text[];
     v_messages text[] := array_fill(null::text, array[c_count]);
     v_order_ids bigint[] := array_fill(null::bigint, array[c_count]);
-    v_account_rows tid[]; -- where the account's row is: it is locked, so it stays there
+    v_balance_rows tid[]; -- where the account's balance is: the account is locked, so it stays there
     v_settled_before xid8[];
     v_cash numeric[];
     v_cash_before numeric[];
@@ -79,6 +79,8 @@ declare
     v_owed record;
     v_unsure integer[]; -- of each queue whose best order only the table can tell, one order
     i integer := 1;
+    v_noted boolean; -- whether there is a fresh note on the front of any queue
+    v_stepped_over bigint := 0; -- index entries that led to no order, but to what has become of one
     v_spare_depth integer := 3; -- how many more resting orders to load than there are orders that may fill against them
     v_open numeric; -- open shares of order i, null before it has reserved
     v_purse integer;
@@ -98,7 +100,7 @@ begin
         array_agg(placed.amount > 0),
         array_agg(abs(placed.amount)),
         array_agg(case when placed.amount > 0 then placed.limit_price else -placed.limit_price end),
-        array_agg(placed.account_row),
+        array_agg(placed.balance_row),
         array_agg(placed.settled_before),
         array_agg(placed.cash),
         array_agg(placed.shares),
@@ -114,15 +116,15 @@ begin
             end
         )
     into
-        v_account_keys, v_symbol_keys, v_position_keys, v_buying, v_shares, v_reaches, v_account_rows, v_settled_before,
+        v_account_keys, v_symbol_keys, v_position_keys, v_buying, v_shares, v_reaches, v_balance_rows, v_settled_before,
         v_cash_before, v_held_before, v_position_rows, v_codes
     from (
         select
             accounts.account_key,
-            accounts.account_row,
-            accounts.settled_before,
-            accounts.cash,
             accounts.frozen_at,
+            balances.balance_row,
+            balances.settled_before,
+            balances.cash,
             symbols.symbol_key,
             symbols.halted_at,
             accounts.account_key::bigint << 32 | symbols.symbol_key as position_key,
@@ -137,14 +139,21 @@ begin
         left join lateral (
             select
                 accounts.account_key,
-                accounts.ctid as account_row,
-                accounts.settled_before,
-                accounts.cash,
                 accounts.frozen_at
             from exchange.accounts
             where accounts.account_id = asked.account_id and accounts.account_key <= p_last_account_key
             offset 0
         ) as accounts on true
+        left join lateral (
+            select
+                balances.ctid as balance_row,
+                balances.settled_before,
+                balances.cash
+            from exchange.balances
+            where balances.account_key = accounts.account_key
+            order by balances.generation desc
+            limit 1
+        ) as balances on true
         left join lateral (
             select
                 symbols.symbol_key,
@@ -159,7 +168,8 @@ begin
                 positions.ctid as position_row
             from exchange.positions
             where positions.account_key = accounts.account_key and positions.symbol_key = symbols.symbol_key
-            offset 0
+            order by positions.generation desc
+            limit 1
         ) as positions on true
         order by asked.place
     ) as placed;
@@ -189,8 +199,9 @@ begin
             array_agg(queue.reach),
             array_agg(queue.takers + v_spare_depth),
             array_agg(quote.price_rank),
-            array_agg(quote.order_id)
-        into v_queue_keys, v_queue_reaches, v_queue_depths, v_quoted_ranks, v_quoted_ids
+            array_agg(quote.order_id),
+            bool_or(front.seen_at > c_now - interval '10 seconds')
+        into v_queue_keys, v_queue_reaches, v_queue_depths, v_quoted_ranks, v_quoted_ids, v_noted
         from (
             select
                 placed.symbol_key * 2 + side.sells as queue_key,
@@ -212,56 +223,100 @@ begin
                 and quotes.side = case queue.queue_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
             order by quotes.quote_id desc
             limit 1
-        ) as quote on true;
+        ) as quote on true
+        left join lateral (
+            select fronts.seen_at
+            from exchange.fronts
+            where
+                fronts.symbol_key = queue.queue_key / 2
+                and fronts.side = case queue.queue_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
+            order by fronts.seen_id desc
+            limit 1
+        ) as front on true;
 
         exit when v_queue_keys is null;
 
-        -- Read from the best order on: where none is quoted, from the side's beginning.
-        select
-            array_agg(resting.queue::integer),
-            array_agg(resting.symbol_key),
-            array_agg(resting.side),
-            array_agg(resting.row_address),
-            array_agg(resting.order_id),
-            array_agg(resting.price_rank),
-            array_agg(resting.open_shares),
-            array_agg(resting.account_key)
-        into
-            v_rest_queues, v_rest_symbols, v_rest_sides, v_rest_rows, v_rest_ids, v_rest_ranks, v_rest_open,
-            v_rest_accounts
-        from (
+        -- Read from the best order on, where none is quoted from the side's beginning. Where there are notes on the front,
+        -- as there are while vacuum can't keep up, a function uses them; otherwise it would only take time.
+        v_stepped_over := v_stepped_over - pg_stat_get_xact_tuples_returned('exchange.resting_orders_pkey'::regclass);
+        if v_noted then
             select
-                queues.queue,
-                best.symbol_key,
-                best.side,
-                best.ctid as row_address,
-                best.order_id,
-                best.price_rank,
-                best.open_shares,
-                best.account_key
-            from unnest(v_queue_keys, v_queue_reaches, v_queue_depths, v_quoted_ranks, v_quoted_ids)
-                with ordinality as queues (queue_key, reach, depth, quoted_rank, quoted_id, queue)
-            cross join lateral (
+                array_agg(queues.queue::integer),
+                array_agg(queues.symbol_key),
+                array_agg(queues.side),
+                array_agg(best.row_address),
+                array_agg(best.order_id),
+                array_agg(best.price_rank),
+                array_agg(best.open_shares),
+                array_agg(best.account_key)
+            into
+                v_rest_queues, v_rest_symbols, v_rest_sides, v_rest_rows, v_rest_ids, v_rest_ranks, v_rest_open,
+                v_rest_accounts
+            from (
                 select
-                    resting_orders.ctid,
-                    resting_orders.symbol_key,
-                    resting_orders.side,
-                    resting_orders.order_id,
-                    resting_orders.price_rank,
-                    resting_orders.open_shares,
-                    resting_orders.account_key
-                from exchange.resting_orders
-                where
-                    resting_orders.symbol_key = queues.queue_key / 2
-                    and resting_orders.side = case queues.queue_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
-                    and (resting_orders.price_rank, resting_orders.order_id)
-                    >= (coalesce(queues.quoted_rank, '-Infinity'), coalesce(queues.quoted_id, 0))
-                    and resting_orders.price_rank <= queues.reach
-                order by resting_orders.price_rank, resting_orders.order_id
-                limit queues.depth
+                    queues.*,
+                    queues.queue_key / 2 as symbol_key,
+                    case queues.queue_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end as side
+                from unnest(v_queue_keys, v_queue_reaches, v_queue_depths, v_quoted_ranks, v_quoted_ids)
+                    with ordinality as queues (queue_key, reach, depth, quoted_rank, quoted_id, queue)
+            ) as queues
+            cross join lateral exchange.first_orders(
+                queues.symbol_key,
+                queues.side,
+                coalesce(queues.quoted_rank, '-Infinity'),
+                coalesce(queues.quoted_id, 0),
+                queues.reach,
+                queues.depth
             ) as best
-        ) as resting;
-
+            where queues.reach is not null;
+        else
+            select
+                array_agg(resting.queue::integer),
+                array_agg(resting.symbol_key),
+                array_agg(resting.side),
+                array_agg(resting.row_address),
+                array_agg(resting.order_id),
+                array_agg(resting.price_rank),
+                array_agg(resting.open_shares),
+                array_agg(resting.account_key)
+            into
+                v_rest_queues, v_rest_symbols, v_rest_sides, v_rest_rows, v_rest_ids, v_rest_ranks, v_rest_open,
+                v_rest_accounts
+            from (
+                select
+                    queues.queue,
+                    best.symbol_key,
+                    best.side,
+                    best.ctid as row_address,
+                    best.order_id,
+                    best.price_rank,
+                    best.open_shares,
+                    best.account_key
+                from unnest(v_queue_keys, v_queue_reaches, v_queue_depths, v_quoted_ranks, v_quoted_ids)
+                    with ordinality as queues (queue_key, reach, depth, quoted_rank, quoted_id, queue)
+                cross join lateral (
+                    select
+                        resting_orders.ctid,
+                        resting_orders.symbol_key,
+                        resting_orders.side,
+                        resting_orders.order_id,
+                        resting_orders.price_rank,
+                        resting_orders.open_shares,
+                        resting_orders.account_key
+                    from exchange.resting_orders
+                    where
+                        resting_orders.symbol_key = queues.queue_key / 2
+                        and resting_orders.side = case queues.queue_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
+                        and (resting_orders.price_rank, resting_orders.order_id)
+                        >= (coalesce(queues.quoted_rank, '-Infinity'), coalesce(queues.quoted_id, 0))
+                        and resting_orders.price_rank <= queues.reach
+                    order by resting_orders.price_rank, resting_orders.order_id
+                    limit queues.depth
+                ) as best
+            ) as resting;
+        end if;
+        v_stepped_over := v_stepped_over - coalesce(cardinality(v_rest_ids), 0)
+            + pg_stat_get_xact_tuples_returned('exchange.resting_orders_pkey'::regclass);
         v_rest_loaded := v_rest_open;
         v_next := array_fill(null::integer, array[coalesce(cardinality(v_rest_ids), 0)]);
         v_first := array_fill(null::integer, array[cardinality(v_queue_keys)]);
@@ -477,6 +532,14 @@ begin
         end if;
     end loop;
 
+    -- Where vacuum can't keep up, spare the next runs what this one stepped over.
+    if v_stepped_over > 10 * cardinality(v_queue_keys) then
+        perform exchange.note_fronts(
+            array_agg(key / 2), array_agg(case key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end), c_now
+        )
+        from unnest(v_queue_keys) as key;
+    end if;
+
     insert into exchange.orders (order_id, account_key, symbol_key, side, shares, limit_price, placed_at)
     select
         v_order_ids[n],
@@ -489,15 +552,20 @@ begin
     from generate_series(1, c_count) as n
     where v_order_ids[n] is not null;
 
-    update exchange.accounts
+    update exchange.balances
     set
         cash = v_cash[n],
-        settled_before = c_settled_before
+        settled_before = c_settled_before,
+        changes = balances.changes + 1,
+        generation = exchange.generation(balances.changes + 1)
     from generate_series(1, c_count) as n
-    where v_cash[n] <> v_cash_before[n] and accounts.ctid = v_account_rows[n];
+    where v_cash[n] <> v_cash_before[n] and balances.ctid = v_balance_rows[n];
 
     update exchange.positions
-    set shares = v_held[n]
+    set
+        shares = v_held[n],
+        changes = positions.changes + 1,
+        generation = exchange.generation(positions.changes + 1)
     from generate_series(1, c_count) as n
     where v_held[n] <> v_held_before[n] and positions.ctid = v_position_rows[n];
 

@@ -47,20 +47,13 @@ begin
         select
             (quoted.price_rank, quoted.order_id) <= (changed.price_rank, changed.order_id) as is_first
     ) as last_quote
-    left join lateral (
-        select
-            resting_orders.price_rank,
-            resting_orders.order_id
-        from exchange.resting_orders
-        where
-            resting_orders.symbol_key = changed.symbol_key
-            and resting_orders.side = changed.side
-            and (resting_orders.price_rank, resting_orders.order_id) >= (
-                case when last_quote.is_first then quoted.price_rank else changed.price_rank end,
-                case when last_quote.is_first then quoted.order_id else changed.order_id end
-            )
-        order by resting_orders.price_rank, resting_orders.order_id
-        limit 1
+    left join lateral exchange.first_orders(
+        changed.symbol_key,
+        changed.side,
+        case when last_quote.is_first then quoted.price_rank else changed.price_rank end,
+        case when last_quote.is_first then quoted.order_id else changed.order_id end,
+        'Infinity',
+        1
     ) as best on true
     where (coalesce(best.price_rank, 'Infinity'), coalesce(best.order_id, 0)) is distinct from (quoted.price_rank, quoted.order_id);
 end

@@ -4,15 +4,24 @@ create or replace function exchange.settle_accounts(p_account_keys integer[])
 returns void
 language sql
 as $$
-update exchange.accounts
+update exchange.balances
 set
-    cash = accounts.cash + coalesce(collected.amount, 0),
-    settled_before = pg_snapshot_xmin(pg_current_snapshot())
+    cash = balances.cash + coalesce(collected.amount, 0),
+    settled_before = pg_snapshot_xmin(pg_current_snapshot()),
+    changes = balances.changes + 1,
+    generation = exchange.generation(balances.changes + 1)
 from unnest(p_account_keys) as due (account_key)
+cross join lateral (
+    select newest.ctid as row_address
+    from exchange.balances as newest
+    where newest.account_key = due.account_key
+    order by newest.generation desc
+    limit 1
+) as found
 left join exchange.collect_credits(
     p_account_keys, array_fill('0'::xid8, array[cardinality(p_account_keys)]), '{}'
 ) as collected on due.account_key = collected.account_key
-where accounts.account_key = due.account_key
+where balances.ctid = found.row_address
 $$;
 
 comment on function exchange.settle_accounts(integer[]) is

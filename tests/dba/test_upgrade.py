@@ -106,7 +106,7 @@ def test_a_landed_version_is_migrated_with_its_data(version: str, cluster: Clust
 def test_a_dump_restores_into_the_same_exchange(
     cluster: Cluster, tmp_path: Path, folder: Path, major: int
 ) -> None:
-    """Into a cluster with lower transaction ids, where what accounts.settled_before says makes no sense."""
+    """Into a cluster with lower transaction ids, where what balances.settled_before says makes no sense."""
     with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
         connection.execute("create database pgbourse")
     migrate(cluster.dsn("pgbourse"))
@@ -131,7 +131,7 @@ def test_a_dump_restores_into_the_same_exchange(
             assert holdings(connection) == before
             assert reference.split("## Tables")[1] == render(connection).split("## Tables")[1]
             query = (
-                "select account_id from exchange.accounts "
+                "select account_key from exchange.balances "
                 "where settled_before > pg_snapshot_xmax(pg_current_snapshot()) order by 1"
             )
             assert connection.execute(query).fetchall() != []

@@ -23,7 +23,7 @@ def test_a_sound_exchange_is_silent(database: str, connection: psycopg.Connectio
 
 def test_each_violation_is_a_line(database: str, connection: psycopg.Connection[TupleRow]) -> None:
     connection.execute("select exchange.create_account('1', 5)")
-    connection.execute("update exchange.accounts set cash = 6")
+    connection.execute("update exchange.balances set cash = 6")
     result = run_check(database)
     assert result.return_value == 1
     assert result.output.splitlines() == [

@@ -15,9 +15,22 @@ from psycopg.rows import TupleRow
 
 from gateway.ledger import sql_folder
 
-__all__ = ["Answer", "Connection", "Market", "Request", "Session", "meeting", "mutate", "until_blocked"]
+__all__ = [
+    "NOTE_CONDITION",
+    "Answer",
+    "Connection",
+    "Market",
+    "Request",
+    "Session",
+    "always_note",
+    "meeting",
+    "mutate",
+    "until_blocked",
+]
 
 Connection = psycopg.Connection[TupleRow]
+
+NOTE_CONDITION = "if v_stepped_over > 10 * cardinality(v_queue_keys) then"  # in place_orders
 
 
 class Request(NamedTuple):
@@ -201,3 +214,9 @@ def mutate(connection: Connection, file: str, old: str, new: str) -> None:
     with connection.transaction():
         connection.execute("set local role exchange_owner")
         connection.execute(text.replace(old, new).encode())
+
+
+def always_note(connection: Connection) -> None:
+    """Let every run note where the first orders rest, as under a long snapshot; three, which run out."""
+    mutate(connection, "place_orders", NOTE_CONDITION, "if true then")
+    mutate(connection, "note_fronts", "'Infinity', 32", "'Infinity', 3")

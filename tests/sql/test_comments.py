@@ -64,7 +64,7 @@ def test_what_has_none_is_found(connection: Connection) -> None:
         create function exchange.i() returns integer language sql as 'select 1';
         create domain exchange.j as integer;
         comment on schema exchange is null;
-        comment on column exchange.accounts.cash is null;
+        comment on column exchange.balances.cash is null;
         """
     )
     assert {text for (text,) in connection.execute(UNEXPLAINED).fetchall()} == {
@@ -79,5 +79,5 @@ def test_what_has_none_is_found(connection: Connection) -> None:
         "relation exchange.h",
         "function exchange.i()",
         "type exchange.j",
-        "column exchange.accounts.cash",
+        "column exchange.balances.cash",
     }

@@ -250,7 +250,7 @@ def test_the_reader_reads_every_view_and_changes_nothing(connection: Connection)
     for view in views:
         connection.execute(f"select * from exchange.{view}".encode())
     for statement in (
-        "update exchange.accounts set cash = 0",
+        "update exchange.balances set cash = 0",
         "delete from exchange.orders",
         "select exchange.place_order('1', 'X', 1, 1)",
         "create table exchange.mine ()",

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.sql.market import Connection, Market, mutate
+from tests.sql.market import Connection, Market, always_note, mutate
 from tests.sql.trading import random_batch
 
 # Every row of every table may be changed to anything.
@@ -50,15 +50,15 @@ QUOTE = "insert into exchange.quotes (symbol_key, side, price_rank, order_id, qu
 
 BREAKS = [
     (
-        "update exchange.accounts set cash = cash + 0.000000000001 where account_id = '1'",
+        "update exchange.balances set cash = cash + 0.000000000001 where account_key = 1",
         {"account_cash_adds_up", "cash_is_conserved"},
     ),
     (
-        "update exchange.accounts set cash = cash + case account_id when '1' then 1 else -1 end",
+        "update exchange.balances set cash = cash + case account_key when 1 then 1 else -1 end",
         {"account_cash_adds_up"},
     ),
     (
-        "update exchange.accounts set cash = 'NaN'",
+        "update exchange.balances set cash = 'NaN'",
         {"account_cash_adds_up", "cash_is_conserved", "balance_never_negative"},
     ),
     (
@@ -80,8 +80,8 @@ BREAKS = [
     ),
     (
         "insert into exchange.credits (account_key, amount)"
-        " select 1, cash + 1 from exchange.accounts where account_key = 1;"
-        "update exchange.accounts set cash = -1 where account_key = 1",
+        " select 1, cash + 1 from exchange.balances where account_key = 1;"
+        "update exchange.balances set cash = -1 where account_key = 1",
         {"balance_never_negative"},
     ),
     (
@@ -155,7 +155,18 @@ BREAKS = [
     ("delete from exchange.symbols where sym = 'Y'", {"no_orphans"}),
     ("delete from exchange.orders where order_id = 5", {"no_orphans"}),
     ("delete from exchange.orders where order_id = 6", {"no_orphans"}),
-    ("insert into exchange.positions values (9, 1, 0)", {"no_orphans"}),
+    ("insert into exchange.positions (account_key, symbol_key, shares) values (9, 1, 0)", {"no_orphans"}),
+    ("insert into exchange.balances (account_key, cash) values (9, 0)", {"no_orphans"}),
+    ("insert into exchange.fronts values (9, 'buy', 1, now(), 1, '{}', '{}')", {"no_orphans"}),
+    ("insert into exchange.balances (account_key, generation, cash) values (1, 99, 0)", {"one_balance_each"}),
+    ("insert into exchange.accounts (account_id, created_at) values ('9', now())", {"one_balance_each"}),
+    (
+        "insert into exchange.positions (account_key, symbol_key, generation, shares) values (1, 1, 99, 0)",
+        {"one_position_each"},
+    ),
+    # A note that leaves out a level, or orders of one.
+    ("insert into exchange.fronts values (1, 'buy', 99, now(), 0, '{-1}', '{1}')", {"front_is_as_noted"}),
+    ("insert into exchange.fronts values (1, 'buy', 99, now(), 0, '{-125}', '{2}')", {"front_is_as_noted"}),
     ("insert into exchange.cancellations values (99, 1, now())", {"no_orphans"}),
     (
         QUOTE + "(9, 'buy', 'Infinity', 0, now())",
@@ -193,7 +204,7 @@ def test_each_invariant_is_broken_by_some_test(connection: Connection) -> None:
 
 
 def test_a_finding_says_what_is_wrong(traded: Market) -> None:
-    traded.connection.execute("update exchange.accounts set cash = cash + 1.5 where account_id = '2'")
+    traded.connection.execute("update exchange.balances set cash = cash + 1.5 where account_key = 2")
     assert traded.violations()[0] == (
         "account_cash_adds_up",
         "account 2",
@@ -253,8 +264,8 @@ MUTATIONS = [
     ),
     (
         "collect_credits",
-        "do update set shares = held.shares + excluded.shares",
-        "do nothing",
+        "shares = positions.shares + elsewhere.amount",
+        "shares = positions.shares",
         "account_shares_add_up",
     ),
     # A partial fill isn't always written to the book.
@@ -314,7 +325,7 @@ MUTATIONS = [
         "shares_are_conserved",
     ),
     # What is folded replaces what was there.
-    ("settle_accounts", "cash = accounts.cash + coalesce(", "cash = coalesce(", "cash_is_conserved"),
+    ("settle_accounts", "cash = balances.cash + coalesce(", "cash = coalesce(", "cash_is_conserved"),
 ]
 
 
@@ -328,13 +339,39 @@ def trade(market: Market, sequences: int) -> None:
 
 
 @pytest.mark.parametrize("sequences", [1, 40])
-def test_sound_functions_leave_nothing_to_find(market: Market, sequences: int) -> None:
+@pytest.mark.parametrize("noted", [False, True], ids=["", "noted"])
+def test_sound_functions_leave_nothing_to_find(market: Market, sequences: int, noted: bool) -> None:
+    if noted:
+        always_note(market.connection)
     trade(market, sequences)
     assert market.violations() == []
 
 
 @pytest.mark.parametrize(("file", "old", "new", "invariant"), MUTATIONS)
 def test_a_mutated_function_is_found(market: Market, file: str, old: str, new: str, invariant: str) -> None:
+    mutate(market.connection, file, old, new)
+    trade(market, 40)
+    trade(market, 1)
+    assert invariant in {found for found, _, _ in market.violations()}
+
+
+# Of what is read where the first orders are noted.
+NOTED_MUTATIONS = [
+    ("first_orders", "order_id >= levels.first_id", "order_id > levels.first_id", "fills_keep_priority"),
+    ("first_orders", "order_id > v_front.seen_id", "order_id > v_front.seen_id + 1", "fills_keep_priority"),
+    ("first_orders", "if v_found < p_count and", "if v_found = 0 and", "book_is_not_crossed"),
+    ("first_orders", "p_from_rank := v_front.end_rank", "p_from_rank := p_reach", "fills_keep_priority"),
+    ("first_orders", "limit p_count;\n\n        get", "limit 1;\n\n        get", "book_is_not_crossed"),
+    ("note_fronts", "min(first_orders.order_id)", "max(first_orders.order_id)", "front_is_as_noted"),
+    ("note_fronts", "select order_ids.last_value", "select order_ids.last_value + 1", "front_is_as_noted"),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "invariant"), NOTED_MUTATIONS)
+def test_a_mutated_reading_of_notes_is_found(
+    market: Market, file: str, old: str, new: str, invariant: str
+) -> None:
+    always_note(market.connection)
     mutate(market.connection, file, old, new)
     trade(market, 40)
     trade(market, 1)

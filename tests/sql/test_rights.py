@@ -158,7 +158,7 @@ def test_functions_with_the_owners_rights_pin_their_search_path(connection: Conn
     [
         "select from exchange.accounts",
         "select from exchange.account_balances",
-        "update exchange.accounts set cash = 1",
+        "update exchange.balances set cash = 1",
         "delete from exchange.credits",
         "insert into exchange.deposits (account_key, amount, deposited_at) values (1, 1, now())",
         "select nextval('exchange.order_ids')",

@@ -21,7 +21,7 @@ MUTANTS: list[tuple[str, Callable[[Connection], None]]] = [
     ("grant exchange_owner to exchange_gateway", rights.test_a_gateway_may_execute_the_api),
     ("grant select on exchange.accounts to exchange_gateway", rights.test_a_gateway_may_touch_no_table),
     (
-        "grant update (cash) on exchange.accounts to exchange_gateway",
+        "grant update (cash) on exchange.balances to exchange_gateway",
         rights.test_a_gateway_may_touch_no_table,
     ),
     ("grant trigger on exchange.orders to exchange_gateway", rights.test_a_gateway_may_touch_no_table),
@@ -46,7 +46,7 @@ MUTANTS: list[tuple[str, Callable[[Connection], None]]] = [
     ("alter role exchange_gateway createrole", rights.test_nobody_creates_in_the_schema_or_logs_in),
     ("grant pg_signal_backend to exchange_gateway", rights.test_nobody_creates_in_the_schema_or_logs_in),
     (f"grant execute on function {CREATE_ACCOUNT} to public", rights.test_public_may_do_nothing),
-    ("grant select (cash) on exchange.accounts to public", rights.test_public_may_do_nothing),
+    ("grant select (cash) on exchange.balances to public", rights.test_public_may_do_nothing),
     ("grant usage on schema exchange to public", rights.test_public_may_do_nothing),
     (
         "alter default privileges for role exchange_owner grant execute on functions to public",

@@ -1,0 +1,109 @@
+-- The first orders of a side of the book, where there may be notes on its front (see fronts).
+--
+-- With a note, the orders of its levels are read, then those placed since, and only then what is beyond: so that few index
+-- entries of orders long gone are stepped over. The caller knows that nothing rests before p_from_rank and p_from_id, and
+-- holds the symbol's lock.
+create or replace function exchange.first_orders(
+    p_symbol_key integer,
+    p_side exchange.side,
+    p_from_rank numeric,
+    p_from_id bigint,
+    p_reach numeric,
+    p_count integer
+)
+returns table (
+    row_address tid,
+    price_rank numeric,
+    order_id bigint,
+    open_shares numeric,
+    account_key integer
+)
+language plpgsql
+as $$
+#variable_conflict use_column
+declare
+    v_front exchange.fronts;
+    v_found integer := 0;
+begin
+    select fronts.*
+    into v_front
+    from exchange.fronts
+    where fronts.symbol_key = p_symbol_key and fronts.side = p_side
+    order by fronts.seen_id desc
+    limit 1;
+
+    if p_from_rank <= v_front.end_rank and v_front.seen_at > clock_timestamp() - interval '10 seconds' then
+        return query
+        select
+            resting.row_address,
+            resting.price_rank,
+            resting.order_id,
+            resting.open_shares,
+            resting.account_key
+        from unnest(v_front.level_ranks, v_front.level_ids) as levels (price_rank, first_id)
+        cross join lateral (
+            select
+                resting_orders.ctid as row_address,
+                resting_orders.*
+            from exchange.resting_orders
+            where
+                resting_orders.symbol_key = p_symbol_key
+                and resting_orders.side = p_side
+                and resting_orders.price_rank = levels.price_rank
+                and resting_orders.order_id >= levels.first_id
+                and resting_orders.order_id <= v_front.seen_id
+            order by resting_orders.order_id
+            limit p_count
+        ) as resting
+        where levels.price_rank >= p_from_rank and levels.price_rank <= p_reach
+        union all
+        (
+            select
+                resting_orders.ctid,
+                resting_orders.price_rank,
+                resting_orders.order_id,
+                resting_orders.open_shares,
+                resting_orders.account_key
+            from exchange.resting_orders
+            where
+                resting_orders.symbol_key = p_symbol_key
+                and resting_orders.side = p_side
+                and resting_orders.price_rank >= p_from_rank
+                and resting_orders.price_rank <= least(p_reach, v_front.end_rank)
+                and resting_orders.order_id > v_front.seen_id
+            order by resting_orders.price_rank, resting_orders.order_id
+            limit p_count
+        )
+        order by price_rank, order_id
+        limit p_count;
+
+        get diagnostics v_found = row_count;
+        p_from_rank := v_front.end_rank;
+        p_from_id := 9223372036854775807;
+    end if;
+
+    if v_found < p_count and p_from_rank <= p_reach then
+        return query
+        select
+            resting_orders.ctid,
+            resting_orders.price_rank,
+            resting_orders.order_id,
+            resting_orders.open_shares,
+            resting_orders.account_key
+        from exchange.resting_orders
+        where
+            resting_orders.symbol_key = p_symbol_key
+            and resting_orders.side = p_side
+            and (resting_orders.price_rank, resting_orders.order_id) >= (p_from_rank, p_from_id)
+            and resting_orders.price_rank <= p_reach
+        order by resting_orders.price_rank, resting_orders.order_id
+        limit p_count - v_found;
+    end if;
+end
+$$;
+
+comment on function exchange.first_orders(integer, exchange.side, numeric, bigint, numeric, integer) is
+'The first p_count orders of a side of the book, in the order of the match, up to the rank p_reach. p_from_rank and p_from_id '
+'tell from where on: nothing may rest before them. The caller holds the symbol''s lock.';
+
+revoke all on function exchange.first_orders(integer, exchange.side, numeric, bigint, numeric, integer) from public;

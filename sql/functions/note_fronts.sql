@@ -1,0 +1,72 @@
+-- Notes where the first orders of these sides of the book rest, for the matches of the next seconds. See fronts.
+--
+-- The caller holds the symbols' locks: no order of theirs is placed or taken out meanwhile, and all that will be placed get ids
+-- beyond the last one drawn.
+create or replace function exchange.note_fronts(
+    p_symbol_keys integer[],
+    p_sides exchange.side[],
+    p_now timestamptz
+)
+returns void
+language plpgsql
+as $$
+declare
+    v_seen_id bigint;
+begin
+    select order_ids.last_value
+    into v_seen_id
+    from exchange.order_ids;
+
+    insert into exchange.fronts (symbol_key, side, seen_id, seen_at, end_rank, level_ranks, level_ids)
+    select
+        levels.symbol_key,
+        levels.side,
+        v_seen_id,
+        p_now,
+        max(levels.price_rank),
+        array_agg(levels.price_rank order by levels.price_rank),
+        array_agg(levels.first_id order by levels.price_rank)
+    from (
+        select
+            touched.symbol_key,
+            touched.side,
+            first_orders.price_rank,
+            min(first_orders.order_id) as first_id
+        from unnest(p_symbol_keys, p_sides) as touched (symbol_key, side)
+        cross join lateral (
+            select
+                quotes.price_rank,
+                quotes.order_id
+            from exchange.quotes
+            where quotes.symbol_key = touched.symbol_key and quotes.side = touched.side
+            order by quotes.quote_id desc
+            limit 1
+        ) as quoted
+        cross join lateral exchange.first_orders(
+            touched.symbol_key, touched.side, quoted.price_rank, quoted.order_id, 'Infinity', 32
+        ) as first_orders
+        group by touched.symbol_key, touched.side, first_orders.price_rank
+    ) as levels
+    group by levels.symbol_key, levels.side
+    on conflict on constraint fronts_pkey do nothing;
+
+    -- Of each side the one before: there are no others.
+    delete from exchange.fronts
+    using
+        unnest(p_symbol_keys, p_sides) as touched (symbol_key, side)
+    cross join lateral (
+        select older.ctid as row_address
+        from exchange.fronts as older
+        where older.symbol_key = touched.symbol_key and older.side = touched.side and older.seen_id < v_seen_id
+        order by older.seen_id desc
+        limit 1
+    ) as found
+    where fronts.ctid = found.row_address;
+end
+$$;
+
+comment on function exchange.note_fronts(integer[], exchange.side[], timestamptz) is
+'Notes where the first 32 orders of each of these sides of the book rest, in place of the note before. The caller holds the '
+'symbols'' locks.';
+
+revoke all on function exchange.note_fronts(integer[], exchange.side[], timestamptz) from public;

@@ -1,0 +1,100 @@
+"""What a snapshot that is held for long may cost: what dies under it can't be removed, and must not be met.
+
+Counted by the server's own statistics, without a clock.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from tests.sql.market import NOTE_CONDITION, Market, Request, mutate
+
+ACCOUNTS, SYMS, ORDERS = 100, 2, 50
+# Of the book, each scan reads what it needs, some more orders, and what died since the last note.
+MOST_ENTRIES = 20
+# A look-up tries the versions of one generation at most, which are 16, and so does the check that a new one
+# is unique.
+MOST_BLOCKS = 20
+
+
+@contextmanager
+def held_snapshot(database: str) -> Iterator[None]:
+    with psycopg.connect(database) as holder:
+        holder.execute("set transaction isolation level repeatable read")
+        holder.execute("select 1")
+        yield
+
+
+def trade(market: Market, chance: random.Random, batches: int) -> None:
+    for _ in range(batches):
+        market.batch(
+            [
+                Request(
+                    "place_order",
+                    str(chance.randint(1, ACCOUNTS)),
+                    f"S{chance.randint(1, SYMS)}",
+                    str(chance.choice([1, -1]) * chance.randint(1, 9)),
+                    str(100 + chance.randint(-10, 10)),
+                )
+                for _ in range(ORDERS)
+            ]
+        )
+
+
+def measure_under_a_snapshot(market: Market, database: str) -> tuple[float, float]:
+    """Trade under a snapshot for long; return what the last batches had to read.
+
+    Index entries for each scan of the book, and blocks of balances and positions for each order.
+    """
+    for account in range(1, ACCOUNTS + 1):
+        market.account(str(account), 10**9)
+        for sym in range(1, SYMS + 1):
+            market.grant(str(account), f"S{sym}", 10**6)
+    chance = random.Random(1)
+    trade(market, chance, 20)
+    with held_snapshot(database):
+        trade(market, chance, 250)
+        market.connection.execute("select pg_stat_force_next_flush()")
+        market.connection.execute("select pg_stat_reset()")
+        trade(market, chance, 30)
+    market.connection.execute("select pg_stat_force_next_flush()")
+    row = market.connection.execute(
+        """
+        select
+            (
+                select idx_tup_read::float / idx_scan
+                from pg_stat_user_indexes
+                where indexrelname = 'resting_orders_pkey'
+            ),
+            (
+                select sum(heap_blks_hit + heap_blks_read)::float / %s
+                from pg_statio_user_tables
+                where relname in ('balances', 'positions')
+            )
+        """,
+        [30 * ORDERS],
+    ).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def test_look_ups_stay_short(market: Market, database: str) -> None:
+    entries, blocks = measure_under_a_snapshot(market, database)
+    assert entries <= MOST_ENTRIES
+    assert blocks <= MOST_BLOCKS
+    assert market.connection.execute("select 1 from exchange.fronts").fetchone() is not None
+    assert market.violations() == []
+
+
+def test_without_generations_they_get_long(market: Market, database: str) -> None:
+    mutate(market.connection, "generation", "p_changes / 16", "p_changes * 0")
+    _, blocks = measure_under_a_snapshot(market, database)
+    assert blocks > MOST_BLOCKS
+
+
+def test_without_notes_they_get_long(market: Market, database: str) -> None:
+    mutate(market.connection, "place_orders", NOTE_CONDITION, "if false then")
+    entries, _ = measure_under_a_snapshot(market, database)
+    assert entries > MOST_ENTRIES
