@@ -18,6 +18,7 @@ declare
     v_sides exchange.side[];
     v_price_ranks numeric[];
     v_order_ids bigint[];
+    v_stepped_over bigint; -- index entries of the book that led to no order any more
 begin
     with asked as (
         select distinct on (request.order_id)
@@ -91,7 +92,18 @@ begin
     into v_canceled, v_symbol_keys, v_sides, v_price_ranks, v_order_ids
     from ended;
 
+    v_stepped_over := -exchange.count_stepped_over();
     perform exchange.quote(v_symbol_keys, v_sides, v_price_ranks, v_order_ids, c_now);
+    v_stepped_over := v_stepped_over + exchange.count_stepped_over();
+    if v_stepped_over > 50 + 4 * cardinality(v_canceled) then
+        perform exchange.note_fronts(array_agg(touched.symbol_key), array_agg(touched.side), c_now)
+        from (
+            select distinct
+                canceled.symbol_key,
+                canceled.side
+            from unnest(v_symbol_keys, v_sides) as canceled (symbol_key, side)
+        ) as touched;
+    end if;
 
     -- What a cancelled order looks like now is what a query would say; the others keep a query's refusal, or get
     -- one because nothing of them was open.

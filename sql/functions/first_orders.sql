@@ -1,8 +1,10 @@
 -- The first orders of a side of the book, where there may be notes on its front (see fronts).
 --
--- With a note, the orders of its levels are read, then those placed since, and only then what is beyond: so that few index
--- entries of orders long gone are stepped over. The caller knows that nothing rests before p_from_rank and p_from_id, and
--- holds the symbol's lock.
+-- With a note, the orders of its levels are read, then those placed since, and only then what is beyond: so that few orders
+-- long gone are looked at. Those placed since are told by their ids, in the index: PostgreSQL 18 goes from rank to rank,
+-- before that it passes all entries there, which is still cheaper than to look at what they lead to.
+--
+-- The caller knows that nothing rests before p_from_rank and p_from_id, and holds the symbol's lock. p_reach is not null.
 create or replace function exchange.first_orders(
     p_symbol_key integer,
     p_side exchange.side,
@@ -22,10 +24,15 @@ language plpgsql
 as $$
 #variable_conflict use_column
 declare
-    v_front exchange.fronts;
+    v_front record;
     v_found integer := 0;
 begin
-    select fronts.*
+    select
+        fronts.seen_id,
+        fronts.seen_at,
+        fronts.end_rank,
+        fronts.level_ranks,
+        fronts.level_ids
     into v_front
     from exchange.fronts
     where fronts.symbol_key = p_symbol_key and fronts.side = p_side
@@ -44,7 +51,10 @@ begin
         cross join lateral (
             select
                 resting_orders.ctid as row_address,
-                resting_orders.*
+                resting_orders.price_rank,
+                resting_orders.order_id,
+                resting_orders.open_shares,
+                resting_orders.account_key
             from exchange.resting_orders
             where
                 resting_orders.symbol_key = p_symbol_key

@@ -13,51 +13,54 @@ as $$
 declare
     v_seen_id bigint;
 begin
-    select order_ids.last_value
+    -- The last id drawn: none is drawn yet where is_called is false.
+    select order_ids.last_value - (not order_ids.is_called)::integer
     into v_seen_id
     from exchange.order_ids;
 
-    insert into exchange.fronts (symbol_key, side, seen_id, seen_at, end_rank, level_ranks, level_ids)
-    select
-        levels.symbol_key,
-        levels.side,
-        v_seen_id,
-        p_now,
-        max(levels.price_rank),
-        array_agg(levels.price_rank order by levels.price_rank),
-        array_agg(levels.first_id order by levels.price_rank)
-    from (
+    with noted as (
+        insert into exchange.fronts (symbol_key, side, seen_id, seen_at, end_rank, level_ranks, level_ids)
         select
-            touched.symbol_key,
-            touched.side,
-            first_orders.price_rank,
-            min(first_orders.order_id) as first_id
-        from unnest(p_symbol_keys, p_sides) as touched (symbol_key, side)
-        cross join lateral (
+            levels.symbol_key,
+            levels.side,
+            v_seen_id,
+            p_now,
+            max(levels.price_rank),
+            array_agg(levels.price_rank order by levels.price_rank),
+            array_agg(levels.first_id order by levels.price_rank)
+        from (
             select
-                quotes.price_rank,
-                quotes.order_id
-            from exchange.quotes
-            where quotes.symbol_key = touched.symbol_key and quotes.side = touched.side
-            order by quotes.quote_id desc
-            limit 1
-        ) as quoted
-        cross join lateral exchange.first_orders(
-            touched.symbol_key, touched.side, quoted.price_rank, quoted.order_id, 'Infinity', 32
-        ) as first_orders
-        group by touched.symbol_key, touched.side, first_orders.price_rank
-    ) as levels
-    group by levels.symbol_key, levels.side
-    on conflict on constraint fronts_pkey do nothing;
+                touched.symbol_key,
+                touched.side,
+                first_orders.price_rank,
+                min(first_orders.order_id) as first_id
+            from unnest(p_symbol_keys, p_sides) as touched (symbol_key, side)
+            cross join lateral (
+                select
+                    quotes.price_rank,
+                    quotes.order_id
+                from exchange.quotes
+                where quotes.symbol_key = touched.symbol_key and quotes.side = touched.side
+                order by quotes.quote_id desc
+                limit 1
+            ) as quoted
+            cross join lateral exchange.first_orders(
+                touched.symbol_key, touched.side, quoted.price_rank, quoted.order_id, 'Infinity', 32
+            ) as first_orders
+            group by touched.symbol_key, touched.side, first_orders.price_rank
+        ) as levels
+        group by levels.symbol_key, levels.side
+        on conflict on constraint fronts_pkey do nothing
+        returning fronts.symbol_key, fronts.side
+    )
 
-    -- Of each side the one before: there are no others.
+    -- Of each side the one before: there are no others. A side that is empty now keeps its note, which is true as well.
     delete from exchange.fronts
-    using
-        unnest(p_symbol_keys, p_sides) as touched (symbol_key, side)
+    using noted
     cross join lateral (
         select older.ctid as row_address
         from exchange.fronts as older
-        where older.symbol_key = touched.symbol_key and older.side = touched.side and older.seen_id < v_seen_id
+        where older.symbol_key = noted.symbol_key and older.side = noted.side and older.seen_id < v_seen_id
         order by older.seen_id desc
         limit 1
     ) as found

@@ -79,8 +79,8 @@ declare
     v_owed record;
     v_unsure integer[]; -- of each queue whose best order only the table can tell, one order
     i integer := 1;
-    v_noted boolean; -- whether there is a fresh note on the front of any queue
-    v_stepped_over bigint := 0; -- index entries that led to no order, but to what has become of one
+    v_noted boolean; -- whether there is a fresh note on the front of any queue: first_orders looks of which
+    v_stepped_over bigint := -exchange.count_stepped_over(); -- index entries of the book that led to no order any more
     v_spare_depth integer := 3; -- how many more resting orders to load than there are orders that may fill against them
     v_open numeric; -- open shares of order i, null before it has reserved
     v_purse integer;
@@ -236,9 +236,8 @@ begin
 
         exit when v_queue_keys is null;
 
-        -- Read from the best order on, where none is quoted from the side's beginning. Where there are notes on the front,
-        -- as there are while vacuum can't keep up, a function uses them; otherwise it would only take time.
-        v_stepped_over := v_stepped_over - pg_stat_get_xact_tuples_returned('exchange.resting_orders_pkey'::regclass);
+        -- Read from the best order on, where none is quoted from the side's beginning. While vacuum can't keep up there are
+        -- notes on the front: first_orders makes use of them, at a price that is not to be paid in other times.
         if v_noted then
             select
                 array_agg(queues.queue::integer),
@@ -254,9 +253,13 @@ begin
                 v_rest_accounts
             from (
                 select
-                    queues.*,
+                    queues.queue,
                     queues.queue_key / 2 as symbol_key,
-                    case queues.queue_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end as side
+                    case queues.queue_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end as side,
+                    queues.quoted_rank,
+                    queues.quoted_id,
+                    queues.reach,
+                    queues.depth
                 from unnest(v_queue_keys, v_queue_reaches, v_queue_depths, v_quoted_ranks, v_quoted_ids)
                     with ordinality as queues (queue_key, reach, depth, quoted_rank, quoted_id, queue)
             ) as queues
@@ -268,7 +271,7 @@ begin
                 queues.reach,
                 queues.depth
             ) as best
-            where queues.reach is not null;
+            where coalesce(queues.quoted_rank, '-Infinity') <= queues.reach;
         else
             select
                 array_agg(resting.queue::integer),
@@ -315,8 +318,6 @@ begin
                 ) as best
             ) as resting;
         end if;
-        v_stepped_over := v_stepped_over - coalesce(cardinality(v_rest_ids), 0)
-            + pg_stat_get_xact_tuples_returned('exchange.resting_orders_pkey'::regclass);
         v_rest_loaded := v_rest_open;
         v_next := array_fill(null::integer, array[coalesce(cardinality(v_rest_ids), 0)]);
         v_first := array_fill(null::integer, array[cardinality(v_queue_keys)]);
@@ -352,7 +353,7 @@ begin
             if v_open is null then
                 if v_buying[i] then
                     v_money := v_shares[i] * p_limits[i];
-                    if v_cash[v_purse] < v_money then
+                    if (v_cash[v_purse] >= v_money) is not true then
                         v_codes[i] := 'insufficient_funds';
                         v_messages[i] := format(
                             'insufficient funds: %s needed, %s available', trim_scale(v_money), trim_scale(v_cash[v_purse])
@@ -532,12 +533,19 @@ begin
         end if;
     end loop;
 
-    -- Where vacuum can't keep up, spare the next runs what this one stepped over.
-    if v_stepped_over > 10 * cardinality(v_queue_keys) then
-        perform exchange.note_fronts(
-            array_agg(key / 2), array_agg(case key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end), c_now
-        )
-        from unnest(v_queue_keys) as key;
+    -- Where vacuum can't keep up, spare the next runs what this one stepped over. Now all orders of this run rest that ever
+    -- will: see note_fronts.
+    v_stepped_over := v_stepped_over + exchange.count_stepped_over();
+    if v_stepped_over > 50 + 4 * c_count then
+        perform exchange.note_fronts(array_agg(touched.symbol_key), array_agg(touched.side), c_now)
+        from (
+            select distinct
+                placed.symbol_key,
+                sides.side
+            from unnest(v_symbol_keys) as placed (symbol_key)
+            cross join unnest(array['buy', 'sell']::exchange.side[]) as sides (side)
+            where placed.symbol_key is not null
+        ) as touched;
     end if;
 
     insert into exchange.orders (order_id, account_key, symbol_key, side, shares, limit_price, placed_at)

@@ -5,7 +5,14 @@
 -- every 16th change and is read newest first, which leaves 16 versions to try at most. Between two counts the update
 -- touches no index. accounts keeps what hardly ever changes: a look-up by account_id finds one version.
 
+--
+-- Stop the gateways first: until the functions are applied as well, those of before find no cash and refuse every order.
+
 set local role exchange_owner;
+
+-- What is moved must not change meanwhile. In the order in which batches lock; whoever waits longer should migrate again.
+set local lock_timeout = '10s';
+lock table exchange.accounts, exchange.positions in access exclusive mode;
 
 create table exchange.balances (
     account_key integer not null,
@@ -57,8 +64,7 @@ left join (
 
 comment on column exchange.account_balances.settled_cash is 'What is in balances.';
 
--- Clients call functions, which are replaced in this transaction; nobody else writes here. The tables are those of what is
--- now, and small: the market stands still for a moment.
+-- Clients call functions, which are replaced next; nobody else writes here.
 -- squawk-ignore ban-drop-column
 alter table exchange.accounts drop column cash, drop column settled_before;
 alter table exchange.accounts reset (fillfactor, autovacuum_vacuum_scale_factor);

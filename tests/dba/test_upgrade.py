@@ -4,6 +4,8 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 
 import psycopg
@@ -13,7 +15,7 @@ from gateway import __version__
 from gateway.ledger import live_functions, sql_folder
 from gateway.migrate import check, connect, migrate
 from tests.dba.cluster import Cluster
-from tests.sql.market import Connection, Market
+from tests.sql.market import Connection, Market, meeting
 from tests.sql.reference import render
 
 # Plain dumps of databases that landed versions made, with data in them. `make landed` adds one.
@@ -70,6 +72,18 @@ def _comments_on_roles() -> list[str]:
     return re.findall(r"^comment on role .*?;$", text, re.DOTALL | re.MULTILINE)
 
 
+def load(cluster: Cluster, dump: Path, *, with_roles: bool) -> str:
+    """Make a database from a plain dump, and the roles that no dump holds; return its URL."""
+    with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
+        connection.execute("create database pgbourse")
+        if with_roles:
+            connection.execute(ROLES)
+            for comment in _comments_on_roles():
+                connection.execute(comment.encode())
+    cluster.run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(dump))
+    return cluster.dsn("pgbourse")
+
+
 @pytest.mark.parametrize("version", [*sorted(path.stem for path in LANDED.glob("*.sql")), "current"])
 def test_a_landed_version_is_migrated_with_its_data(version: str, cluster: Cluster, database: str) -> None:
     dump = LANDED / f"{version}.sql"
@@ -79,14 +93,7 @@ def test_a_landed_version_is_migrated_with_its_data(version: str, cluster: Clust
         if os.environ.get("PGBOURSE_WRITE_LANDED"):
             LANDED.mkdir(exist_ok=True)
             (LANDED / f"{__version__}.sql").write_text(dump.read_text())
-    with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
-        connection.execute("create database pgbourse")
-        if version != "current":
-            connection.execute(ROLES)
-            for comment in _comments_on_roles():
-                connection.execute(comment.encode())
-    cluster.run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(dump))
-    url = cluster.dsn("pgbourse")
+    url = load(cluster, dump, with_roles=version != "current")
     with psycopg.connect(url, autocommit=True) as connection:
         before = holdings(connection)
         migrate(url)
@@ -101,6 +108,28 @@ def test_a_landed_version_is_migrated_with_its_data(version: str, cluster: Clust
             assert render(connection) == render(fresh)
         with connect(url) as upgraded, connect(database) as fresh:
             assert live_functions(upgraded) == live_functions(fresh)
+
+
+def test_what_commits_while_a_migration_waits_is_migrated(cluster: Cluster) -> None:
+    """Cash moves from one table to another: an order in flight must be in what is moved."""
+    url = load(cluster, LANDED / "0.1.0.sql", with_roles=True)
+    blocked = "select count(*) from pg_stat_activity where %s = any(pg_blocking_pids(pid))"
+    with (
+        psycopg.connect(url, autocommit=True) as observer,
+        meeting(url, 1) as [trader],
+        ThreadPoolExecutor(1) as executor,
+    ):
+        market = Market(observer)
+        cash = Decimal(market.cash("1"))
+        trader.begin()
+        trader.market.place("1", "X", 1, 1)
+        migration = executor.submit(migrate, url)
+        while observer.execute(blocked, [trader.pid]).fetchone() != (1,):
+            assert not migration.done(), migration.result()
+        trader.commit()
+        migration.result()
+        assert Decimal(market.cash("1")) == cash - 1
+        assert market.violations() == []
 
 
 def test_a_dump_restores_into_the_same_exchange(

@@ -30,7 +30,7 @@ __all__ = [
 
 Connection = psycopg.Connection[TupleRow]
 
-NOTE_CONDITION = "if v_stepped_over > 10 * cardinality(v_queue_keys) then"  # in place_orders
+NOTE_CONDITION = "if v_stepped_over > 50 + 4 * c_count then"  # in place_orders
 
 
 class Request(NamedTuple):
