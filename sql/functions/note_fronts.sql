@@ -34,7 +34,12 @@ begin
                 touched.side,
                 first_orders.price_rank,
                 min(first_orders.order_id) as first_id
-            from unnest(p_symbol_keys, p_sides) as touched (symbol_key, side)
+            from (
+                select distinct
+                    asked.symbol_key,
+                    asked.side
+                from unnest(p_symbol_keys, p_sides) as asked (symbol_key, side)
+            ) as touched
             cross join lateral (
                 select
                     quotes.price_rank,

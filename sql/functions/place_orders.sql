@@ -107,7 +107,7 @@ begin
         array_agg(placed.position_row),
         array_agg(
             case
-                when placed.account_key is null then 'unknown_account'
+                when placed.balance_row is null then 'unknown_account'
                 when placed.amount = 0 or not exchange.is_number(placed.amount) then 'invalid_amount'
                 when placed.limit_price <= 0 or not exchange.is_number(placed.limit_price) then 'invalid_limit'
                 when placed.symbol_key is null then 'unknown_symbol'
@@ -353,7 +353,7 @@ begin
             if v_open is null then
                 if v_buying[i] then
                     v_money := v_shares[i] * p_limits[i];
-                    if (v_cash[v_purse] >= v_money) is not true then
+                    if v_cash[v_purse] < v_money then
                         v_codes[i] := 'insufficient_funds';
                         v_messages[i] := format(
                             'insufficient funds: %s needed, %s available', trim_scale(v_money), trim_scale(v_cash[v_purse])
@@ -539,7 +539,7 @@ begin
     if v_stepped_over > 50 + 4 * c_count then
         perform exchange.note_fronts(array_agg(touched.symbol_key), array_agg(touched.side), c_now)
         from (
-            select distinct
+            select
                 placed.symbol_key,
                 sides.side
             from unnest(v_symbol_keys) as placed (symbol_key)

@@ -4,7 +4,6 @@
 -- changes leads to all of them: each look-up tries one after the other. So the key has a part that is counted up with
 -- every 16th change and is read newest first, which leaves 16 versions to try at most. Between two counts the update
 -- touches no index. accounts keeps what hardly ever changes: a look-up by account_id finds one version.
-
 --
 -- Stop the gateways first: until the functions are applied as well, those of before find no cash and refuse every order.
 

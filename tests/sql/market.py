@@ -219,4 +219,10 @@ def mutate(connection: Connection, file: str, old: str, new: str) -> None:
 def always_note(connection: Connection) -> None:
     """Let every run note where the first orders rest, as under a long snapshot; three, which run out."""
     mutate(connection, "place_orders", NOTE_CONDITION, "if true then")
+    mutate(
+        connection,
+        "cancel_orders",
+        "if v_stepped_over > 50 + 4 * cardinality(v_canceled) then",
+        "if true then",
+    )
     mutate(connection, "note_fronts", "'Infinity', 32", "'Infinity', 3")

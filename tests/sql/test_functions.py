@@ -532,3 +532,12 @@ def test_missing_arrays_are_missing_values(traders: Market) -> None:
     query = "select code from exchange.process_batch(%s, %s, %s, %s, %s, null, null)"
     arguments = [[1], ["place_order"], ["1"], ["X"], [10]]
     assert row(traders, query, *arguments) == ("invalid_limit",)
+
+
+def test_an_account_without_a_balance_is_unknown(market: Market) -> None:
+    """No function makes one: it must not buy for nothing."""
+    market.account("1", 100)
+    market.connection.execute("delete from exchange.balances")
+    market.grant("1", "X", 5)
+    assert market.try_place("1", "X", 1, 10) == (None, "unknown_account")
+    assert market.connection.execute("select amount from exchange.credits").fetchall() == [(5,)]
