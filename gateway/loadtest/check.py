@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 
 from lxml import etree
 
+from gateway.loadtest.replies import without_length
 from gateway.loadtest.workload import Template
 
 __all__ = ["Checker"]
@@ -115,7 +116,7 @@ class Checker:
     def _read(self, reply: bytes) -> etree._Element | None:
         try:
             # A length may stand before the XML.
-            results = etree.fromstring(reply[max(0, reply.find(b"<")) :].rstrip(b"\0"), self._parser)
+            results = etree.fromstring(without_length(reply), self._parser)
         except etree.XMLSyntaxError as error:
             self._find(f"a reply is not XML ({error}): {reply[:200]!r}")
             return None

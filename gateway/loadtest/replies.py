@@ -3,12 +3,12 @@
 import re
 from typing import Final
 
-__all__ = ["ENDS", "count_results", "excerpt", "is_complete", "problem"]
+__all__ = ["ENDS", "count_results", "excerpt", "is_complete", "problem", "without_length"]
 
 ENDS: Final = (b"</results>\n", b"</results>", b"<results/>\n", b"<results/>")
 _TAIL_BYTES: Final = 64  # where the end is looked for: white space may follow it
 _HEAD_BYTES: Final = 64  # where the start is looked for: a length may stand before it
-_STARTS: Final = (b"<?xml", b"<results")
+_START = re.compile(rb"<\?xml|<results")  # a lone "<" may be the low byte of a binary length
 _MAX_BYTES: Final = 64 * 1024 * 1024
 _EXCERPT_BYTES: Final = 40
 
@@ -27,10 +27,16 @@ def count_results(reply: bytes) -> int:
     return len(_RESULT.findall(reply))
 
 
+def without_length(reply: bytes) -> bytes:
+    """Return a reply's XML, without the length that may stand before it and the NULs that may follow."""
+    start = _START.search(reply)
+    return reply[start.start() if start else 0 :].rstrip(b"\0")
+
+
 def problem(received: bytes | bytearray) -> str | None:
     """Tell what is wrong with a reply that has begun and is not complete, if anything."""
     if _GARBAGE.match(received) or (
-        len(received) > _HEAD_BYTES and not any(start in received[:_HEAD_BYTES] for start in _STARTS)
+        len(received) > _HEAD_BYTES and not _START.search(received, 0, _HEAD_BYTES)
     ):
         return f"the server answers what is no reply: {excerpt(received)}"
     if len(received) > _MAX_BYTES:

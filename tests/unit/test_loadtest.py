@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.framing import Framing, wrap_reply
 from gateway.loadtest import generate
 from gateway.loadtest.measure import Measurement
-from gateway.loadtest.replies import count_results, excerpt, is_complete, problem
+from gateway.loadtest.replies import count_results, excerpt, is_complete, problem, without_length
 from gateway.loadtest.workload import Feeder, Template, Workload, fresh_account, fresh_prefix
 from gateway.messages import Action, Request, parse
 
@@ -138,6 +139,17 @@ def test_what_can_become_no_reply_is_told(data: bytes) -> None:
 )
 def test_what_can_become_a_reply_is_waited_for(data: bytes) -> None:
     assert problem(data) is None
+
+
+@pytest.mark.parametrize("framing", Framing)
+@pytest.mark.parametrize("declaration", [b"", b'<?xml version="1.0"?>'])
+def test_the_xml_of_a_reply_begins_after_a_length_of_any_framing(
+    framing: Framing, declaration: bytes
+) -> None:
+    for size in (*range(40, 400), 0x0F3C, 0x3C3C):  # a binary length may hold the code of "<"
+        xml = declaration + b"<results>" + b" " * size + b"</results>"
+        assert without_length(wrap_reply(xml, framing)).rstrip() == xml
+        assert without_length(wrap_reply(xml, framing) + b"\0").rstrip() == xml
 
 
 def test_an_excerpt_is_printable() -> None:
