@@ -60,7 +60,9 @@ begin
             order by positions.generation desc
             limit 1
         ) as held on true
-        where owed.symbol_key is not null and (owed.position_key = any(p_position_keys)) is not true
+        where
+            owed.symbol_key is not null
+            and owed.position_key is distinct from p_position_keys[width_bucket(owed.position_key, p_position_keys)]
     ),
 
     added as (
@@ -88,12 +90,13 @@ begin
         owed.position_key,
         owed.amount
     from owed
-    where owed.symbol_key is null or owed.position_key = any(p_position_keys);
+    where owed.symbol_key is null or owed.position_key = p_position_keys[width_bucket(owed.position_key, p_position_keys)];
 end
 $$;
 
 comment on function exchange.collect_credits(integer[], xid8[], bigint[]) is
 'Deletes the credits of these accounts and returns them, summed: cash (position_key null) and shares of the positions '
-'named (account_key << 32 | symbol_key). Shares of other positions are added to positions. The caller holds the accounts'' row locks.';
+'named (account_key << 32 | symbol_key, ascending). Shares of other positions are added to positions. '
+'The caller holds the accounts'' row locks.';
 
 revoke all on function exchange.collect_credits(integer[], xid8[], bigint[]) from public;

@@ -4,14 +4,14 @@
 -- every symbol and account of the run.
 --
 -- The run is worked on in memory, in arrays, and written once:
---   1. resolve   one query reads, for all orders, keys, cash and shares held, and refuses what is malformed
+--   1. resolve   queries read, for all orders, keys, cash and shares held, and refuse what is malformed
 --   2. load      one query reads the part of the book that these orders can reach, best first
 --   3. match     a loop over the orders: reserve, fill against the book, rest the remainder
 --   4. write     fills, credits, the book's changes and its best orders; then orders, cash and positions
 -- If an order eats all that was loaded of its side of the book, 2 to 4 are done again from there.
 --
--- An account that places several orders has one cash figure: it stands at the number of its first order in the run
--- (v_cash[v_purse]), and a position likewise (v_held[v_pocket]).
+-- An account that places several orders has one cash figure: v_cash[v_purse], where its key is v_purses[v_purse]. A position
+-- likewise has v_held[v_pocket]. width_bucket finds either by binary search, for the keys ascend.
 create or replace function exchange.place_orders(
     p_requests integer[],
     p_account_ids text[],
@@ -39,10 +39,16 @@ declare
     v_codes text[];
     v_messages text[] := array_fill(null::text, array[c_count]);
     v_order_ids bigint[] := array_fill(null::bigint, array[c_count]);
-    v_balance_rows tid[]; -- where the account's balance is: the account is locked, so it stays there
+
+    -- By account of the run, ascending.
+    v_purses integer[]; -- its account_key
+    v_balance_rows tid[]; -- where its balance is: the account is locked, so it stays there
     v_settled_before xid8[];
     v_cash numeric[];
     v_cash_before numeric[];
+
+    -- By position of the run, ascending.
+    v_pockets bigint[]; -- its position_key
     v_held numeric[];
     v_held_before numeric[]; -- null where the account has no row for the symbol yet
     v_position_rows tid[]; -- where that row is
@@ -100,14 +106,9 @@ begin
         array_agg(placed.amount > 0),
         array_agg(abs(placed.amount)),
         array_agg(case when placed.amount > 0 then placed.limit_price else -placed.limit_price end),
-        array_agg(placed.balance_row),
-        array_agg(placed.settled_before),
-        array_agg(placed.cash),
-        array_agg(placed.shares),
-        array_agg(placed.position_row),
         array_agg(
             case
-                when placed.balance_row is null then 'unknown_account'
+                when placed.account_key is null then 'unknown_account'
                 when placed.amount = 0 or not exchange.is_number(placed.amount) then 'invalid_amount'
                 when placed.limit_price <= 0 or not exchange.is_number(placed.limit_price) then 'invalid_limit'
                 when placed.symbol_key is null then 'unknown_symbol'
@@ -115,21 +116,14 @@ begin
                 when placed.halted_at is not null then 'symbol_halted'
             end
         )
-    into
-        v_account_keys, v_symbol_keys, v_position_keys, v_buying, v_shares, v_reaches, v_balance_rows, v_settled_before,
-        v_cash_before, v_held_before, v_position_rows, v_codes
+    into v_account_keys, v_symbol_keys, v_position_keys, v_buying, v_shares, v_reaches, v_codes
     from (
         select
             accounts.account_key,
             accounts.frozen_at,
-            balances.balance_row,
-            balances.settled_before,
-            balances.cash,
             symbols.symbol_key,
             symbols.halted_at,
             accounts.account_key::bigint << 32 | symbols.symbol_key as position_key,
-            positions.shares,
-            positions.position_row,
             asked.amount,
             asked.limit_price
         from unnest(p_account_ids, p_syms, p_amounts, p_limits)
@@ -146,46 +140,80 @@ begin
         ) as accounts on true
         left join lateral (
             select
-                balances.ctid as balance_row,
-                balances.settled_before,
-                balances.cash
-            from exchange.balances
-            where balances.account_key = accounts.account_key
-            order by balances.generation desc
-            limit 1
-        ) as balances on true
-        left join lateral (
-            select
                 symbols.symbol_key,
                 symbols.halted_at
             from exchange.symbols
             where symbols.sym = asked.sym
             offset 0
         ) as symbols on true
-        left join lateral (
-            select
-                positions.shares,
-                positions.ctid as position_row
-            from exchange.positions
-            where positions.account_key = accounts.account_key and positions.symbol_key = symbols.symbol_key
-            order by positions.generation desc
-            limit 1
-        ) as positions on true
         order by asked.place
     ) as placed;
+
+    select
+        array_agg(purse.account_key),
+        array_agg(balances.balance_row),
+        array_agg(balances.settled_before),
+        array_agg(balances.cash)
+    into v_purses, v_balance_rows, v_settled_before, v_cash_before
+    from (
+        select distinct placed.account_key
+        from unnest(v_account_keys) as placed (account_key)
+        where placed.account_key is not null
+        order by placed.account_key
+    ) as purse
+    left join lateral (
+        select
+            balances.ctid as balance_row,
+            balances.settled_before,
+            balances.cash
+        from exchange.balances
+        where balances.account_key = purse.account_key
+        order by balances.generation desc
+        limit 1
+    ) as balances on true;
+
+    select
+        array_agg(pocket.position_key),
+        array_agg(positions.position_row),
+        array_agg(positions.shares)
+    into v_pockets, v_position_rows, v_held_before
+    from (
+        select distinct placed.position_key
+        from unnest(v_position_keys) as placed (position_key)
+        where placed.position_key is not null
+        order by placed.position_key
+    ) as pocket
+    left join lateral (
+        select
+            positions.ctid as position_row,
+            positions.shares
+        from exchange.positions
+        where
+            positions.account_key = (pocket.position_key >> 32)::integer
+            and positions.symbol_key = (pocket.position_key & 2147483647)::integer
+        order by positions.generation desc
+        limit 1
+    ) as positions on true;
+
+    -- An account without a balance is none.
+    if array_position(v_balance_rows, null) is not null then
+        v_codes := array(
+            select case when v_balance_rows[width_bucket(v_account_keys[n], v_purses)] is null then 'unknown_account' else v_codes[n] end
+            from generate_series(1, c_count) as n
+        );
+    end if;
 
     -- What these accounts are owed is theirs to spend.
     v_cash := v_cash_before;
     v_held := v_held_before;
     for v_owed in
         select
-            array_position(v_account_keys, collected.account_key) as purse,
-            array_position(v_position_keys, collected.position_key) as pocket,
-            collected.position_key,
+            width_bucket(collected.account_key, v_purses) as purse,
+            width_bucket(collected.position_key, v_pockets) as pocket,
             collected.amount
-        from exchange.collect_credits(v_account_keys, v_settled_before, v_position_keys) as collected
+        from exchange.collect_credits(v_purses, v_settled_before, v_pockets) as collected
     loop
-        if v_owed.position_key is null then
+        if v_owed.pocket is null then
             v_cash[v_owed.purse] := v_cash[v_owed.purse] + v_owed.amount;
         else
             v_held[v_owed.pocket] := coalesce(v_held[v_owed.pocket], 0) + v_owed.amount;
@@ -212,6 +240,7 @@ begin
             cross join generate_series(0, 1) as side (sells)
             where placed.code is null
             group by 1
+            order by 1
         ) as queue
         left join lateral (
             select
@@ -346,8 +375,8 @@ begin
                 i := i + 1;
                 continue;
             end if;
-            v_purse := array_position(v_account_keys, v_account_keys[i]);
-            v_pocket := array_position(v_position_keys, v_position_keys[i]);
+            v_purse := width_bucket(v_account_keys[i], v_purses);
+            v_pocket := width_bucket(v_position_keys[i], v_pockets);
 
             -- Reserve what the order can cost at most, unless that is done and only the book ran out.
             if v_open is null then
@@ -379,7 +408,7 @@ begin
             end if;
 
             -- Fill against the best resting order for as long as its price is within this order's limit.
-            v_queue := array_position(v_queue_keys, v_symbol_keys[i] * 2 + v_buying[i]::integer);
+            v_queue := width_bucket(v_symbol_keys[i] * 2 + v_buying[i]::integer, v_queue_keys);
             v_rest := v_first[v_queue];
             while v_open > 0 and v_rest_ranks[v_rest] <= v_reaches[i] loop
                 v_fill := least(v_open, v_rest_open[v_rest]);
@@ -395,15 +424,19 @@ begin
                 if v_buying[i] then
                     v_held[v_pocket] := coalesce(v_held[v_pocket], 0) + v_fill;
                     v_cash[v_purse] := v_cash[v_purse] + v_fill * p_limits[i] - v_money;
-                    v_home := array_position(v_account_keys, v_rest_accounts[v_rest]);
-                    if v_home is not null then
+                    v_home := width_bucket(v_rest_accounts[v_rest], v_purses);
+                    if v_purses[v_home] = v_rest_accounts[v_rest] then
                         v_cash[v_home] := v_cash[v_home] + v_money;
+                    else
+                        v_home := null;
                     end if;
                 else
                     v_cash[v_purse] := v_cash[v_purse] + v_money;
-                    v_home := array_position(v_position_keys, v_rest_accounts[v_rest]::bigint << 32 | v_symbol_keys[i]);
-                    if v_home is not null then
+                    v_home := width_bucket(v_rest_accounts[v_rest]::bigint << 32 | v_symbol_keys[i], v_pockets);
+                    if v_pockets[v_home] = v_rest_accounts[v_rest]::bigint << 32 | v_symbol_keys[i] then
                         v_held[v_home] := coalesce(v_held[v_home], 0) + v_fill;
+                    else
+                        v_home := null;
                     end if;
                 end if;
                 v_fill_homes := v_fill_homes || v_home;
@@ -426,7 +459,7 @@ begin
                 v_rest_ranks[v_rest] := -v_reaches[i];
                 v_rest_open[v_rest] := v_open;
                 v_rest_accounts[v_rest] := v_account_keys[i];
-                v_queue := array_position(v_queue_keys, v_symbol_keys[i] * 2 + 1 - v_buying[i]::integer);
+                v_queue := width_bucket(v_symbol_keys[i] * 2 + 1 - v_buying[i]::integer, v_queue_keys);
                 if v_queue_reaches[v_queue] is null then
                     -- Nobody takes from this side, so only its best order is of interest.
                     if v_first[v_queue] is null or -v_reaches[i] < v_rest_ranks[v_first[v_queue]] then
@@ -566,7 +599,7 @@ begin
         settled_before = c_settled_before,
         changes = balances.changes + 1,
         generation = exchange.generation(balances.changes + 1)
-    from generate_series(1, c_count) as n
+    from generate_series(1, cardinality(v_purses)) as n
     where v_cash[n] <> v_cash_before[n] and balances.ctid = v_balance_rows[n];
 
     update exchange.positions
@@ -574,16 +607,16 @@ begin
         shares = v_held[n],
         changes = positions.changes + 1,
         generation = exchange.generation(positions.changes + 1)
-    from generate_series(1, c_count) as n
+    from generate_series(1, cardinality(v_pockets)) as n
     where v_held[n] <> v_held_before[n] and positions.ctid = v_position_rows[n];
 
     if array_position(v_position_rows, null) is not null then
         insert into exchange.positions (account_key, symbol_key, shares)
         select
-            v_account_keys[n],
-            v_symbol_keys[n],
+            (v_pockets[n] >> 32)::integer,
+            (v_pockets[n] & 2147483647)::integer,
             v_held[n]
-        from generate_series(1, c_count) as n
+        from generate_series(1, cardinality(v_pockets)) as n
         where v_position_rows[n] is null and v_held[n] is not null;
     end if;
 

@@ -282,6 +282,32 @@ MUTATIONS = [
         "coalesce(v_held[v_home], v_fill);",
         "account_shares_add_up",
     ),
+    # What belongs to a party without orders in the run goes to another that has some: cash, shares.
+    (
+        "place_orders",
+        "if v_purses[v_home] = v_rest_accounts[v_rest] then",
+        "if v_home > 0 then",
+        "account_cash_adds_up",
+    ),
+    (
+        "place_orders",
+        "if v_pockets[v_home] = v_rest_accounts[v_rest]::bigint << 32 | v_symbol_keys[i] then",
+        "if v_home > 0 then",
+        "account_shares_add_up",
+    ),
+    (
+        "collect_credits",
+        "where owed.symbol_key is null or owed.position_key = p_position_keys[",
+        "where owed.symbol_key is null or owed.position_key >= p_position_keys[",
+        "account_shares_add_up",
+    ),
+    # Positions are searched by halves without being in order.
+    (
+        "place_orders",
+        "order by placed.position_key\n",
+        "order by placed.position_key desc\n",
+        "account_shares_add_up",
+    ),
     # The tape isn't written: for what is known in memory, for what only the table can tell.
     ("place_orders", "where best is not null;", "where best < 0;", "quote_is_best_order"),
     ("place_orders", "if cardinality(v_unsure) > 0 then", "if false then", "quote_is_best_order"),
