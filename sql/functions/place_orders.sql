@@ -195,7 +195,7 @@ begin
         limit 1
     ) as positions on true;
 
-    -- An account without a balance is none.
+    -- An account without a balance is none: what it is owed stays in credits.
     if array_position(v_balance_rows, null) is not null then
         v_codes := array(
             select case when v_balance_rows[width_bucket(v_account_keys[n], v_purses)] is null then 'unknown_account' else v_codes[n] end
@@ -425,7 +425,7 @@ begin
                     v_held[v_pocket] := coalesce(v_held[v_pocket], 0) + v_fill;
                     v_cash[v_purse] := v_cash[v_purse] + v_fill * p_limits[i] - v_money;
                     v_home := width_bucket(v_rest_accounts[v_rest], v_purses);
-                    if v_purses[v_home] = v_rest_accounts[v_rest] then
+                    if v_purses[v_home] = v_rest_accounts[v_rest] and v_balance_rows[v_home] is not null then
                         v_cash[v_home] := v_cash[v_home] + v_money;
                     else
                         v_home := null;

@@ -541,3 +541,16 @@ def test_an_account_without_a_balance_is_unknown(market: Market) -> None:
     market.grant("1", "X", 5)
     assert market.try_place("1", "X", 1, 10) == (None, "unknown_account")
     assert market.connection.execute("select amount from exchange.credits").fetchall() == [(5,)]
+
+
+def test_what_an_account_without_a_balance_sells_is_owed_to_it(market: Market) -> None:
+    """Also if the buyer's batch holds an order of its own, which is refused."""
+    market.account("1", 100)
+    market.account("2", 100)
+    market.grant("1", "X", 5)
+    market.place("1", "X", -5, 10)
+    market.connection.execute("delete from exchange.balances where account_key = 1")
+    orders = [Request("place_order", "1", "X", "1", "5"), Request("place_order", "2", "X", "5", "10")]
+    (refused,), (opened,) = market.batch(orders)
+    assert (refused.code, opened.outcome) == ("unknown_account", "opened")
+    assert market.connection.execute("select amount from exchange.credits").fetchall() == [(50,)]

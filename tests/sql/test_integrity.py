@@ -285,8 +285,8 @@ MUTATIONS = [
     # What belongs to a party without orders in the run goes to another that has some: cash, shares.
     (
         "place_orders",
-        "if v_purses[v_home] = v_rest_accounts[v_rest] then",
-        "if v_home > 0 then",
+        "if v_purses[v_home] = v_rest_accounts[v_rest] and",
+        "if v_home > 0 and",
         "account_cash_adds_up",
     ),
     (
