@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import signal
 import sys
 import termios
 import time
@@ -51,10 +52,11 @@ def top(database_url: str, metrics_url: str | None, seconds: float, *, once: boo
             return
         with (
             contextlib.suppress(KeyboardInterrupt),
+            _noted_interrupts() as interrupts,
             _own_screen(console),
             Live(draw(), console=console, screen=True, auto_refresh=False) as live,
         ):
-            while not _quits_within(seconds):
+            while not (interrupts or _quits_within(seconds)):
                 _sample(history, database, metrics_url)
                 live.update(draw(), refresh=True)
     finally:
@@ -76,6 +78,22 @@ def _sample(history: History, database: Database, metrics_url: str | None) -> No
     except TopError as error:
         history.gateway.clear()
         history.gateway_problem = str(error)
+
+
+@contextlib.contextmanager
+def _noted_interrupts() -> Iterator[list[int]]:
+    """Let Ctrl-C be noted as well as raised: where it strikes in a finaliser, Python drops the exception."""
+    interrupts: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupts
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 from decimal import Decimal
@@ -13,7 +14,8 @@ from psycopg.conninfo import make_conninfo
 
 from gateway.client import Client
 from gateway.client_messages import Grant, NewAccount, Order, transactions_document
-from gateway.top.samples import Database, TopError, sample_gateway
+from gateway.top.live import top
+from gateway.top.samples import Database, DatabaseSample, TopError, sample_gateway
 from tests.integration.client import wait_until
 from tests.integration.conftest import Gateway, Session
 
@@ -143,17 +145,43 @@ def test_on_a_terminal_it_draws_until_a_key_ends_it(database: str, gateway: Gate
         start_new_session=True,
         preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # Ctrl-C reaches it from there
     ) as process:
-        os.close(inside)
-        seen = b""
-        while b"101.0" not in seen:
-            seen += os.read(terminal, 65536)
-        os.write(terminal, key)
         try:
-            while data := os.read(terminal, 65536):
-                seen += data
-        except OSError:
-            pass  # what reading says when the other side is closed
-        assert process.wait() == 0, seen
+            os.close(inside)
+            seen = b""
+            while b"101.0" not in seen:
+                seen += os.read(terminal, 65536)
+            os.write(terminal, key)
+            try:
+                while data := os.read(terminal, 65536):
+                    seen += data
+            except OSError:
+                pass  # what reading says when the other side is closed
+            assert process.wait() == 0, seen
+        finally:
+            process.kill()  # or leaving the block waits for what may never end
     os.close(terminal)
     assert seen.startswith(b"\x1b[?1049h")
     assert b"\x1b[?1049l" in seen  # the screen that was there before is back
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_is_not_lost_where_python_drops_the_exception(
+    database: str, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Struck:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    sample, calls = Database.sample, 0
+
+    def sample_while_struck(source: Database, since: DatabaseSample | None) -> DatabaseSample:
+        nonlocal calls
+        calls += 1
+        assert calls < 5
+        if calls == 2:
+            Struck()
+        return sample(source, since)
+
+    monkeypatch.setattr(Database, "sample", sample_while_struck)
+    top(database, None, 0.01)
+    assert calls == 2
