@@ -20,8 +20,8 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
-from gateway.embedded import EmbeddedPostgres
-from gateway.migrate import migrate
+from pgbourse.database.embedded import EmbeddedPostgres
+from pgbourse.database.migrate import migrate
 
 _numbers = itertools.count(1)
 _server_in_use = pytest.StashKey[str]()

@@ -1,5 +1,5 @@
 """The exchange that the real one is compared with: the same that `pgbourse generate` asks."""
 
-from gateway.loadtest.reference import Exchange, Order
+from pgbourse.loadtest.reference import Exchange, Order
 
 __all__ = ["Exchange", "Order"]

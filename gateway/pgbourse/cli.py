@@ -18,12 +18,13 @@ from typing import Any
 
 import click
 
-from gateway import __version__
-from gateway.errors import PgbourseError
-from gateway.loadtest.commands import bench, generate, load
-from gateway.logs import start_logging
-from gateway.settings import LogFormat, ServeSettings
-from gateway.tlsoptions import tls_options
+from pgbourse import __version__
+from pgbourse.bench.commands import bench
+from pgbourse.client.tlsoptions import tls_options
+from pgbourse.errors import PgbourseError
+from pgbourse.loadtest.commands import generate, load
+from pgbourse.logs import start_logging
+from pgbourse.settings import LogFormat, ServeSettings
 
 __all__ = ["cli", "main"]
 
@@ -88,7 +89,7 @@ def serve(**options: Any) -> int:
 
     What has been received is answered before it ends; a second signal ends it at once.
     """
-    from gateway.service import serve
+    from pgbourse.serve.service import serve
 
     settings = ServeSettings(**options)
     start_logging(settings.log_level, settings.log_format)
@@ -118,7 +119,7 @@ def migrate(
     action: str | None,
 ) -> int:
     """Apply the migrations and functions that the database lacks."""
-    from gateway import migrate
+    from pgbourse.database import migrate
 
     start_logging(log_level, log_format)
     with _database(database_url, database_password_file, data_dir) as url:
@@ -156,7 +157,7 @@ def check(
 
     Reads every table, changes nothing, and may be run while the exchange is in use.
     """
-    from gateway.check import check_integrity
+    from pgbourse.database.check import check_integrity
 
     start_logging(log_level, log_format)
     with _database(database_url, database_password_file, data_dir) as url:
@@ -178,7 +179,7 @@ def send(files: tuple[Path, ...], host: str, port: int, log_level: str, tls: ssl
     FILES are sent in order, one document each; - or none is standard input. Exits 1 if a reply holds an
     <error>.
     """
-    from gateway.send import send
+    from pgbourse.client.send import send
 
     start_logging(log_level)
     return send(files, host, port, tls)
@@ -200,7 +201,7 @@ for command in (bench, generate, load):
 @tls_options
 def ping(host: str, port: int, timeout: float, tls: ssl.SSLContext | None) -> None:
     """Ask a server for an answer from its database, and exit 1 if none comes: for health checks."""
-    from gateway.ping import ping
+    from pgbourse.client.ping import ping
 
     click.echo(f"{host}:{port} answered in {ping(host, port, timeout, tls) * 1000:.1f} ms")
 
@@ -233,9 +234,9 @@ def top(
 
     Without a database URL it watches the embedded PostgreSQL of a running `pgbourse serve`.
     """
-    from gateway.embedded import EmbeddedPostgres
-    from gateway.passwords import with_password
-    from gateway.top.live import top
+    from pgbourse.database.embedded import EmbeddedPostgres
+    from pgbourse.database.passwords import with_password
+    from pgbourse.top.live import top
 
     url = EmbeddedPostgres(data_dir).dsn() if database_url is None else database_url
     top(with_password(url, database_password_file), metrics_url, seconds, once=once)
@@ -276,11 +277,11 @@ def _describe(error: BaseException) -> str:
 def _database(database_url: str | None, password_file: Path | None, data_dir: Path) -> Iterator[str]:
     """Give the connection string of a database: the one that is named, or our own, started for as long."""
     if database_url is not None:
-        from gateway.passwords import with_password
+        from pgbourse.database.passwords import with_password
 
         yield with_password(database_url, password_file)
         return
-    from gateway.embedded import EmbeddedPostgres
+    from pgbourse.database.embedded import EmbeddedPostgres
 
     # SIGTERM must not leave a PostgreSQL behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

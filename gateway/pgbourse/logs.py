@@ -4,7 +4,7 @@ import json
 import logging
 import time
 
-from gateway.settings import LogFormat
+from pgbourse.settings import LogFormat
 
 __all__ = ["json_formatter", "start_logging", "text_formatter"]
 

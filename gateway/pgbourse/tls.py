@@ -1,6 +1,6 @@
 """TLS: the contexts of both sides, a socket that behaves as a plain one does, and the name in a certificate.
 
-No threads and no selectors: gateway.handshakes has those.
+No threads and no selectors: pgbourse.serve.handshakes has those.
 """
 
 import re
@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from gateway.errors import PgbourseError
+from pgbourse.errors import PgbourseError
 
 __all__ = ["TlsError", "TlsSocket", "client_context", "common_name", "describe", "server_context"]
 

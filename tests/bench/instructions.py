@@ -17,12 +17,12 @@ from pathlib import Path
 
 import psycopg
 
-from gateway.binaries import find_binaries, run_as
-from gateway.loadtest.load import set_up
-from gateway.loadtest.pgbench import BATCH_ORDERS, batches
-from gateway.loadtest.rig import Rig
-from gateway.loadtest.workload import Workload
-from gateway.migrate import migrate
+from pgbourse.bench.pgbench import BATCH_ORDERS, batches
+from pgbourse.bench.rig import Rig
+from pgbourse.database.binaries import find_binaries, run_as
+from pgbourse.database.migrate import migrate
+from pgbourse.loadtest.load import set_up
+from pgbourse.loadtest.workload import Workload
 from tests.dba.cluster import Cluster
 
 __all__ = ["count", "difference", "functions"]

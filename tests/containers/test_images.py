@@ -13,9 +13,9 @@ from testcontainers.community.postgres import PostgresContainer
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
 
-from gateway.framing import Framing, wrap_reply
-from gateway.ping import ping
-from gateway.testing import open_exchange
+from pgbourse.client.ping import ping
+from pgbourse.testing import open_exchange
+from pgbourse.wire.framing import Framing, wrap_reply
 from tests.containers.conftest import PORT, POSTGRES_IMAGES, Start, address, docker, wait_for_health
 from tests.integration.client import Client
 

@@ -8,7 +8,7 @@ from typing import Self
 
 from psycopg.conninfo import make_conninfo
 
-from gateway.binaries import Binaries, EmbeddedError, find_binaries, reachable, run_as, service_user
+from pgbourse.database.binaries import Binaries, EmbeddedError, find_binaries, reachable, run_as, service_user
 
 __all__ = ["Cluster", "binaries_for"]
 

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gateway.binaries import find_binaries
+from pgbourse.database.binaries import find_binaries
 from tests.dba.cluster import Cluster
 
 

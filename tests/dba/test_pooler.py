@@ -10,12 +10,12 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from gateway.binaries import run_as
-from gateway.database import ConnectionGone, Database
-from gateway.listener import listen
-from gateway.migrate import migrate, require_current
-from gateway.server import Server
-from gateway.settings import ServeSettings
+from pgbourse.database.binaries import run_as
+from pgbourse.database.migrate import migrate, require_current
+from pgbourse.serve.calls import ConnectionGone, Database
+from pgbourse.serve.listener import listen
+from pgbourse.serve.server import Server
+from pgbourse.settings import ServeSettings
 from tests.dba.cluster import Cluster
 from tests.integration.client import Client, wait_until
 from tests.sql.market import Market

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 
-from gateway.migrate import migrate
+from pgbourse.database.migrate import migrate
 from tests.dba.cluster import Cluster
 from tests.sql.market import Market
 

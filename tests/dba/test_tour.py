@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psycopg
 
-from gateway.migrate import migrate
+from pgbourse.database.migrate import migrate
 from tests.dba.cluster import Cluster
 from tests.dba.transcript import Tour, compare
 

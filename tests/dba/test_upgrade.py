@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from gateway import __version__
-from gateway.ledger import live_functions, sql_folder
-from gateway.migrate import check, connect, migrate
+from pgbourse import __version__
+from pgbourse.database.ledger import live_functions, sql_folder
+from pgbourse.database.migrate import check, connect, migrate
 from tests.dba.cluster import Cluster
 from tests.sql.market import Connection, Market, meeting
 from tests.sql.reference import render

@@ -16,7 +16,7 @@ from typing import IO
 
 import psycopg
 
-from gateway.binaries import run_as
+from pgbourse.database.binaries import run_as
 from tests.dba.cluster import Cluster
 
 __all__ = ["Tour", "compare", "differences"]

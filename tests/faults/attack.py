@@ -29,7 +29,7 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from gateway.service import allow_open_files
+from pgbourse.serve.service import allow_open_files
 from tests.faults.scene import GatewayProcess
 from tests.integration.client import Client, length_line
 

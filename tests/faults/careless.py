@@ -6,11 +6,12 @@ from xml.etree import ElementTree
 
 from lxml import etree
 
-from gateway import elements, fields, messages, traffic
-from gateway.connection import Connection, Wire
-from gateway.elements import DocumentRefused, read_elements
-from gateway.framing import Framer
-from gateway.traffic import Traffic
+from pgbourse.serve import traffic
+from pgbourse.serve.connection import Connection, Wire
+from pgbourse.serve.traffic import Traffic
+from pgbourse.wire import elements, fields, messages
+from pgbourse.wire.elements import DocumentRefused, read_elements
+from pgbourse.wire.framing import Framer
 
 __all__ = ["CARELESS"]
 

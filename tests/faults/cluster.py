@@ -16,8 +16,8 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
-from gateway.binaries import Binaries, run_as
-from gateway.datafolder import DataFolder, environment
+from pgbourse.database.binaries import Binaries, run_as
+from pgbourse.database.datafolder import DataFolder, environment
 from tests.integration.client import wait_until
 
 __all__ = ["Cluster", "Session"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from gateway.migrate import migrate
+from pgbourse.database.migrate import migrate
 from tests.faults.cluster import Cluster
 from tests.faults.scene import GatewayProcess, rounds
 

@@ -13,10 +13,12 @@ from typing import Any
 from psycopg import pq
 from psycopg.errors import Diagnostic
 
-import gateway.cli
-from gateway import database, dispatch, embedded
-from gateway.database import ConnectionGone, Database, FateUnknown
-from gateway.dispatch import Dispatcher
+import pgbourse.cli
+from pgbourse.database import embedded
+from pgbourse.serve import calls as database
+from pgbourse.serve import dispatch
+from pgbourse.serve.calls import ConnectionGone, Database, FateUnknown
+from pgbourse.serve.dispatch import Dispatcher
 from tests.faults.careless import CARELESS
 
 __all__ = ["MUTANTS"]
@@ -170,4 +172,4 @@ MUTANTS: dict[str, Callable[[], None]] = {
 
 if __name__ == "__main__":
     MUTANTS[sys.argv[1]]()
-    gateway.cli.main(sys.argv[2:])
+    pgbourse.cli.main(sys.argv[2:])

@@ -41,7 +41,7 @@ class GatewayProcess:
     """`pgbourse serve`, or a mutant of it, that a test may kill and start again on the same port."""
 
     def __init__(self, log: Path, *options: str, mutant: str | None = None) -> None:
-        command = ["gateway.cli"] if mutant is None else ["tests.faults.mutants", mutant]
+        command = ["pgbourse.cli"] if mutant is None else ["tests.faults.mutants", mutant]
         self._command = [sys.executable, "-m", *command, "serve", *options]
         self.log = log
         self.address = ("127.0.0.1", 0)

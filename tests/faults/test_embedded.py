@@ -10,7 +10,7 @@ import psutil
 import psycopg
 import pytest
 
-from gateway.embedded import EmbeddedPostgres
+from pgbourse.database.embedded import EmbeddedPostgres
 from tests.faults.conftest import StartGateway
 from tests.faults.scene import GatewayProcess, Scene, rounds
 from tests.faults.test_crashes import is_gone

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from gateway.migrate import migrate
+from pgbourse.database.migrate import migrate
 from tests.faults.cluster import Cluster, Session
 from tests.faults.conftest import StartGateway
 from tests.faults.proxy import Proxy

@@ -15,8 +15,8 @@ import psutil
 import psycopg
 import pytest
 
-from gateway.messages import _MAX_CHILDREN
-from gateway.service import allow_open_files
+from pgbourse.serve.service import allow_open_files
+from pgbourse.wire.messages import _MAX_CHILDREN
 from tests.faults.conftest import StartGateway
 from tests.faults.scene import GatewayProcess, integrity
 from tests.integration.client import Client, length_line, wait_until

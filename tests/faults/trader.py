@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from lxml import etree
 
-from gateway.framing import Framer
+from pgbourse.wire.framing import Framer
 from tests.faults.journal import Document, Journal, Order, Report
 from tests.integration.client import length_line
 

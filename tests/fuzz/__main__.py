@@ -10,7 +10,9 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["gateway.framing", "gateway.bare", "gateway.messages"]):
+with atheris.instrument_imports(
+    include=["pgbourse.wire.framing", "pgbourse.wire.bare", "pgbourse.wire.messages"]
+):
     from tests.fuzz.properties import PROPERTIES
 
 from tests.fuzz.tokens import DOCUMENT_TOKENS, STREAM_TOKENS

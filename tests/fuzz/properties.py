@@ -7,10 +7,10 @@ import itertools
 import re
 from xml.etree import ElementTree
 
-from gateway.database import ResultRow
-from gateway.dispatch import _columns, _Item
-from gateway.framing import Frame, Framer, Framing
-from gateway.messages import Document, Refusal, Request, format_reply, parse
+from pgbourse.serve.calls import ResultRow
+from pgbourse.serve.dispatch import _columns, _Item
+from pgbourse.wire.framing import Frame, Framer, Framing
+from pgbourse.wire.messages import Document, Refusal, Request, format_reply, parse
 from tests.unit.streams import cut, outcome
 
 __all__ = ["PROPERTIES", "framing_is_clean", "messages_are_clean"]

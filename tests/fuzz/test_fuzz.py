@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.bare import BareScanner
-from gateway.framing import Framer
+from pgbourse.wire.bare import BareScanner
+from pgbourse.wire.framing import Framer
 from tests.fuzz.properties import PROPERTIES, framing_is_clean, messages_are_clean
 from tests.fuzz.tokens import DOCUMENT_TOKENS, STREAM_TOKENS
 
@@ -91,10 +91,10 @@ def test_a_framer_that_holds_too_much_is_found_out(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("place", "broken"),
     [
-        ("gateway.messages.escape", lambda text: text),
-        ("gateway.elements._on_doctype", lambda *_: None),
-        ("gateway.messages._MAX_ORDER_ID", 10**19 - 1),
-        ("gateway.fields.Field.problem", lambda *_: None),
+        ("pgbourse.wire.messages.escape", lambda text: text),
+        ("pgbourse.wire.elements._on_doctype", lambda *_: None),
+        ("pgbourse.wire.messages._MAX_ORDER_ID", 10**19 - 1),
+        ("pgbourse.wire.fields.Field.problem", lambda *_: None),
     ],
 )
 def test_broken_messages_are_found_out(monkeypatch: pytest.MonkeyPatch, place: str, broken: Any) -> None:

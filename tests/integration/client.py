@@ -9,7 +9,7 @@ from typing import Self
 
 from lxml import etree
 
-from gateway.framing import Framer, Framing, wrap_reply
+from pgbourse.wire.framing import Framer, Framing, wrap_reply
 
 __all__ = ["Client", "length_line", "server_that", "wait_until"]
 

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from psycopg.rows import TupleRow
 
-from gateway.listener import listen
-from gateway.server import Server
-from gateway.settings import ServeSettings
+from pgbourse.serve.listener import listen
+from pgbourse.serve.server import Server
+from pgbourse.settings import ServeSettings
 from tests.integration.client import Client, wait_until
 from tests.integration.tls import TlsClient
 

@@ -12,16 +12,16 @@ import psycopg
 import pytest
 from psycopg.rows import TupleRow
 
-from gateway.cli import main
-from gateway.loadtest import pgbench, points
-from gateway.loadtest.client import Run
-from gateway.loadtest.connections import LoadError, Target
-from gateway.loadtest.idle import idle_connections
-from gateway.loadtest.load import measure, set_up
-from gateway.loadtest.rig import BenchError, Rig
-from gateway.loadtest.seeding import seed_history, seed_resting
-from gateway.loadtest.snapshot import measure_held
-from gateway.loadtest.workload import Feeder, Workload
+from pgbourse.bench import pgbench, points
+from pgbourse.bench.idle import idle_connections
+from pgbourse.bench.rig import BenchError, Rig
+from pgbourse.bench.seeding import seed_history, seed_resting
+from pgbourse.bench.snapshot import measure_held
+from pgbourse.cli import main
+from pgbourse.loadtest.client import Run
+from pgbourse.loadtest.connections import LoadError, Target
+from pgbourse.loadtest.load import measure, set_up
+from pgbourse.loadtest.workload import Feeder, Workload
 from tests.integration.client import wait_until
 from tests.integration.conftest import Gateway, StartGateway
 

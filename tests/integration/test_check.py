@@ -6,9 +6,9 @@ from click.testing import CliRunner, Result
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
-from gateway.check import CheckError, check_integrity
-from gateway.cli import cli
-from gateway.migrate import MigrationError
+from pgbourse.cli import cli
+from pgbourse.database.check import CheckError, check_integrity
+from pgbourse.database.migrate import MigrationError
 
 
 def run_check(database: str) -> Result:

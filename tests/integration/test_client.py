@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from gateway.client import Client, ClientError, ConnectionLost, ReplyError, RequestRefused, TimedOut
-from gateway.client_messages import (
+from pgbourse.client import Client, ClientError, ConnectionLost, ReplyError, RequestRefused, TimedOut
+from pgbourse.client.messages import (
     Cancel,
     Canceled,
     Created,
@@ -22,7 +22,7 @@ from gateway.client_messages import (
     Status,
     transactions_document,
 )
-from gateway.testing import Exchange
+from pgbourse.testing import Exchange
 from tests.integration.client import length_line, server_that
 from tests.integration.conftest import Session, StartGateway
 

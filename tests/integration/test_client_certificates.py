@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner
 from lxml import etree
 
-from gateway import dispatch
-from gateway.cli import cli
-from gateway.client import Client as PythonClient
-from gateway.client import RequestRefused
-from gateway.ping import PingError, ping
-from gateway.tls import client_context
+from pgbourse.cli import cli
+from pgbourse.client import Client as PythonClient
+from pgbourse.client import RequestRefused
+from pgbourse.client.ping import PingError, ping
+from pgbourse.serve import dispatch
+from pgbourse.tls import client_context
 from tests.integration.client import Client, wait_until
 from tests.integration.conftest import Block, Gateway, Session, StartGateway
 from tests.integration.test_server import CREATE, buy

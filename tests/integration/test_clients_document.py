@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.testing import Exchange
+from pgbourse.testing import Exchange
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "clients.md"
 

@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from gateway.database import CallFailed, ConnectionGone, Database
+from pgbourse.serve.calls import CallFailed, ConnectionGone, Database
 from tests.integration.conftest import Session
 
 EMPTY = [b"{}"] * 7

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.embedded import EmbeddedPostgres
-from gateway.migrate import migrate
+from pgbourse.database.embedded import EmbeddedPostgres
+from pgbourse.database.migrate import migrate
 from tests.integration.client import Client, wait_until
 from tests.integration.conftest import Block, Gateway, Session, StartGateway, waiting_workers
 

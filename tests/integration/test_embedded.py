@@ -11,8 +11,8 @@ import psutil
 import psycopg
 import pytest
 
-from gateway import binaries
-from gateway.embedded import EmbeddedError, EmbeddedPostgres
+from pgbourse.database import binaries
+from pgbourse.database.embedded import EmbeddedError, EmbeddedPostgres
 
 
 def postmaster(folder: Path) -> psutil.Process:
@@ -85,7 +85,7 @@ def test_a_folder_in_use_is_refused(folder: Path) -> None:
 def test_what_a_killed_pgbourse_left_running_is_taken_over(folder: Path) -> None:
     program = (
         "import pathlib, sys, time\n"
-        "from gateway.embedded import EmbeddedPostgres\n"
+        "from pgbourse.database.embedded import EmbeddedPostgres\n"
         "EmbeddedPostgres(pathlib.Path(sys.argv[1])).start()\n"
         "print('ready', flush=True)\n"
         "sys.stdin.read()\n"
@@ -203,7 +203,7 @@ def test_stop_is_safe_before_start_and_twice(folder: Path) -> None:
 
 def test_a_hanging_shutdown_is_forced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stops = ((signal.SIGINT, 0.0), (signal.SIGQUIT, 30.0))
-    monkeypatch.setattr("gateway.embedded.STOP_SIGNALS", stops)
+    monkeypatch.setattr("pgbourse.database.embedded.STOP_SIGNALS", stops)
     with EmbeddedPostgres(folder / "server"):
         process = postmaster(folder / "server")
     assert not process.is_running()

@@ -5,7 +5,7 @@ import contextlib
 import psycopg
 import pytest
 
-from gateway.housekeeping import Sweeper
+from pgbourse.serve.housekeeping import Sweeper
 from tests.integration.client import wait_until
 from tests.integration.conftest import Gateway, Session
 

@@ -11,13 +11,13 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from gateway.connection import Connection
-from gateway.dispatch import Dispatcher
-from gateway.framing import Framer
-from gateway.listener import listen
-from gateway.server import Server
-from gateway.settings import ServeSettings
-from gateway.traffic import Traffic
+from pgbourse.serve.connection import Connection
+from pgbourse.serve.dispatch import Dispatcher
+from pgbourse.serve.listener import listen
+from pgbourse.serve.server import Server
+from pgbourse.serve.traffic import Traffic
+from pgbourse.settings import ServeSettings
+from pgbourse.wire.framing import Framer
 from tests.integration.client import Client, length_line, wait_until
 from tests.integration.conftest import Gateway, StartGateway
 
@@ -215,7 +215,7 @@ def test_those_who_connect_leave_the_others_their_turn() -> None:
 def test_replies_that_nobody_takes_are_bounded_in_all(
     start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("gateway.traffic._UNSENT_BYTES", 4_000_000)
+    monkeypatch.setattr("pgbourse.serve.traffic._UNSENT_BYTES", 4_000_000)
     gateway = start_gateway()
     # Clients' sockets are made with this: else the kernel takes most of a reply.
     gateway.server._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway.connection import Connection
-from gateway.traffic import Traffic
+from pgbourse.serve.connection import Connection
+from pgbourse.serve.traffic import Traffic
 from tests.integration import test_limits as limits
 from tests.integration.conftest import Gateway, StartGateway
 from tests.integration.test_limits import OpenLine, open_line
@@ -79,6 +79,6 @@ def test_a_hang_up_at_the_end_of_input_is_found_out(
 
 
 def test_many_accepts_in_a_row_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.server._ACCEPTS", 1000)
+    monkeypatch.setattr("pgbourse.serve.server._ACCEPTS", 1000)
     with pytest.raises(AssertionError):
         limits.test_those_who_connect_leave_the_others_their_turn()

@@ -17,13 +17,13 @@ import pytest
 from lxml import etree
 from psycopg.rows import TupleRow
 
-from gateway.cli import main
-from gateway.framing import Framer, Framing
-from gateway.loadtest.client import Run
-from gateway.loadtest.connections import LoadError, Target
-from gateway.loadtest.generate import documents
-from gateway.loadtest.load import LoadSettings, load
-from gateway.loadtest.workload import Feeder, Workload
+from pgbourse.cli import main
+from pgbourse.loadtest.client import Run
+from pgbourse.loadtest.connections import LoadError, Target
+from pgbourse.loadtest.generate import documents
+from pgbourse.loadtest.load import LoadSettings, load
+from pgbourse.loadtest.workload import Feeder, Workload
+from pgbourse.wire.framing import Framer, Framing
 from tests.integration.conftest import Gateway, StartGateway
 
 # Pieces to send one by one; None closes the connection, and an empty list is no answer.

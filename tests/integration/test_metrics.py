@@ -12,11 +12,11 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-import gateway.health
-import gateway.migrate
-from gateway.health import HealthServer
-from gateway.ledger import sql_folder
-from gateway.listener import listen
+import pgbourse.database.migrate
+import pgbourse.serve.health
+from pgbourse.database.ledger import sql_folder
+from pgbourse.serve.health import HealthServer
+from pgbourse.serve.listener import listen
 from tests.integration.client import wait_until
 from tests.integration.conftest import Block, Gateway, Session, StartGateway
 
@@ -58,7 +58,7 @@ StartHealth = Callable[[Gateway, str], Health]
 
 @pytest.fixture
 def start_health(monkeypatch: pytest.MonkeyPatch) -> Iterator[StartHealth]:
-    monkeypatch.setattr(gateway.health, "_FRESH", 0.0)  # each question is asked anew
+    monkeypatch.setattr(pgbourse.serve.health, "_FRESH", 0.0)  # each question is asked anew
     with contextlib.ExitStack() as stack:
 
         def start(gateway: Gateway, conninfo: str) -> Health:
@@ -235,9 +235,9 @@ def test_files_that_an_upgrade_puts_beside_a_running_gateway_are_not_its_own(
 ) -> None:
     newer = Path(shutil.copytree(sql_folder(), tmp_path / "sql"))
     (newer / "migrations" / "9999_future.sql").write_text("create table exchange.future ();")
-    monkeypatch.setattr(gateway.migrate, "sql_folder", lambda: newer)
+    monkeypatch.setattr(pgbourse.database.migrate, "sql_folder", lambda: newer)
     assert health.get("/readyz") == (200, "ok\n")
-    gateway.migrate.migrate(database)
+    pgbourse.database.migrate.migrate(database)
     status, text = health.get("/readyz")
     assert status == 503
     assert "it has migration 9999_future" in text
@@ -263,14 +263,14 @@ def test_a_gateway_whose_thread_is_stuck_is_not_alive(
 ) -> None:
     measured.server.stop()
     assert measured.server.join()
-    monkeypatch.setattr(gateway.health, "_STUCK", 0.0)
+    monkeypatch.setattr(pgbourse.serve.health, "_STUCK", 0.0)
     assert health.get("/healthz") == (503, "the I/O thread has been stuck for 0 seconds\n")
 
 
 def test_a_database_that_does_not_answer_holds_nobody_up(
     health: Health, connection: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway.health, "_PATIENCE", 0.1)
+    monkeypatch.setattr(pgbourse.serve.health, "_PATIENCE", 0.1)
     with connection.transaction():
         connection.execute("lock table exchange.resting_orders in access exclusive mode")
         assert health.metrics()["database_up"] == 0

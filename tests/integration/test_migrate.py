@@ -11,11 +11,19 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
-import gateway.migrate
-from gateway.cli import main
-from gateway.embedded import EmbeddedPostgres
-from gateway.ledger import load_files, sql_folder
-from gateway.migrate import MigrationError, check, connect, migrate, pending, require_current, status
+import pgbourse.database.migrate
+from pgbourse.cli import main
+from pgbourse.database.embedded import EmbeddedPostgres
+from pgbourse.database.ledger import load_files, sql_folder
+from pgbourse.database.migrate import (
+    MigrationError,
+    check,
+    connect,
+    migrate,
+    pending,
+    require_current,
+    status,
+)
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -199,7 +207,7 @@ def test_two_runners_take_turns(empty_database: str) -> None:
     """Both wait for a lock that we hold, so that they meet; each file is applied by one of them."""
     applied: list[list[str]] = []
     runners = [threading.Thread(target=lambda: applied.append(migrate(empty_database))) for _ in range(2)]
-    with connect(empty_database) as holder, gateway.migrate._alone(holder):
+    with connect(empty_database) as holder, pgbourse.database.migrate._alone(holder):
         for runner in runners:
             runner.start()
         waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted and database = "
@@ -263,7 +271,7 @@ def test_a_role_that_may_create_roles_can_migrate_and_serve(folder: Path) -> Non
 
 
 def test_a_server_that_is_too_old_is_refused(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.migrate, "_OLDEST_SERVER", 990000)
+    monkeypatch.setattr(pgbourse.database.migrate, "_OLDEST_SERVER", 990000)
     with pytest.raises(MigrationError, match=r"the database is PostgreSQL \d+.*: pgbourse needs 15 to 18"):
         migrate(server)
 

@@ -6,8 +6,8 @@ import socket
 import pytest
 from click.testing import CliRunner
 
-from gateway.cli import cli
-from gateway.ping import PingError, ping
+from pgbourse.cli import cli
+from pgbourse.client.ping import PingError, ping
 from tests.integration.client import server_that
 from tests.integration.conftest import Gateway, Session, StartGateway
 

@@ -25,7 +25,7 @@ def _steps() -> list[tuple[str, str]]:
 def test_quickstart_prints_what_the_readme_says(gateway: Gateway) -> None:
     steps = _steps()
     assert len(steps) == 4
-    shell = f'pgbourse() {{ {shlex.quote(sys.executable)} -m gateway.cli "$@"; }}\n'
+    shell = f'pgbourse() {{ {shlex.quote(sys.executable)} -m pgbourse.cli "$@"; }}\n'
     for command, output in steps:
         done = subprocess.run(
             ["bash", "-c", shell + command],

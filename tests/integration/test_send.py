@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.errors import PgbourseError
-from gateway.send import SendError, send
+from pgbourse.client.send import SendError, send
+from pgbourse.errors import PgbourseError
 from tests.integration.client import server_that
 from tests.integration.conftest import Gateway, StartGateway
 

@@ -11,12 +11,12 @@ import psycopg
 import pytest
 from lxml import etree
 
-from gateway.connection import OUTPUT_BYTES, WAITING_DOCUMENTS, Connection
-from gateway.framing import Framing, wrap_reply
-from gateway.listener import listen
-from gateway.server import Server
-from gateway.service import allow_open_files
-from gateway.settings import ServeSettings
+from pgbourse.serve.connection import OUTPUT_BYTES, WAITING_DOCUMENTS, Connection
+from pgbourse.serve.listener import listen
+from pgbourse.serve.server import Server
+from pgbourse.serve.service import allow_open_files
+from pgbourse.settings import ServeSettings
+from pgbourse.wire.framing import Framing, wrap_reply
 from tests.integration.client import Client, length_line, wait_until
 from tests.integration.conftest import Block, Gateway, Session, StartGateway, waiting_workers
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from lxml import etree
 
-from gateway.framing import Framing, wrap_reply
-from gateway.messages import _refuse
-from gateway.testing import _Emptier
+from pgbourse.testing import _Emptier
+from pgbourse.wire.framing import Framing, wrap_reply
+from pgbourse.wire.messages import _refuse
 from tests.integration.client import Client
 from tests.integration.conftest import Gateway, Session, StartGateway
 from tests.model import Exchange
@@ -337,6 +337,6 @@ def test_a_broken_gateway_is_found_out(
 ) -> None:
     """An <error> that repeats nothing of its child."""
     monkeypatch.setattr(
-        "gateway.messages._refuse", lambda _attributes, _echoed, message: _refuse({}, (), message)
+        "pgbourse.wire.messages._refuse", lambda _attributes, _echoed, message: _refuse({}, (), message)
     )
     assert_found_out(start_gateway(), connection)

@@ -7,9 +7,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from gateway.client import ClientError
-from gateway.client_messages import Created, NewAccount, NewSymbol, create_document
-from gateway.testing import Exchange, ExchangeError, open_exchange
+from pgbourse.client import ClientError
+from pgbourse.client.messages import Created, NewAccount, NewSymbol, create_document
+from pgbourse.testing import Exchange, ExchangeError, open_exchange
 from tests.integration.client import wait_until
 from tests.integration.conftest import waiting_workers
 
@@ -142,8 +142,8 @@ def test_the_example_in_the_document_passes(
 def test_nothing_heavy_is_imported_until_a_fixture_is_used(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         "import sys\ndef test_nothing():\n"
-        "    assert [name for name in sys.modules if name.startswith('gateway')] == "
-        "['gateway', 'gateway.pytest_plugin']\n"
+        "    assert [name for name in sys.modules if name.startswith('pgbourse')] == "
+        "['pgbourse', 'pgbourse.testing', 'pgbourse.testing.pytest_plugin']\n"
         "    assert 'psycopg' not in sys.modules\n"
     )
     pytester.runpytest_subprocess().assert_outcomes(passed=1)

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from gateway.cli import cli, main
-from gateway.client import Client, ClientError
-from gateway.framing import Framing, wrap_reply
-from gateway.loadtest.connections import Target
-from gateway.loadtest.load import set_up
-from gateway.loadtest.workload import Workload
-from gateway.ping import PingError, ping
-from gateway.send import send
-from gateway.service import allow_open_files
-from gateway.tls import client_context
+from pgbourse.cli import cli, main
+from pgbourse.client import Client, ClientError
+from pgbourse.client.ping import PingError, ping
+from pgbourse.client.send import send
+from pgbourse.loadtest.connections import Target
+from pgbourse.loadtest.load import set_up
+from pgbourse.loadtest.workload import Workload
+from pgbourse.serve.service import allow_open_files
+from pgbourse.tls import client_context
+from pgbourse.wire.framing import Framing, wrap_reply
 from tests.integration import test_limits, test_server
 from tests.integration.client import length_line, wait_until
 from tests.integration.conftest import Gateway, StartGateway

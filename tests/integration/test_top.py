@@ -12,14 +12,14 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from gateway.client import Client
-from gateway.client_messages import Grant, NewAccount, Order, transactions_document
-from gateway.top.live import top
-from gateway.top.samples import Database, DatabaseSample, TopError, sample_gateway
+from pgbourse.client import Client
+from pgbourse.client.messages import Grant, NewAccount, Order, transactions_document
+from pgbourse.top.live import top
+from pgbourse.top.samples import Database, DatabaseSample, TopError, sample_gateway
 from tests.integration.client import wait_until
 from tests.integration.conftest import Gateway, Session
 
-TOP = [sys.executable, "-m", "gateway.cli", "top", "--seconds", "0.1", "--database-url"]
+TOP = [sys.executable, "-m", "pgbourse.cli", "top", "--seconds", "0.1", "--database-url"]
 
 
 def trade(gateway: Gateway) -> None:

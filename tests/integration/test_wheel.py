@@ -29,10 +29,11 @@ def run(*command: str, cwd: Path, env: dict[str, str] | None = None) -> str:
 
 def test_the_wheel_holds_the_package_and_all_of_sql(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    wanted = {"gateway/_sql/" + str(path.relative_to(ROOT / "sql")) for path in (ROOT / "sql").rglob("*.sql")}
-    wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "gateway").rglob("*.py")}
-    assert wanted | {"gateway/py.typed"} <= names
-    assert not [name for name in names if not name.startswith(("gateway/", "pgbourse-"))]
+    sql, gateway = ROOT / "sql", ROOT / "gateway"
+    wanted = {f"pgbourse/_sql/{path.relative_to(sql)}" for path in sql.rglob("*.sql")}
+    wanted |= {str(path.relative_to(gateway)) for path in gateway.rglob("*.py")}
+    assert wanted | {"pgbourse/py.typed"} <= names
+    assert not [name for name in names if not name.startswith(("pgbourse/", "pgbourse-"))]
 
 
 def test_an_installed_wheel_serves(wheel: Path, folder: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg.rows import TupleRow
 
-from gateway.ledger import sql_folder
+from pgbourse.database.ledger import sql_folder
 
 __all__ = [
     "NOTE_CONDITION",

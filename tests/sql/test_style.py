@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg.rows import TupleRow
 
-from gateway.ledger import sql_folder
+from pgbourse.database.ledger import sql_folder
 
 FILES = sorted(sql_folder().rglob("*.sql"))
 FUNCTIONS = sorted((sql_folder() / "functions").glob("*.sql"))

@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree
 
-from gateway.messages import Document, Refusal, Request, ResultRow, format_reply, parse
+from pgbourse.wire.messages import Document, Refusal, Request, ResultRow, format_reply, parse
 
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 

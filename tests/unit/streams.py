@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable, Iterator
 
-from gateway.framing import Frame, Framer, Framing
+from pgbourse.wire.framing import Frame, Framer, Framing
 
 LIMIT = 20_000_000  # more than a binary length can say
 

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from gateway import bare
-from gateway.bare import BareScanner
-from gateway.framing import Frame
+from pgbourse.wire import bare
+from pgbourse.wire.bare import BareScanner
+from pgbourse.wire.framing import Frame
 from tests.unit.streams import BARE, every_cut, outcome
 
 # Documents whose end is not the first thing that looks like it.

@@ -10,11 +10,11 @@ import click
 import pytest
 from lxml import etree
 
-from gateway.loadtest import report, targets
-from gateway.loadtest.commands import Duration
-from gateway.loadtest.plots import draw
-from gateway.loadtest.points import BASE, FULL, FUNCTIONS, QUICK, YARDSTICK, Plan, Point, points, steps
-from gateway.loadtest.rig import BenchError
+from pgbourse.bench import report, targets
+from pgbourse.bench.commands import Duration
+from pgbourse.bench.plots import draw
+from pgbourse.bench.points import BASE, FULL, FUNCTIONS, QUICK, YARDSTICK, Plan, Point, points, steps
+from pgbourse.bench.rig import BenchError
 
 
 def run_of(rate: float) -> dict[str, Any]:

@@ -11,10 +11,10 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
-import gateway.service
-from gateway import __version__
-from gateway.cli import cli, main
-from gateway.settings import ServeSettings
+import pgbourse.serve.service
+from pgbourse import __version__
+from pgbourse.cli import cli, main
+from pgbourse.settings import ServeSettings
 
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
@@ -30,7 +30,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[ServeSettings]:
         served.append(settings)
         return 0
 
-    monkeypatch.setattr(gateway.service, "serve", serve)
+    monkeypatch.setattr(pgbourse.serve.service, "serve", serve)
     return served
 
 
@@ -67,7 +67,7 @@ def test_a_user_without_a_home_gets_a_folder_of_the_system() -> None:
 
         pwd.getpwuid = getpwuid
         os.geteuid = lambda: 61184
-        from gateway.cli import main
+        from pgbourse.cli import main
         main(["serve", "--help"])
     """
     environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_DATA_HOME")}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.client_messages import (
+from pgbourse.client.messages import (
     Cancel,
     Canceled,
     Cancellation,
@@ -27,7 +27,7 @@ from gateway.client_messages import (
     read_reply,
     transactions_document,
 )
-from gateway.messages import ResultRow, format_reply, parse
+from pgbourse.wire.messages import ResultRow, format_reply, parse
 
 AT = 1519348326
 TIME = datetime(2018, 2, 23, 1, 12, 6, tzinfo=UTC)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.messages import Request
+from pgbourse.wire.messages import Request
 from tests.unit.documents import creation, one, refused, transaction
 
 NUMBERS = ("1", "+1", "0001", "1.5", "0.000000000001", "9" * 18, "9" * 18 + "." + "9" * 12, "1.10")

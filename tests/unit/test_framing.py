@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.framing import Frame, Framer, Framing, wrap_reply
+from pgbourse.wire.framing import Frame, Framer, Framing, wrap_reply
 from tests.unit.streams import BARE, BINARY, LIMIT, LINE, binary, cut, every_cut, line, outcome
 
 # Streams, and the documents in them.

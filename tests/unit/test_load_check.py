@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.loadtest.check import Checker
-from gateway.loadtest.workload import Template
+from pgbourse.loadtest.check import Checker
+from pgbourse.loadtest.workload import Template
 
 BUY = '<order sym="X" amount="10" limit="5"/>'
 SELL = '<order sym="X" amount="-10" limit="4"/>'

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.framing import Framing, wrap_reply
-from gateway.loadtest import generate
-from gateway.loadtest.measure import Measurement
-from gateway.loadtest.replies import count_results, excerpt, is_complete, problem, without_length
-from gateway.loadtest.workload import Feeder, Template, Workload, fresh_account, fresh_prefix
-from gateway.messages import Action, Request, parse
+from pgbourse.loadtest import generate
+from pgbourse.loadtest.measure import Measurement
+from pgbourse.loadtest.replies import count_results, excerpt, is_complete, problem, without_length
+from pgbourse.loadtest.workload import Feeder, Template, Workload, fresh_account, fresh_prefix
+from pgbourse.wire.framing import Framing, wrap_reply
+from pgbourse.wire.messages import Action, Request, parse
 
 
 def take(feeder: Feeder, number: int) -> list[tuple[bytes, Template]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.logs import json_formatter, text_formatter
+from pgbourse.logs import json_formatter, text_formatter
 
 FORMATTERS = [text_formatter, json_formatter]
 

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gateway.messages import Document, Refusal, Request, format_reply, parse
+from pgbourse.wire.messages import Document, Refusal, Request, format_reply, parse
 from tests.unit.documents import creation, one, refusal_of_all, refused, row, transaction
 
 
@@ -264,7 +264,7 @@ def test_many_threads_at_once() -> None:
 
 
 def test_a_document_has_so_many_children_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.messages._MAX_CHILDREN", 4)
+    monkeypatch.setattr("pgbourse.wire.messages._MAX_CHILDREN", 4)
     grants = '<symbol sym="S">' + '<account id="1">1</account>' * 3 + "</symbol>"
     assert len(parse(f'<create><account id="1" balance="1"/>{grants}</create>'.encode()).requests) == 4
     refusal = "the document has more than 4 children: split it"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.listener import listen
-from gateway.metrics import make_registry
-from gateway.server import Server
-from gateway.settings import ServeSettings
+from pgbourse.serve.listener import listen
+from pgbourse.serve.metrics import make_registry
+from pgbourse.serve.server import Server
+from pgbourse.settings import ServeSettings
 
 ROOT = Path(__file__).parents[2]
 MANUAL = (ROOT / "docs" / "operations.md").read_text()

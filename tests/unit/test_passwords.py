@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from gateway.passwords import PasswordError, with_password
+from pgbourse.database.passwords import PasswordError, with_password
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.messages import Request, ResultRow, error_reply, format_reply, parse
+from pgbourse.wire.messages import Request, ResultRow, error_reply, format_reply, parse
 from tests.unit.documents import DECLARATION, refused, reply_to, row, transaction
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from gateway.top.samples import DatabaseSample, GatewaySample, Market, Sessions, Totals
-from gateway.top.screen import History, quantile, render
+from pgbourse.top.samples import DatabaseSample, GatewaySample, Market, Sessions, Totals
+from pgbourse.top.screen import History, quantile, render
 
 MARKET = Market("SPY", 20, 10, Decimal(500), Decimal("99.5"), Decimal(7), Decimal("100.25"), Decimal(9),
                 Decimal("0.75"), False, 0, None)  # fmt: skip

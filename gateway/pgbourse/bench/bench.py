@@ -10,13 +10,13 @@ from typing import Any
 
 import psutil
 
-from gateway import __version__
-from gateway.loadtest import pgbench
-from gateway.loadtest.connections import allow_open_files
-from gateway.loadtest.points import FUNCTIONS, YARDSTICK, Plan, Point, points, steps
-from gateway.loadtest.rig import Rig
-from gateway.loadtest.rounds import START_SECONDS, Progress, Rounds, seeding_seconds
-from gateway.loadtest.targets import targets
+from pgbourse import __version__
+from pgbourse.bench import pgbench
+from pgbourse.bench.points import FUNCTIONS, YARDSTICK, Plan, Point, points, steps
+from pgbourse.bench.rig import Rig
+from pgbourse.bench.rounds import START_SECONDS, Progress, Rounds, seeding_seconds
+from pgbourse.bench.targets import targets
+from pgbourse.loadtest.connections import allow_open_files
 
 __all__ = ["bench", "estimate"]
 

@@ -6,10 +6,10 @@ import socket
 from collections.abc import Iterator
 from typing import Final
 
-from gateway.framing import wrap_reply
-from gateway.loadtest.connections import LoadError, Target, allow_open_files
-from gateway.loadtest.replies import is_complete
-from gateway.loadtest.workload import Feeder
+from pgbourse.loadtest.connections import LoadError, Target, allow_open_files
+from pgbourse.loadtest.replies import is_complete
+from pgbourse.loadtest.workload import Feeder
+from pgbourse.wire.framing import wrap_reply
 
 __all__ = ["idle_connections"]
 

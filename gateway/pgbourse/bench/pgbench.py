@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.binaries import find_binaries
-from gateway.datafolder import environment
-from gateway.loadtest.rig import BenchError
-from gateway.loadtest.workload import Draw, Workload
+from pgbourse.bench.rig import BenchError
+from pgbourse.database.binaries import find_binaries
+from pgbourse.database.datafolder import environment
+from pgbourse.loadtest.workload import Draw, Workload
 
 __all__ = [
     "BATCH_ORDERS",

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway.loadtest import targets
-from gateway.loadtest.rig import BenchError
+from pgbourse.bench import targets
+from pgbourse.bench.rig import BenchError
 
 __all__ = ["require_plotting", "table", "write"]
 
@@ -131,10 +131,10 @@ def write(report: dict[str, Any], output: Path, plots: Path | None = None) -> Pa
     """
     import jinja2
 
-    from gateway.loadtest.plots import draw
+    from pgbourse.bench.plots import draw
 
     drawn = draw(report)
-    source = importlib.resources.files("gateway.loadtest").joinpath("report.html.j2").read_text()
+    source = importlib.resources.files("pgbourse.bench").joinpath("report.html.j2").read_text()
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page = environment.from_string(source).render(
         report=report,

@@ -18,9 +18,9 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
-from gateway.embedded import EmbeddedPostgres
-from gateway.errors import PgbourseError
-from gateway.loadtest.connections import Target
+from pgbourse.database.embedded import EmbeddedPostgres
+from pgbourse.errors import PgbourseError
+from pgbourse.loadtest.connections import Target
 
 __all__ = ["BenchError", "Rig", "RunningServer"]
 
@@ -117,7 +117,7 @@ class Rig:
         """
         with contextlib.ExitStack() as stack:
             release = stack.enter_context(self._on_cores(cores)) if cores is not None else None
-            command = [sys.executable, "-m", "gateway.cli", "serve", "--port", "0", "--log-level", "warning"]
+            command = [sys.executable, "-m", "pgbourse.cli", "serve", "--port", "0", "--log-level", "warning"]
             # The connection string may hold a password: not for everybody's eyes on the command line.
             environment = os.environ | {"PGBOURSE_DATABASE_URL": database}
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)

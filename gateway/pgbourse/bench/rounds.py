@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from gateway.loadtest import pgbench
-from gateway.loadtest.idle import idle_connections
-from gateway.loadtest.load import measure, set_up
-from gateway.loadtest.measure import Measurement
-from gateway.loadtest.points import FUNCTIONS, YARDSTICK, YARDSTICK_CLIENTS, Plan, Point
-from gateway.loadtest.rig import Rig
-from gateway.loadtest.seeding import seed_history, seed_resting
-from gateway.loadtest.snapshot import measure_held
-from gateway.loadtest.targets import best_yardstick, spread
-from gateway.loadtest.workload import Feeder, Workload
-from gateway.migrate import migrate
+from pgbourse.bench import pgbench
+from pgbourse.bench.idle import idle_connections
+from pgbourse.bench.points import FUNCTIONS, YARDSTICK, YARDSTICK_CLIENTS, Plan, Point
+from pgbourse.bench.rig import Rig
+from pgbourse.bench.seeding import seed_history, seed_resting
+from pgbourse.bench.snapshot import measure_held
+from pgbourse.bench.targets import best_yardstick, spread
+from pgbourse.database.migrate import migrate
+from pgbourse.loadtest.load import measure, set_up
+from pgbourse.loadtest.measure import Measurement
+from pgbourse.loadtest.workload import Feeder, Workload
 
 __all__ = ["START_SECONDS", "Progress", "Rounds", "seeding_seconds"]
 

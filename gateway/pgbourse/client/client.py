@@ -16,7 +16,7 @@ import time
 from collections import deque
 from typing import Self, TypeVar
 
-from gateway.client_messages import (
+from pgbourse.client.messages import (
     Cancel,
     Canceled,
     Created,
@@ -37,9 +37,9 @@ from gateway.client_messages import (
     read_reply,
     transactions_document,
 )
-from gateway.errors import PgbourseError
-from gateway.framing import Framer, Framing, wrap_reply
-from gateway.tls import TlsSocket
+from pgbourse.errors import PgbourseError
+from pgbourse.tls import TlsSocket
+from pgbourse.wire.framing import Framer, Framing, wrap_reply
 
 __all__ = ["Client", "ClientError", "ConnectionLost", "ReplyError", "RequestRefused", "TimedOut"]
 

@@ -1,6 +1,6 @@
 """What a client says and hears, typed: requests -> XML documents, and XML replies -> results.
 
-The mirror image of gateway.messages: no sockets here either. Numbers are exact both ways.
+The mirror image of pgbourse.wire.messages: no sockets here either. Numbers are exact both ways.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from typing import TypeAlias
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
-from gateway.errors import PgbourseError
+from pgbourse.errors import PgbourseError
 
 __all__ = [
     "Cancel",

@@ -4,9 +4,9 @@ import socket
 import ssl
 import time
 
-from gateway.errors import PgbourseError
-from gateway.framing import Frame, Framer, Framing, wrap_reply
-from gateway.tls import describe
+from pgbourse.errors import PgbourseError
+from pgbourse.tls import describe
+from pgbourse.wire.framing import Frame, Framer, Framing, wrap_reply
 
 __all__ = ["PingError", "ping"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 from lxml import etree
 
-from gateway.client import Client
-from gateway.errors import PgbourseError
+from pgbourse.client.client import Client
+from pgbourse.errors import PgbourseError
 
 __all__ = ["SendError", "send"]
 

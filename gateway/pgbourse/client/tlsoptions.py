@@ -24,7 +24,7 @@ def tls_options(command: _Command) -> _Command:
         client_key: Path | None,
         **options: Any,
     ) -> Any:
-        from gateway.tls import client_context
+        from pgbourse.tls import client_context
 
         context = client_context(tls_ca, client_cert, client_key, pinned=tls_cert)
         return command(*arguments, tls=context, **options)

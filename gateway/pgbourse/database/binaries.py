@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateway.errors import PgbourseError
+from pgbourse.errors import PgbourseError
 
 __all__ = ["Binaries", "EmbeddedError", "find_binaries", "reachable", "run_as", "service_user"]
 

@@ -3,8 +3,8 @@
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from gateway.errors import PgbourseError
-from gateway.migrate import connect
+from pgbourse.database.migrate import connect
+from pgbourse.errors import PgbourseError
 
 __all__ = ["CheckError", "check_integrity"]
 

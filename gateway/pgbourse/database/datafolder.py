@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from gateway.binaries import Binaries, EmbeddedError, find_binaries, reachable, run_as, service_user
+from pgbourse.database.binaries import Binaries, EmbeddedError, find_binaries, reachable, run_as, service_user
 
 __all__ = ["STOP_SIGNALS", "DataFolder", "environment"]
 

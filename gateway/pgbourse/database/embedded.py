@@ -17,8 +17,8 @@ from typing import Self
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from gateway.binaries import EmbeddedError, run_as
-from gateway.datafolder import STOP_SIGNALS, DataFolder, environment
+from pgbourse.database.binaries import EmbeddedError, run_as
+from pgbourse.database.datafolder import STOP_SIGNALS, DataFolder, environment
 
 __all__ = ["EmbeddedError", "EmbeddedPostgres"]
 

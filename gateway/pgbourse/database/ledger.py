@@ -14,7 +14,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg.rows import TupleRow, class_row
 
-from gateway.errors import PgbourseError
+from pgbourse.errors import PgbourseError
 
 __all__ = [
     "Connection",
@@ -96,8 +96,8 @@ class FileStatus:
 
 def sql_folder() -> Path:
     """Return where sql/ is: inside the installed package, or beside it in a checkout."""
-    packaged = Path(__file__).parent / "_sql"
-    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "sql"
+    packaged = Path(__file__).parents[1] / "_sql"
+    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "sql"
 
 
 def load_files(folder: Path) -> list[SqlFile]:

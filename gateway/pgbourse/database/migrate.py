@@ -15,8 +15,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from gateway import __version__
-from gateway.ledger import (
+from pgbourse import __version__
+from pgbourse.database.ledger import (
     Connection,
     FileStatus,
     MigrationError,

@@ -1,1 +1,1 @@
-"""Test documents, load on a server of this protocol, and the benchmark with its report."""
+"""Test documents, and load on any server of this protocol."""

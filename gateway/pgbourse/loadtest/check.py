@@ -7,8 +7,8 @@ from decimal import Decimal, InvalidOperation
 
 from lxml import etree
 
-from gateway.loadtest.replies import without_length
-from gateway.loadtest.workload import Template
+from pgbourse.loadtest.replies import without_length
+from pgbourse.loadtest.workload import Template
 
 __all__ = ["Checker"]
 

@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from gateway.framing import wrap_reply
-from gateway.loadtest.connections import Client, Connections, Target
-from gateway.loadtest.measure import Measurement
-from gateway.loadtest.replies import ENDS, count_results, excerpt, is_complete, problem
-from gateway.loadtest.workload import Template
+from pgbourse.loadtest.connections import Client, Connections, Target
+from pgbourse.loadtest.measure import Measurement
+from pgbourse.loadtest.replies import ENDS, count_results, excerpt, is_complete, problem
+from pgbourse.loadtest.workload import Template
+from pgbourse.wire.framing import wrap_reply
 
 __all__ = ["OnReply", "Run", "Source"]
 

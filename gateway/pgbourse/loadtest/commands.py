@@ -1,6 +1,5 @@
-"""The commands that generate documents, put load on a server and benchmark: their options, and no more."""
+"""The commands that generate documents and put load on a server: their options, and no more."""
 
-import re
 import ssl
 import sys
 from collections.abc import Callable
@@ -9,10 +8,9 @@ from typing import Any
 
 import click
 
-from gateway.loadtest.points import GROUPS
-from gateway.tlsoptions import tls_options
+from pgbourse.client.tlsoptions import tls_options
 
-__all__ = ["Duration", "bench", "generate", "load"]
+__all__ = ["generate", "load"]
 
 _Command = Callable[..., Any]
 
@@ -77,7 +75,7 @@ def generate(number: int, folder: Path, first_account: int, symbol_prefix: str, 
 
     The first ones create accounts and symbols. Each can be sent with `pgbourse send` or any other client.
     """
-    from gateway.loadtest.generate import generate
+    from pgbourse.loadtest.generate import generate
 
     generate(_workload(mix, first_account, symbol_prefix), number, folder)
 
@@ -143,10 +141,10 @@ def load(
 
     Works on accounts of its own, made first. Exits 1 when the server fails, and when --check finds anything.
     """
-    from gateway.framing import Framing
-    from gateway.loadtest.connections import Target
-    from gateway.loadtest.load import LoadSettings, load
-    from gateway.loadtest.workload import fresh_account, fresh_prefix
+    from pgbourse.loadtest.connections import Target
+    from pgbourse.loadtest.load import LoadSettings, load
+    from pgbourse.loadtest.workload import fresh_account, fresh_prefix
+    from pgbourse.wire.framing import Framing
 
     if tls is not None and new_connection_each:
         raise click.UsageError("--new-connection-each can't be had with TLS")
@@ -172,84 +170,8 @@ def load(
 
 
 def _workload(mix: dict[str, Any], first_account: int, symbol_prefix: str) -> Any:
-    from gateway.loadtest.workload import Workload
+    from pgbourse.loadtest.workload import Workload
 
     if mix["queries"] + mix["cancels"] > 1:
         raise click.BadParameter("--queries and --cancels are shares of one whole: together at most 1")
     return Workload(first_account=first_account, symbol_prefix=symbol_prefix, **mix)
-
-
-class Duration(click.ParamType[float]):
-    """A time in seconds, written with or without a unit: 90, 90s, 30m, 1h."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)?", str(value))
-        if match is None or float(match[1]) == 0:
-            self.fail(
-                f"{value!r} is no duration: a number more than 0, of seconds or with s, m or h", param, ctx
-            )
-        return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2] or "s"]
-
-
-@click.command()
-@_option("--quick", is_flag=True, default=False, help="Take three minutes: fewer and shorter runs.")
-@_option(
-    "--only",
-    "groups",
-    multiple=True,
-    type=click.Choice(GROUPS),
-    help="Measure this group alone, with what it is compared with; several with several --only.",
-)
-@_option("--output", type=_FILE, help="Write the report there as HTML, and its data beside it as JSON.")
-@_option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Write each plot there as SVG.")
-@_option("--soak", type=Duration(), help="How long the soak takes, such as 90s or 30m; 1m by default.")
-@_option(
-    "--database-url",
-    envvar="PGBOURSE_BENCH_DATABASE_URL",
-    help="A PostgreSQL to measure on, in databases that are made and dropped. Without it one is started.",
-)
-def bench(
-    quick: bool,
-    groups: tuple[str, ...],
-    output: Path | None,
-    plots: Path | None,
-    soak: float | None,
-    database_url: str | None,
-) -> None:
-    """Measure what this machine carries, beside pgbench as the yardstick, and report it with plots."""
-    from dataclasses import replace
-
-    from gateway.loadtest import report
-    from gateway.loadtest.bench import bench, estimate
-    from gateway.loadtest.points import FULL, QUICK
-
-    if soak is not None and groups and "soak" not in groups:
-        raise click.UsageError("--soak with --only asks for --only soak as well")
-    if plots is not None and output is None:
-        raise click.UsageError("--plots goes with --output")
-    if output is not None:
-        report.require_plotting()
-    plan = QUICK if quick else FULL
-    if soak is not None:
-        plan = replace(plan, soak=soak)
-    if groups:
-        plan = replace(plan, groups=groups)
-    total = estimate(plan, database_url)
-    doing = ""
-    shown: Any = click.progressbar(
-        length=int(total * 10), show_pos=False, item_show_func=lambda _: doing, file=sys.stderr
-    )
-    with shown as bar:
-
-        def progress(seconds: float, what: str) -> None:
-            nonlocal doing
-            doing = what or doing
-            bar.update(int(seconds * 10))
-
-        figures = bench(plan, database_url, progress)
-    click.echo(report.table(figures))
-    if output is not None:
-        data = report.write(figures, output, plots)
-        click.echo(f"\nwrote {output} and {data}")

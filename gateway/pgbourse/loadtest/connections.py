@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.errors import PgbourseError
-from gateway.framing import Framing
-from gateway.loadtest.workload import Template
-from gateway.tls import TlsSocket
+from pgbourse.errors import PgbourseError
+from pgbourse.loadtest.workload import Template
+from pgbourse.tls import TlsSocket
+from pgbourse.wire.framing import Framing
 
 __all__ = ["Client", "Connections", "LoadError", "Target", "allow_open_files"]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 from lxml import etree
 
-from gateway.errors import PgbourseError
-from gateway.loadtest.reference import Exchange, Order
-from gateway.loadtest.workload import Draw, Workload
+from pgbourse.errors import PgbourseError
+from pgbourse.loadtest.reference import Exchange, Order
+from pgbourse.loadtest.workload import Draw, Workload
 
 __all__ = ["GenerateError", "documents", "generate"]
 

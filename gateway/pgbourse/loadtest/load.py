@@ -13,11 +13,11 @@ from typing import Any
 
 import click
 
-from gateway.loadtest.check import Checker
-from gateway.loadtest.client import OnReply, Run, Source
-from gateway.loadtest.connections import LoadError, Target
-from gateway.loadtest.measure import Measurement
-from gateway.loadtest.workload import Feeder, Template, Workload
+from pgbourse.loadtest.check import Checker
+from pgbourse.loadtest.client import OnReply, Run, Source
+from pgbourse.loadtest.connections import LoadError, Target
+from pgbourse.loadtest.measure import Measurement
+from pgbourse.loadtest.workload import Feeder, Template, Workload
 
 __all__ = ["LoadSettings", "load", "measure", "set_up"]
 

@@ -16,7 +16,7 @@ from psycopg.adapt import Transformer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.string import TextLoader
 
-from gateway.errors import PgbourseError
+from pgbourse.errors import PgbourseError
 
 __all__ = ["CallFailed", "ConnectionGone", "Database", "DatabaseError", "FateUnknown", "ResultRow"]
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from gateway.framing import Frame, Framer
+from pgbourse.wire.framing import Frame, Framer
 
 __all__ = ["Connection", "Wire"]
 

@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from gateway.database import CallFailed, ConnectionGone, Database, FateUnknown, ResultRow
-from gateway.framing import Frame, Framing, wrap_reply
-from gateway.messages import Document, error_reply, format_reply, parse
-from gateway.tally import Tally
+from pgbourse.serve.calls import CallFailed, ConnectionGone, Database, FateUnknown, ResultRow
+from pgbourse.serve.tally import Tally
+from pgbourse.wire.framing import Frame, Framing, wrap_reply
+from pgbourse.wire.messages import Document, error_reply, format_reply, parse
 
 __all__ = ["Client", "Dispatcher"]
 

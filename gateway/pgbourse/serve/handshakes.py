@@ -10,10 +10,10 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from gateway.connection import Connection
-from gateway.framing import Framer
-from gateway.tls import TlsError, TlsSocket, common_name, describe
-from gateway.traffic import Traffic
+from pgbourse.serve.connection import Connection
+from pgbourse.serve.traffic import Traffic
+from pgbourse.tls import TlsError, TlsSocket, common_name, describe
+from pgbourse.wire.framing import Framer
 
 __all__ = ["Handshakes"]
 

@@ -12,11 +12,11 @@ from prometheus_client.exposition import choose_encoder
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
-from gateway.errors import PgbourseError
-from gateway.ledger import load_files, sql_folder
-from gateway.metrics import make_registry
-from gateway.migrate import require_current
-from gateway.server import Server
+from pgbourse.database.ledger import load_files, sql_folder
+from pgbourse.database.migrate import require_current
+from pgbourse.errors import PgbourseError
+from pgbourse.serve.metrics import make_registry
+from pgbourse.serve.server import Server
 
 __all__ = ["HealthServer"]
 

@@ -3,7 +3,7 @@
 import logging
 import threading
 
-from gateway.database import Database, DatabaseError
+from pgbourse.serve.calls import Database, DatabaseError
 
 __all__ = ["Sweeper"]
 

@@ -3,7 +3,7 @@
 import errno
 import socket
 
-from gateway.errors import PgbourseError
+from pgbourse.errors import PgbourseError
 
 __all__ = ["ListenError", "is_shortage", "listen"]
 

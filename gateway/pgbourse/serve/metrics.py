@@ -14,9 +14,9 @@ from prometheus_client.core import (
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from gateway import __version__
-from gateway.server import Server
-from gateway.tally import Histogram
+from pgbourse import __version__
+from pgbourse.serve.server import Server
+from pgbourse.serve.tally import Histogram
 
 __all__ = ["CountOpen", "make_registry"]
 

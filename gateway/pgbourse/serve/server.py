@@ -9,14 +9,14 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from gateway.connection import Connection
-from gateway.dispatch import Dispatcher
-from gateway.framing import Framer
-from gateway.handshakes import Handshakes
-from gateway.listener import is_shortage
-from gateway.settings import ServeSettings
-from gateway.tls import server_context
-from gateway.traffic import Traffic
+from pgbourse.serve.connection import Connection
+from pgbourse.serve.dispatch import Dispatcher
+from pgbourse.serve.handshakes import Handshakes
+from pgbourse.serve.listener import is_shortage
+from pgbourse.serve.traffic import Traffic
+from pgbourse.settings import ServeSettings
+from pgbourse.tls import server_context
+from pgbourse.wire.framing import Framer
 
 __all__ = ["Server", "Status"]
 

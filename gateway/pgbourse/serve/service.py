@@ -10,17 +10,17 @@ from types import FrameType
 
 import psycopg
 
-from gateway.database import Database, DatabaseError
-from gateway.embedded import EmbeddedPostgres
-from gateway.errors import PgbourseError
-from gateway.housekeeping import Sweeper
-from gateway.listener import listen
-from gateway.migrate import migrate, require_current
-from gateway.notify import notify
-from gateway.passwords import with_password
-from gateway.server import Server
-from gateway.settings import ServeSettings
-from gateway.tls import server_context
+from pgbourse.database.embedded import EmbeddedPostgres
+from pgbourse.database.migrate import migrate, require_current
+from pgbourse.database.passwords import with_password
+from pgbourse.errors import PgbourseError
+from pgbourse.serve.calls import Database, DatabaseError
+from pgbourse.serve.housekeeping import Sweeper
+from pgbourse.serve.listener import listen
+from pgbourse.serve.notify import notify
+from pgbourse.serve.server import Server
+from pgbourse.settings import ServeSettings
+from pgbourse.tls import server_context
 
 __all__ = ["StartError", "allow_open_files", "serve"]
 
@@ -94,7 +94,7 @@ def _start_metrics(
     listener: socket.socket, server: Server, conninfo: str, version: str
 ) -> Callable[[], None]:
     """Answer for metrics and health checks, and return what ends it."""
-    from gateway.health import HealthServer  # not needed, and not imported, where there are no metrics
+    from pgbourse.serve.health import HealthServer  # not needed, and not imported, where there are no metrics
 
     health = HealthServer(listener, server, conninfo, version.split(",")[0])
     health.start()

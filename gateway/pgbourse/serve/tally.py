@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
-from gateway.messages import Document, ResultRow
+from pgbourse.wire.messages import Document, ResultRow
 
 __all__ = ["Answered", "Histogram", "Tally"]
 

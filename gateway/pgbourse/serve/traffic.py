@@ -7,11 +7,11 @@ import socket
 import time
 from collections import Counter
 
-from gateway.connection import Connection
-from gateway.dispatch import Dispatcher
-from gateway.framing import Frame, FrameError, Framer, Framing, wrap_reply
-from gateway.messages import error_reply
-from gateway.settings import ServeSettings
+from pgbourse.serve.connection import Connection
+from pgbourse.serve.dispatch import Dispatcher
+from pgbourse.settings import ServeSettings
+from pgbourse.wire.framing import Frame, FrameError, Framer, Framing, wrap_reply
+from pgbourse.wire.messages import error_reply
 
 __all__ = ["Traffic"]
 

@@ -1,9 +1,9 @@
 """An exchange for tests: a real one, started within seconds and emptied within milliseconds.
 
 `open_exchange` starts it: over a database that is named, in a container where an engine has the image, else
-with the embedded PostgreSQL. gateway.pytest_plugin makes fixtures of it.
+with the embedded PostgreSQL. pgbourse.testing.pytest_plugin makes fixtures of it.
 
-As a program (`python -m gateway.testing`) it runs inside the container, where alone the database can be
+As a program (`python -m pgbourse.testing`) it runs inside the container, where alone the database can be
 reached: it empties the exchange once for each line that it reads.
 """
 
@@ -22,10 +22,10 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
 
-from gateway.client import Client, ClientError, ReplyError
-from gateway.embedded import EmbeddedPostgres
-from gateway.errors import PgbourseError
-from gateway.settings import default_data_dir
+from pgbourse.client import Client, ClientError, ReplyError
+from pgbourse.database.embedded import EmbeddedPostgres
+from pgbourse.errors import PgbourseError
+from pgbourse.settings import default_data_dir
 
 __all__ = ["Exchange", "ExchangeError", "open_exchange"]
 
@@ -33,7 +33,7 @@ _Connection = psycopg.Connection[TupleRow]
 
 _RESET_SECONDS = 30.0  # for requests that a test has left behind; longer than any batch takes
 _STOP_SECONDS = 60.0  # more than the drain and PostgreSQL's shutdown take
-_SERVE = [sys.executable, "-m", "gateway.cli", "serve", "--port", "0"]
+_SERVE = [sys.executable, "-m", "pgbourse.cli", "serve", "--port", "0"]
 _DONE = "done"
 _IMAGE = "pgbourse:all-in-one"  # as the Dockerfile says how to build it
 _PROTOCOL_PORT = 12345  # inside the container
@@ -233,7 +233,7 @@ class _Emptier:
 @contextlib.contextmanager
 def _remote_emptier(container: str) -> Iterator[Callable[[], None]]:
     """Run this module inside a container, and give what makes it empty the exchange there."""
-    command = ["docker", "exec", "--interactive", container, "python", "-m", "gateway.testing"]
+    command = ["docker", "exec", "--interactive", container, "python", "-m", "pgbourse.testing"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -251,7 +251,7 @@ def _remote_emptier(container: str) -> Iterator[Callable[[], None]]:
         yield empty
 
 
-def _empty_as_told() -> None:
+def empty_as_told() -> None:
     """Be the program inside the container: empty the exchange once for each line on standard input."""
     data_dir = Path(os.environ.get("PGBOURSE_DATA_DIR") or default_data_dir())
     with _connect(EmbeddedPostgres(data_dir).dsn()) as connection:
@@ -279,7 +279,3 @@ def _docker_has(image: str) -> bool:
     with contextlib.suppress(ExchangeError, FileNotFoundError):
         return bool(_docker("image", "inspect", "--format", "{{.Id}}", image))
     return False
-
-
-if __name__ == "__main__":
-    _empty_as_told()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from gateway.testing import Exchange
+    from pgbourse.testing import Exchange
 
 __all__ = ["pgbourse", "pgbourse_database_url", "pgbourse_server"]
 
@@ -23,7 +23,7 @@ def pgbourse_database_url() -> str | None:
 @pytest.fixture(scope="session")
 def pgbourse_server(pgbourse_database_url: str | None) -> "Iterator[Exchange]":
     """An exchange that runs as long as the tests do."""
-    from gateway.testing import open_exchange
+    from pgbourse.testing import open_exchange
 
     with open_exchange(pgbourse_database_url) as exchange:
         yield exchange

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from gateway.top.samples import Database, TopError, sample_gateway
-from gateway.top.screen import History, render
+from pgbourse.top.samples import Database, TopError, sample_gateway
+from pgbourse.top.screen import History, render
 
 __all__ = ["top"]
 

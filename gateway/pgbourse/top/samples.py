@@ -1,7 +1,7 @@
 """What top looks at: an exchange's database, as exchange_reader may see it, and a gateway's metrics.
 
-A sample holds counters as they stand; gateway.top.screen makes rates of two of them. Every query is short and
-touches little, however long the history is.
+A sample holds counters as they stand; pgbourse.top.screen makes rates of two of them. Every query is short
+and touches little, however long the history is.
 """
 
 import http.client
@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import class_row
 
-from gateway.errors import PgbourseError
+from pgbourse.errors import PgbourseError
 
 __all__ = [
     "Database",

@@ -15,7 +15,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from gateway.top.samples import DatabaseSample, GatewaySample, Market
+from pgbourse.top.samples import DatabaseSample, GatewaySample, Market
 
 __all__ = ["History", "quantile", "render"]
 

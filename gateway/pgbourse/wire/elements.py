@@ -9,8 +9,8 @@ from collections.abc import Callable
 from encodings import aliases, normalize_encoding
 from xml.parsers import expat
 
-from gateway.errors import PgbourseError
-from gateway.fields import shorten
+from pgbourse.errors import PgbourseError
+from pgbourse.wire.fields import shorten
 
 __all__ = ["DocumentRefused", "read_elements"]
 

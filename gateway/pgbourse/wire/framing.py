@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from gateway.bare import BareScanner
-from gateway.errors import PgbourseError
+from pgbourse.errors import PgbourseError
+from pgbourse.wire.bare import BareScanner
 
 __all__ = ["Frame", "FrameError", "Framer", "Framing", "wrap_reply"]
 

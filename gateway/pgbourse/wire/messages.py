@@ -6,8 +6,8 @@ No sockets and no SQL. Nothing is shared between documents, so any number of thr
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.elements import DocumentRefused, read_elements
-from gateway.fields import (
+from pgbourse.wire.elements import DocumentRefused, read_elements
+from pgbourse.wire.fields import (
     ACCOUNT_ID,
     AMOUNT,
     BALANCE,

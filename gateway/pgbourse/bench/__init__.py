@@ -1,0 +1,1 @@
+"""`pgbourse bench`: what a machine carries, beside pgbench as the yardstick, and the report of it."""

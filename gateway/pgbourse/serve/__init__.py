@@ -1,0 +1,1 @@
+"""The gateway: sockets, connections, dispatch and its calls of the database."""

@@ -1,0 +1,19 @@
+"""An exchange for the tests of other programs: see docs/testing.md.
+
+pytest imports this wherever pgbourse is installed, so nothing else is imported before it is asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pgbourse.testing.exchange import Exchange, ExchangeError, open_exchange
+
+__all__ = ["Exchange", "ExchangeError", "open_exchange"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    from pgbourse.testing import exchange
+
+    return getattr(exchange, name)
