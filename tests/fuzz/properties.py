@@ -7,10 +7,9 @@ import itertools
 import re
 from xml.etree import ElementTree
 
-from pgbourse.serve.calls import ResultRow
 from pgbourse.serve.dispatch import _columns, _Item
 from pgbourse.wire.framing import Frame, Framer, Framing
-from pgbourse.wire.messages import Document, Refusal, Request, format_reply, parse
+from pgbourse.wire.messages import Document, Refusal, Request, ResultRow, format_reply, parse
 from tests.unit.streams import cut, outcome
 
 __all__ = ["PROPERTIES", "framing_is_clean", "messages_are_clean"]
@@ -27,16 +26,16 @@ _VALUES = {
 }
 # Rows as the database may answer each request with.
 _PARTS: list[ResultRow] = [
-    (1, "open", None, "1", None, None, None, None),
-    (1, "executed", None, "1", "2.5", 1519348326, None, None),
+    ResultRow(1, "open", shares="1"),
+    ResultRow(1, "executed", shares="1", price="2.5", at=1519348326),
 ]
 _ROWS: dict[str, list[ResultRow]] = {
-    "place_order": [(1, "opened", 7, None, None, None, None, None)],
+    "place_order": [ResultRow(1, "opened", order_id=7)],
     "query_order": _PARTS,
-    "cancel_order": [(1, "canceled", None, "1", None, 1519348327, None, None), *_PARTS[1:]],
+    "cancel_order": [ResultRow(1, "canceled", shares="1", at=1519348327), *_PARTS[1:]],
 }
-_CREATED: list[ResultRow] = [(1, "created", None, None, None, None, None, None)]
-_REFUSED: list[ResultRow] = [(1, "refused", None, None, None, None, "code", 'a < b & "c"\0\r\n\ud800')]
+_CREATED: list[ResultRow] = [ResultRow(1, "created")]
+_REFUSED: list[ResultRow] = [ResultRow(1, "refused", code="code", message='a < b & "c"\0\r\n\ud800')]
 
 
 def framing_is_clean(stream: bytes) -> None:

@@ -15,7 +15,7 @@ def row(
     at: int | None = None,
     message: str | None = None,
 ) -> ResultRow:
-    return (1, outcome, order_id, shares, price, at, None if message is None else "a_code", message)
+    return ResultRow(1, outcome, order_id, shares, price, at, None if message is None else "a_code", message)
 
 
 def one(document: str | bytes) -> Request | Refusal:

@@ -83,8 +83,7 @@ def test_whatever_text_is_given_stays_in_its_attribute(text: str) -> None:
 
 
 def _row(outcome: str = "created", **values: Any) -> ResultRow:
-    names = ("order_id", "shares", "price", "at", "code", "message")
-    return (1, outcome, *(values.get(name) for name in names))  # type: ignore[return-value]
+    return ResultRow(1, outcome, **values)
 
 
 @pytest.mark.parametrize(

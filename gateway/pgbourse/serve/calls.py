@@ -8,7 +8,9 @@ its order, to tell a statement that certainly left nothing behind from one whose
 
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import psycopg
 from psycopg import pq
@@ -17,11 +19,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.string import TextLoader
 
 from pgbourse.errors import PgbourseError
+from pgbourse.wire.messages import ResultRow
 
-__all__ = ["CallFailed", "ConnectionGone", "Database", "DatabaseError", "FateUnknown", "ResultRow"]
+__all__ = ["CallFailed", "ConnectionGone", "Database", "DatabaseError", "FateUnknown"]
 
-# request, outcome, order_id, shares, price, at, code, message: the columns of exchange.process_batch
-ResultRow = tuple[int, str, int | None, str | None, str | None, int | None, str | None, str | None]
+# What ResultRow._make does, in 0.12 instead of 0.19 microseconds a row.
+_as_result_row: Callable[[tuple[Any, ...]], ResultRow] = partial(tuple.__new__, ResultRow)
 
 _CALLS = {
     b"process_batch": b"select request, outcome, order_id, shares, price, at, code, message from "
@@ -171,14 +174,14 @@ class Database:
 
         Raises CallFailed, ConnectionGone or FateUnknown.
         """
-        return self._call(b"process_batch", columns)
+        return list(map(_as_result_row, self._call(b"process_batch", columns)))
 
     def process_batch_for(self, columns: Sequence[bytes]) -> list[ResultRow]:
         """Do as `process_batch` does, for clients with certificates: their names are the first of 8 columns.
 
         Raises CallFailed, ConnectionGone or FateUnknown.
         """
-        return self._call(b"process_batch_for", columns)
+        return list(map(_as_result_row, self._call(b"process_batch_for", columns)))
 
     def settle_idle_accounts(self, limit: int) -> int:
         """Fold the credits of at most `limit` accounts into their rows and return how many were folded.
@@ -186,9 +189,9 @@ class Database:
         Raises CallFailed, ConnectionGone or FateUnknown.
         """
         rows = self._call(b"settle_idle_accounts", [str(limit).encode()])
-        return rows[0][0]
+        return int(rows[0][0])
 
-    def _call(self, name: bytes, parameters: Sequence[bytes]) -> list[ResultRow]:
+    def _call(self, name: bytes, parameters: Sequence[bytes]) -> list[tuple[Any, ...]]:
         if self._connection is None:
             raise ConnectionGone("not connected")
         pgconn = self._connection.pgconn

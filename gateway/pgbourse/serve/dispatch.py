@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from pgbourse.serve.calls import CallFailed, ConnectionGone, Database, FateUnknown, ResultRow
+from pgbourse.serve.calls import CallFailed, ConnectionGone, Database, FateUnknown
 from pgbourse.serve.tally import Tally
 from pgbourse.wire.framing import Frame, Framing, wrap_reply
-from pgbourse.wire.messages import Document, error_reply, format_reply, parse
+from pgbourse.wire.messages import Document, ResultRow, error_reply, format_reply, parse
 
 __all__ = ["Client", "Dispatcher"]
 
@@ -341,7 +341,7 @@ def _hand_out(items: Sequence[_Item], rows: Sequence[ResultRow]) -> None:
     """Give each document the rows of each of its requests."""
     results: list[list[ResultRow]] = [[] for item in items for _ in item.requests]
     for row in rows:
-        results[row[0] - 1].append(row)
+        results[row.request - 1].append(row)
     start = 0
     for item in items:
         end = start + len(item.requests)

@@ -62,7 +62,7 @@ class Tally:
         done = [item for item in items if not (item.failure or item.lost)]
         self.outcomes.update(
             [
-                (request.action, rows[0][1])
+                (request.action, rows[0].outcome)
                 for item in done
                 for request, rows in zip(item.document.requests, item.results, strict=False)
             ]

@@ -5,6 +5,7 @@ No sockets and no SQL. Nothing is shared between documents, so any number of thr
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pgbourse.wire.elements import DocumentRefused, read_elements
 from pgbourse.wire.fields import (
@@ -22,10 +23,6 @@ from pgbourse.wire.fields import (
 
 __all__ = ["Action", "Document", "Refusal", "Request", "ResultRow", "error_reply", "format_reply", "parse"]
 
-# request, outcome, order_id, shares, price, at, code, message: the columns of exchange.process_batch, its
-# numbers as text and `at` in whole seconds since the epoch.
-ResultRow = tuple[int, str, int | None, str | None, str | None, int | None, str | None, str | None]
-
 _MAX_ORDER_ID = 2**63 - 1  # PostgreSQL's bigint
 # A child of four bytes may need 500 of memory, result included. More orders than this need 16 MB of XML.
 _MAX_CHILDREN = 250_000
@@ -40,6 +37,22 @@ class Action:
     PLACE_ORDER = "place_order"
     QUERY_ORDER = "query_order"
     CANCEL_ORDER = "cancel_order"
+
+
+class ResultRow(NamedTuple):
+    """A row of what exchange.process_batch returns: one part of the answer to one request.
+
+    Numbers are exact decimals, as text.
+    """
+
+    request: int  # its place in the batch, from 1
+    outcome: str
+    order_id: int | None = None
+    shares: str | None = None
+    price: str | None = None
+    at: int | None = None  # whole seconds since the epoch
+    code: str | None = None  # of a refusal
+    message: str | None = None
 
 
 @dataclass(slots=True)
@@ -272,12 +285,12 @@ def _result(request: Request, rows: Sequence[ResultRow]) -> str:
     if not rows:
         raise ValueError(f"the database gave no answer to {request}")
     row = rows[0]
-    outcome = row[1]
+    outcome = row.outcome
     echo = request.echo
     if outcome == "opened":
-        return f'<opened{echo} id="{row[2]}"/>'
+        return f'<opened{echo} id="{row.order_id}"/>'
     if outcome == "refused":
-        return f"<error{echo}>{escape(row[7] or row[6] or outcome)}</error>"
+        return f"<error{echo}>{escape(row.message or row.code or outcome)}</error>"
     if outcome == "created":
         return f"<created{echo}/>"
     parts = "".join([_part(row) for row in rows])
@@ -287,11 +300,10 @@ def _result(request: Request, rows: Sequence[ResultRow]) -> str:
 
 
 def _part(row: ResultRow) -> str:
-    _, outcome, _, shares, price, at, _, _ = row
-    if outcome == "executed":
-        return f'<executed shares="{shares}" price="{price}" time="{at}"/>'
-    if outcome == "open":
-        return f'<open shares="{shares}"/>'
-    if outcome == "canceled":
-        return f'<canceled shares="{shares}" time="{at}"/>'
+    if row.outcome == "executed":
+        return f'<executed shares="{row.shares}" price="{row.price}" time="{row.at}"/>'
+    if row.outcome == "open":
+        return f'<open shares="{row.shares}"/>'
+    if row.outcome == "canceled":
+        return f'<canceled shares="{row.shares}" time="{row.at}"/>'
     raise ValueError(f"the database answered with an unknown outcome: {row}")
