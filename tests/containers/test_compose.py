@@ -11,7 +11,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.containers.conftest import ROOT, docker, wait_for_health
-from tests.integration.client import Client, wait_until
+from tests.integration.client import WireClient, wait_until
 
 _FILES = ("compose.yaml", "tests/containers/compose.override.yaml")
 _SHARES = 1_000_000
@@ -93,7 +93,7 @@ class Seller(threading.Thread):
         super().__init__(name=f"seller-{account}")
         self.acknowledged: list[int] = []
         self.sent = 0
-        self._client = Client(where)
+        self._client = WireClient(where)
         self._document = (
             f'<transactions id="{account}"><order sym="{sym}" amount="-1" limit="5"/></transactions>'.encode()
         )
@@ -115,7 +115,7 @@ def open_market(stack: Stack, sym: str, accounts: range) -> None:
     """Make accounts with shares of this symbol, and one more with money."""
     children = "".join(f'<account id="{i}" balance="100"/>' for i in (*accounts, accounts.stop))
     shares = "".join(f'<account id="{i}">{_SHARES}</account>' for i in accounts)
-    with Client(stack.address()) as client:
+    with WireClient(stack.address()) as client:
         reply = client.ask(f'<create>{children}<symbol sym="{sym}">{shares}</symbol></create>'.encode())
     assert {child.tag for child in reply} == {"created"}
 
@@ -149,7 +149,7 @@ def test_nothing_acknowledged_is_lost(stack: Stack, end: str, accounts: range) -
 
     # Everything is there, and trading goes on, with the best order of the book, which is the oldest.
     buy = f'<transactions id="{accounts.stop}"><order sym="{sym}" amount="1" limit="9"/></transactions>'
-    with Client(stack.address()) as client:
+    with WireClient(stack.address()) as client:
         assert client.ask(buy.encode())[0].tag == "opened"
     sold = stack.sql(
         "select sell_order_id from exchange.executions join exchange.symbols using (symbol_key) "
@@ -159,7 +159,7 @@ def test_nothing_acknowledged_is_lost(stack: Stack, end: str, accounts: range) -
 
 
 def test_the_gateway_has_no_right_but_to_call_the_api(stack: Stack) -> None:
-    with Client(stack.address()) as client:  # workers connect when there is something to do
+    with WireClient(stack.address()) as client:  # workers connect when there is something to do
         client.ask(b'<transactions id="1"><query id="1"/></transactions>')
     workers = "from pg_stat_activity where application_name like 'pgbourse worker%'"
     assert stack.sql(f"select distinct usename {workers}") == ["gateway"]

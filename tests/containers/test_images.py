@@ -17,7 +17,7 @@ from pgbourse.client.ping import ping
 from pgbourse.testing import open_exchange
 from pgbourse.wire.framing import Framing, wrap_reply
 from tests.containers.conftest import PORT, POSTGRES_IMAGES, Start, address, docker, wait_for_health
-from tests.integration.client import Client
+from tests.integration.client import WireClient
 
 CREATE = (
     b'<create><account id="1" balance="1000"/><account id="2" balance="0"/>'
@@ -47,7 +47,7 @@ def hardened(image: str) -> DockerContainer:
 
 def trade(where: tuple[str, int], framing: Framing = Framing.LENGTH_LINE) -> None:
     """Create, sell and buy in this framing, and read back the fill."""
-    with Client(where) as client:
+    with WireClient(where) as client:
         replies: list[etree._Element] = []
         for document in (CREATE, SELL, BUY):
             client.send_raw(wrap_reply(document, framing))
@@ -99,7 +99,7 @@ def test_logs_are_on_standard_output_and_a_stop_answers_what_was_received(
     container = start(hardened(all_in_one_image).with_env("PGBOURSE_LOG_FORMAT", "json"))
     id_ = container.get_wrapped_container().id
     wait_for_health(id_)
-    with Client(address(container)) as client:
+    with WireClient(address(container)) as client:
         client.send(CREATE, *[SELL] * 50)
         client.half_close()
         # The first reply: the rest has been received as well, or will be before the server ends.

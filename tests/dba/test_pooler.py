@@ -17,7 +17,7 @@ from pgbourse.serve.listener import listen
 from pgbourse.serve.server import Server
 from pgbourse.settings import ServeSettings
 from tests.dba.cluster import Cluster
-from tests.integration.client import Client, wait_until
+from tests.integration.client import WireClient, wait_until
 from tests.sql.market import Market
 
 # As docs/dba.md has it, and a login role without the settings.
@@ -85,7 +85,7 @@ def test_clients_trade_through_a_pooler(pooler: str, cluster: Cluster) -> None:
     replies: list[str] = []
 
     def trade(account: int) -> None:
-        with Client(server.address) as client:
+        with WireClient(server.address) as client:
             amount = 10 if account % 2 else -10
             order = f'<order sym="X" amount="{amount}" limit="5"/>'
             for _ in range(20):
@@ -93,7 +93,7 @@ def test_clients_trade_through_a_pooler(pooler: str, cluster: Cluster) -> None:
                 replies.append(str(reply[0].tag))
 
     try:
-        with Client(server.address) as client:
+        with WireClient(server.address) as client:
             for account in range(4):
                 client.ask(
                     f'<create><account id="{account}" balance="10000"/>'

@@ -31,7 +31,7 @@ import psycopg
 
 from pgbourse.serve.service import allow_open_files
 from tests.faults.scene import GatewayProcess
-from tests.integration.client import Client, length_line
+from tests.integration.client import WireClient, length_line
 
 Address = tuple[str, int]
 
@@ -178,7 +178,7 @@ class Stage:
         self.address = gateway.address
         self.gateway = psutil.Process(gateway.process.pid)
         self._seconds = seconds
-        with Client(self.address) as client:
+        with WireClient(self.address) as client:
             client.ask(CREATE)
         serve_good_clients(self.address, seconds)  # so that every worker has its session
         with psycopg.connect(database) as session:

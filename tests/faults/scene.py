@@ -19,7 +19,7 @@ from typing import Self
 from tests.faults.cluster import Session
 from tests.faults.journal import Journal, disagreements
 from tests.faults.trader import Trader
-from tests.integration.client import Client, wait_until
+from tests.integration.client import WireClient, wait_until
 
 __all__ = ["GatewayProcess", "Scene", "enter", "integrity", "rounds"]
 
@@ -97,7 +97,7 @@ def enter(gateway: GatewayProcess, sym: str, account: str, seeds: random.Random)
         f'<create><account id="{account}" balance="1000000000"/>'
         f'<symbol sym="{sym}"><account id="{account}">1000000</account></symbol></create>'
     )
-    with Client(gateway.address) as client:
+    with WireClient(gateway.address) as client:
         assert client.ask(document.encode())[1].tag == "created"
     return Trader(gateway.address, account, sym, seeds.getrandbits(32))
 

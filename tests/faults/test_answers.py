@@ -8,7 +8,7 @@ from psycopg import sql
 from tests.faults.cluster import Cluster, Session
 from tests.faults.conftest import StartGateway
 from tests.faults.scene import GatewayProcess
-from tests.integration.client import Client
+from tests.integration.client import WireClient
 
 CREATE = b'<create><account id="1" balance="1000000"/><symbol sym="X"/></create>'
 
@@ -31,7 +31,7 @@ def session(cluster: Cluster, exchange: str) -> Iterator[Session]:
 
 def ask_for_what_fails_at_commit(session: Session, gateway: GatewayProcess) -> str:
     """Return the tag of the first answer to orders whose commit fails."""
-    with Client(gateway.address) as client:
+    with WireClient(gateway.address) as client:
         assert client.ask(CREATE)[0].tag == "created"
         for statement in FAIL_AT_COMMIT:
             session.execute(sql.SQL(statement))

@@ -19,7 +19,7 @@ from pgbourse.serve.service import allow_open_files
 from pgbourse.wire.messages import _MAX_CHILDREN
 from tests.faults.conftest import StartGateway
 from tests.faults.scene import GatewayProcess, integrity
-from tests.integration.client import Client, length_line, wait_until
+from tests.integration.client import WireClient, length_line, wait_until
 
 MB = 1024 * 1024
 CREATE = (
@@ -43,7 +43,7 @@ class Watched:
 
     def ask(self, document: bytes) -> list[str]:
         """Be another client for a moment: get the names of the results."""
-        with Client(self.address) as client:
+        with WireClient(self.address) as client:
             return [str(child.tag) for child in client.ask(document)]
 
     def assert_serves(self) -> None:
@@ -173,7 +173,7 @@ DOCUMENTS = {
 def test_a_hostile_document_gets_an_error_and_the_connection_goes_on(
     watched: Watched, document: bytes
 ) -> None:
-    with Client(watched.address) as client:
+    with WireClient(watched.address) as client:
         client.send(document, ORDER)
         reply = client.reply()
         assert [child.tag for child in reply] == ["error"]
@@ -185,7 +185,7 @@ def test_a_hostile_document_gets_an_error_and_the_connection_goes_on(
 
 
 def test_names_that_clients_invent_are_forgotten(watched: Watched) -> None:
-    with Client(watched.address) as client:
+    with WireClient(watched.address) as client:
         for document in range(100):
             names = range(document * 5_000, (document + 1) * 5_000)
             reply = client.ask(
@@ -199,7 +199,7 @@ def test_names_that_clients_invent_are_forgotten(watched: Watched) -> None:
 
 
 def test_as_many_children_as_a_document_may_have_are_all_answered(watched: Watched) -> None:
-    with Client(watched.address) as client:
+    with WireClient(watched.address) as client:
         reply = client.ask(b"<create>" + b"<a/>" * _MAX_CHILDREN + b"</create>")
         assert len(reply) == _MAX_CHILDREN
         assert {child.tag for child in reply} == {"error"}
@@ -221,7 +221,7 @@ LENGTHS = {
 
 @pytest.mark.parametrize(("stream", "words"), LENGTHS.values(), ids=LENGTHS.keys())
 def test_a_wrong_length_is_told_and_ends_the_connection(watched: Watched, stream: bytes, words: str) -> None:
-    with Client(watched.address) as client:
+    with WireClient(watched.address) as client:
         with contextlib.suppress(ConnectionError):  # it may close before it has read all
             client.send_raw(stream)
         (error,) = client.reply()
@@ -265,7 +265,7 @@ def test_sql_in_any_place_is_a_value_that_is_not_allowed(watched: Watched, datab
     with psycopg.connect(database, autocommit=True) as session:
         tables = "select relname, n_tup_ins from pg_stat_user_tables order by 1"
         names = [row[0] for row in session.execute(tables)]
-        with Client(watched.address) as client:
+        with WireClient(watched.address) as client:
             for place in PLACES:
                 for injection in INJECTIONS:
                     if 'sym="{}"' in place and injection == "NULL":
@@ -289,7 +289,7 @@ def test_a_symbol_may_be_called_null(watched: Watched) -> None:
 
 @pytest.mark.parametrize("action", ["query", "cancel"])
 def test_an_order_of_another_account_is_no_order(watched: Watched, action: str) -> None:
-    with Client(watched.address) as client:
+    with WireClient(watched.address) as client:
         mine = client.ask(ORDER)[0].get("id")
         reply = client.ask(
             f'<transactions id="2"><{action} id="{mine}"/><{action} id="987654321"/></transactions>'.encode()

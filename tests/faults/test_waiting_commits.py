@@ -13,7 +13,7 @@ from psycopg import sql
 from tests.faults.cluster import Cluster, Session
 from tests.faults.conftest import StartGateway
 from tests.faults.scene import GatewayProcess
-from tests.integration.client import Client, wait_until
+from tests.integration.client import WireClient, wait_until
 
 CREATE = b'<create><account id="1" balance="1000000"/><symbol sym="X"/></create>'
 ORDER = b'<transactions id="1"><order sym="X" amount="1" limit="1"/></transactions>'
@@ -28,9 +28,9 @@ def session(cluster: Cluster, exchange: str) -> Iterator[Session]:
 
 
 @contextmanager
-def waiting_commit(session: Session, gateway: GatewayProcess) -> Iterator[tuple[Client, int]]:
+def waiting_commit(session: Session, gateway: GatewayProcess) -> Iterator[tuple[WireClient, int]]:
     """Give a client whose order's commit waits for a standby, and the backend's pid; then end the wait."""
-    with Client(gateway.address) as client:
+    with WireClient(gateway.address) as client:
         assert client.ask(CREATE)[0].tag == "created"
         try:
             session.execute("alter system set synchronous_standby_names = 'nobody'")
@@ -43,7 +43,7 @@ def waiting_commit(session: Session, gateway: GatewayProcess) -> Iterator[tuple[
             release(session)
 
 
-def is_waiting(session: Session, client: Client) -> bool:
+def is_waiting(session: Session, client: WireClient) -> bool:
     """Say whether the client's order waits; if it was answered, send another."""
     if has_more(client):
         assert client.reply()[0].tag == "opened"
@@ -67,7 +67,7 @@ def release(session: Session) -> None:
     wait_until(lambda: not waits(session), "nobody waits for a standby any more")
 
 
-def has_more(client: Client) -> bool:
+def has_more(client: WireClient) -> bool:
     """Say whether the client has been told something, or that the connection has ended."""
     client.socket.settimeout(0)
     try:
@@ -120,7 +120,7 @@ def test_a_wait_that_somebody_ends_is_no_success(
         session.execute(sql.SQL("select {}(%s)").format(sql.Identifier(function)), [pid])
         assert client.is_closed()
     assert "fate of their requests unknown" in gateway.log.read_text()
-    with Client(gateway.address) as client:
+    with WireClient(gateway.address) as client:
         assert client.ask(ORDER)[0].tag == "opened"
 
 

@@ -11,7 +11,7 @@ from lxml import etree
 
 from pgbourse.wire.framing import Framer, Framing, wrap_reply
 
-__all__ = ["Client", "length_line", "server_that", "wait_until"]
+__all__ = ["WireClient", "length_line", "server_that", "wait_until"]
 
 _GUARD = 60.0  # seconds after which a test that gets no answer fails instead of hanging
 
@@ -45,7 +45,7 @@ def server_that(answers: Callable[[socket.socket], object]) -> Iterator[tuple[st
         thread.join()
 
 
-class Client:
+class WireClient:
     """One connection to a server."""
 
     def __init__(self, address: tuple[str, int], receive_buffer: int | None = None) -> None:

@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 from pgbourse.serve.listener import listen
 from pgbourse.serve.server import Server
 from pgbourse.settings import ServeSettings
-from tests.integration.client import Client, wait_until
+from tests.integration.client import WireClient, wait_until
 from tests.integration.tls import TlsClient
 
 Session = psycopg.Connection[TupleRow]
@@ -31,7 +31,7 @@ class Gateway:
     def address(self) -> tuple[str, int]:
         return self.server.address
 
-    def connect(self, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None) -> Client:
+    def connect(self, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None) -> WireClient:
         """Open a connection, over TLS if the gateway speaks it: with this context, or the usual one."""
         return self.clients.enter_context(self._client(receive_buffer, tls))
 
@@ -40,9 +40,9 @@ class Gateway:
         with self._client() as client:
             return client.ask(document)
 
-    def _client(self, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None) -> Client:
+    def _client(self, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None) -> WireClient:
         if (context := tls or self.tls) is None:
-            return Client(self.address, receive_buffer)
+            return WireClient(self.address, receive_buffer)
         return TlsClient(self.address, context, receive_buffer)
 
     def waiting(self) -> int:

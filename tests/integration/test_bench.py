@@ -18,9 +18,9 @@ from pgbourse.bench.rig import BenchError, Rig
 from pgbourse.bench.seeding import seed_history, seed_resting
 from pgbourse.bench.snapshot import measure_held
 from pgbourse.cli import main
-from pgbourse.loadtest.client import Run
 from pgbourse.loadtest.connections import LoadError, Target
-from pgbourse.loadtest.load import measure, set_up
+from pgbourse.loadtest.load import run_closed_loop, set_up
+from pgbourse.loadtest.run import Run
 from pgbourse.loadtest.workload import Feeder, Workload
 from tests.integration.client import wait_until
 from tests.integration.conftest import Gateway, StartGateway
@@ -45,7 +45,7 @@ def test_a_seeded_past_is_sound_and_so_is_what_follows(
     seed_resting(connection, 2500)
     assert the(connection, "select count(*) from exchange.resting_orders") == 2500
     assert connection.execute("select * from exchange.check_integrity()").fetchall() == []
-    measured = measure(Target(*gateway.address), Feeder(WORKLOAD), clients=8, seconds=0.3)
+    measured = run_closed_loop(Target(*gateway.address), Feeder(WORKLOAD), clients=8, seconds=0.3)
     assert measured.refused == 0
     assert the(connection, "select count(*) from exchange.orders") == 6500 + measured.opened
     assert connection.execute("select * from exchange.check_integrity()").fetchall() == []
@@ -121,7 +121,7 @@ def test_idle_connections_are_known_to_the_server_and_kept(gateway: Gateway) -> 
     set_up(target, WORKLOAD)
     with idle_connections(target, feeder, 150):
         wait_until(lambda: gateway.server.status().connections == 150, "150 are open and the set-up's is not")
-        measured = measure(target, feeder, clients=4, seconds=0.2)
+        measured = run_closed_loop(target, feeder, clients=4, seconds=0.2)
         assert measured.opened > 0
         assert gateway.server.status().connections >= 150
 

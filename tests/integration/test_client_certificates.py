@@ -14,12 +14,11 @@ from click.testing import CliRunner
 from lxml import etree
 
 from pgbourse.cli import cli
-from pgbourse.client import Client as PythonClient
-from pgbourse.client import RequestRefused
+from pgbourse.client import Client, RequestRefused
 from pgbourse.client.ping import PingError, ping
 from pgbourse.serve import dispatch
 from pgbourse.tls import client_context
-from tests.integration.client import Client, wait_until
+from tests.integration.client import WireClient, wait_until
 from tests.integration.conftest import Block, Gateway, Session, StartGateway
 from tests.integration.test_server import CREATE, buy
 from tests.integration.tls import Authority
@@ -29,7 +28,7 @@ OPEN = b"".join(
     b'<account id="%d" balance="1000"/><symbol sym="X"><account id="%d">500</account></symbol>' % (n, n)
     for n in range(1, 10)
 )
-Connect = Callable[..., Client]
+Connect = Callable[..., WireClient]
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def version(request: pytest.FixtureRequest) -> ssl.TLSVersion:
 def connect(gateway: Gateway, authority: Authority) -> Connect:
     """Open a connection with a certificate for these common names."""
 
-    def open_connection(*names: str, **wanted: Any) -> Client:
+    def open_connection(*names: str, **wanted: Any) -> WireClient:
         return gateway.connect(tls=authority.trust(authority.issue(*names, **wanted)))
 
     return open_connection
@@ -72,7 +71,7 @@ def said(reply: etree._Element) -> list[str]:
     return ["not permitted" if "may not" in (child.text or "") else str(child.tag) for child in reply]
 
 
-def ask_for(client: Client, account: int) -> list[str]:
+def ask_for(client: WireClient, account: int) -> list[str]:
     """What becomes of an order, a query and a cancel for an account."""
     document = (
         f'<transactions id="{account}"><order sym="X" amount="1" limit="1"/><query id="1"/><cancel id="1"/>'
@@ -293,7 +292,7 @@ def test_the_certificates_of_the_manual_will_do(
     at = {name: tmp_path / name for name in ("ca.pem", "server.pem", "server.key", "ann.pem", "ann.key")}
     gateway = start_gateway(tls_cert=at["server.pem"], tls_key=at["server.key"], tls_client_ca=at["ca.pem"])
     tls = client_context(at["ca.pem"], at["ann.pem"], at["ann.key"])
-    with PythonClient("localhost", gateway.address[1], tls=tls) as client:
+    with Client("localhost", gateway.address[1], tls=tls) as client:
         for account, words in (("123456", "no such account: 123456"), ("9", "may not act for account 9")):
             with pytest.raises(RequestRefused, match=words):
                 client.place_order(account, "X", 1, 1)

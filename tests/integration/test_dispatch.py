@@ -9,7 +9,7 @@ import pytest
 
 from pgbourse.database.embedded import EmbeddedPostgres
 from pgbourse.database.migrate import migrate
-from tests.integration.client import Client, wait_until
+from tests.integration.client import WireClient, wait_until
 from tests.integration.conftest import Block, Gateway, Session, StartGateway, waiting_workers
 
 CREATE = b"""
@@ -48,10 +48,10 @@ def break_database(connection: Session, when: str, action: str) -> None:
 @pytest.fixture
 def one_batch(
     start_gateway: StartGateway, wait_for_workers: Callable[[int], None], block: Block
-) -> Callable[..., list[Client]]:
+) -> Callable[..., list[WireClient]]:
     """Have documents of several clients carried out in one batch: each list is one client's."""
 
-    def run(*documents: list[bytes]) -> list[Client]:
+    def run(*documents: list[bytes]) -> list[WireClient]:
         gateway = start_gateway(workers=1)
         assert {child.tag for child in gateway.ask(CREATE)} == {"created"}
         blocker = block()
@@ -87,7 +87,7 @@ def orders(connection: Session) -> int:
 
 
 def test_documents_that_wait_share_one_transaction(
-    one_batch: Callable[..., list[Client]], connection: Session
+    one_batch: Callable[..., list[WireClient]], connection: Session
 ) -> None:
     for client in one_batch(*[[buy(1), buy(2)]] * 20):
         assert [client.reply()[0].get("amount") for _ in range(2)] == ["1", "2"]
@@ -96,7 +96,10 @@ def test_documents_that_wait_share_one_transaction(
 
 @pytest.mark.parametrize("when", [BREAK_AT_ONCE, BREAK_AT_COMMIT])
 def test_only_the_guilty_document_of_a_batch_fails(
-    one_batch: Callable[..., list[Client]], connection: Session, caplog: pytest.LogCaptureFixture, when: str
+    one_batch: Callable[..., list[WireClient]],
+    connection: Session,
+    caplog: pytest.LogCaptureFixture,
+    when: str,
 ) -> None:
     break_database(connection, when, RAISE)
     innocent, mixed = one_batch([buy(2), buy(3)], [buy(4), buy(5, "BAD"), buy(6)])
@@ -122,7 +125,7 @@ def test_a_document_alone_in_its_batch_fails_alone(gateway: Gateway, connection:
 
 
 def test_a_backend_that_is_ended_while_it_waits_costs_nobody_a_reply(
-    one_batch: Callable[..., list[Client]], connection: Session, caplog: pytest.LogCaptureFixture
+    one_batch: Callable[..., list[WireClient]], connection: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     """PostgreSQL says that it ended the session before the commit: the batch may be sent again."""
     break_database(
@@ -174,7 +177,7 @@ def test_waiting_backends_that_are_ended_cost_nobody_a_reply(
 
 
 def test_a_connection_lost_during_the_commit_closes_without_a_reply(
-    one_batch: Callable[..., list[Client]], connection: Session, caplog: pytest.LogCaptureFixture
+    one_batch: Callable[..., list[WireClient]], connection: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nobody can tell whether it committed, so the clients are told nothing."""
     break_database(

@@ -18,7 +18,7 @@ from pgbourse.serve.server import Server
 from pgbourse.serve.traffic import Traffic
 from pgbourse.settings import ServeSettings
 from pgbourse.wire.framing import Framer
-from tests.integration.client import Client, length_line, wait_until
+from tests.integration.client import WireClient, length_line, wait_until
 from tests.integration.conftest import Gateway, StartGateway
 
 CREATE = b'<create><account id="1" balance="1000"/></create>'
@@ -175,7 +175,7 @@ def test_connections_of_one_address_are_counted(start_gateway: StartGateway) -> 
     first, second = gateway.connect(), gateway.connect()
     assert first.ask(CREATE)[0].tag == "created"
     assert second.ask(CREATE)[0].text == "account 1 exists already"
-    with Client(gateway.address) as third:
+    with WireClient(gateway.address) as third:
         told = third.reply()
         assert told[0].text == "too many connections from 127.0.0.1: at most 2 may be open"
         assert third.is_closed()
@@ -222,7 +222,7 @@ def test_replies_that_nobody_takes_are_bounded_in_all(
     document = b'<transactions id="1">' + b"<query/>" * 20_000 + b"</transactions>"  # a reply of 1.5 MB
     clients = [gateway.connect(receive_buffer=4096) for _ in range(8)]
 
-    def send(client: Client) -> None:
+    def send(client: WireClient) -> None:
         with suppress(ConnectionError):
             client.send(document)
 

@@ -18,10 +18,10 @@ from lxml import etree
 from psycopg.rows import TupleRow
 
 from pgbourse.cli import main
-from pgbourse.loadtest.client import Run
 from pgbourse.loadtest.connections import LoadError, Target
 from pgbourse.loadtest.generate import documents
 from pgbourse.loadtest.load import LoadSettings, load
+from pgbourse.loadtest.run import Run
 from pgbourse.loadtest.workload import Feeder, Workload
 from pgbourse.wire.framing import Framer, Framing
 from tests.integration.conftest import Gateway, StartGateway

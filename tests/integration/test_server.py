@@ -17,7 +17,7 @@ from pgbourse.serve.server import Server
 from pgbourse.serve.service import allow_open_files
 from pgbourse.settings import ServeSettings
 from pgbourse.wire.framing import Framing, wrap_reply
-from tests.integration.client import Client, length_line, wait_until
+from tests.integration.client import WireClient, length_line, wait_until
 from tests.integration.conftest import Block, Gateway, Session, StartGateway, waiting_workers
 
 CREATE = (
@@ -254,7 +254,7 @@ def test_two_clients_trade_at_once_and_nothing_is_lost(gateway: Gateway, connect
     errors: list[str] = []
 
     def trade(account: int) -> None:
-        with Client(gateway.address) as client:
+        with WireClient(gateway.address) as client:
             for number in range(200):
                 shares = (1 + number % 7) * (1 if (number + account) % 2 else -1)
                 reply = client.ask(buy(shares, 8 + number % 5, account=account))
@@ -295,7 +295,7 @@ def test_many_clients_never_deadlock(
     failures: list[etree._Element] = []
 
     def trade(seed: int) -> None:
-        with Client(gateway.address) as client:
+        with WireClient(gateway.address) as client:
             for number in range(seed, seed + 40):
                 orders = "".join(
                     f'<order sym="S{(number * 5 + k * seed) % 8}" amount="{(-1) ** (number + k)}" limit="5"/>'
@@ -332,7 +332,7 @@ def test_a_stop_answers_what_was_received_and_nothing_else(
     assert idle.is_closed()
     assert "the server is stopping" in (unfinished.reply()[0].text or "")
     with pytest.raises(ConnectionRefusedError):
-        Client(gateway.address)
+        WireClient(gateway.address)
     blocker.commit()
     assert busy.reply()[0].get("amount") == "1"
     assert [waiting.reply()[0].get("amount") for _ in range(3)] == ["2"] * 3
@@ -345,7 +345,7 @@ def test_a_stop_takes_no_longer_than_it_may(database: str, block: Block) -> None
     server = Server(listen("127.0.0.1", 0), database, ServeSettings(port=0, drain_timeout=0.1))
     server.start()
     blocker = block()
-    with Client(server.address) as client:
+    with WireClient(server.address) as client:
         client.send(CREATE)
         with contextlib.closing(psycopg.connect(database, autocommit=True)) as connection:
             wait_until(lambda: waiting_workers(connection), "the request is in the database")

@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from tests.integration.client import Client, wait_until
+from tests.integration.client import WireClient, wait_until
 from tests.integration.conftest import Block, Session, waiting_workers
 
 CREATE = b'<create><account id="1" balance="10"/></create>'
@@ -74,7 +74,7 @@ def test_one_line_says_that_it_serves(database: str, start: Callable[..., Servic
     with psycopg.connect(database) as connection:
         version = (connection.info.parameter_status("server_version") or "").split()[0]
     assert service.line == f"pgbourse: listening on 127.0.0.1:{service.address[1]} (PostgreSQL {version})\n"
-    with Client(service.address) as client:
+    with WireClient(service.address) as client:
         assert client.ask(CREATE)[0].tag == "created"
     service.process.send_signal(signal.SIGINT)
     assert service.end()[0] == 0
@@ -97,7 +97,7 @@ def test_a_service_manager_is_told_when_it_serves(
         monkeypatch.setenv("NOTIFY_SOCKET", name)
         service = start("--database-url", database)
         assert manager.recv(100) == b"READY=1"
-        with Client(service.address) as client:
+        with WireClient(service.address) as client:
             assert client.ask(CREATE)[0].tag == "created"
 
 
@@ -106,7 +106,7 @@ def test_a_service_manager_that_is_not_there_is_no_reason_not_to_serve(
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(folder / "nobody"))
     service = start("--database-url", database)
-    with Client(service.address) as client:
+    with WireClient(service.address) as client:
         assert client.ask(CREATE)[0].tag == "created"
     service.process.send_signal(signal.SIGTERM)
     status, errors = service.end()
@@ -117,12 +117,12 @@ def test_a_service_manager_that_is_not_there_is_no_reason_not_to_serve(
 def test_without_a_database_url_it_brings_its_own(folder: Path, start: Callable[..., Service]) -> None:
     service = start("--data-dir", str(folder / "server"))
     assert service.line.endswith(", embedded)\n")
-    with Client(service.address) as client:
+    with WireClient(service.address) as client:
         assert client.ask(CREATE)[0].tag == "created"
     service.process.terminate()
     assert service.end()[0] == 0
     again = start("--data-dir", str(folder / "server"))
-    with Client(again.address) as client:
+    with WireClient(again.address) as client:
         assert client.ask(CREATE)[0].tag == "error"  # the account is still there
     again.process.terminate()
     assert again.end()[0] == 0
@@ -133,7 +133,7 @@ def test_a_signal_lets_it_answer_what_it_received(
 ) -> None:
     service = start("--database-url", database)
     blocker = block()
-    with Client(service.address) as client:
+    with WireClient(service.address) as client:
         client.send(CREATE, CREATE)
         wait_until(lambda: waiting_workers(connection), "the request is in the database")
         service.process.terminate()
@@ -150,7 +150,7 @@ def test_a_second_signal_ends_it_at_once(
 ) -> None:
     service = start("--database-url", database)
     blocker = block()
-    with Client(service.address) as client:
+    with WireClient(service.address) as client:
         client.send(CREATE)
         wait_until(lambda: waiting_workers(connection), "the request is in the database")
         service.process.terminate()

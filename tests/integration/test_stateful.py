@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from lxml import etree
 
+from pgbourse.loadtest.reference import ReferenceExchange
 from pgbourse.testing import _Emptier
 from pgbourse.wire.framing import Framing, wrap_reply
 from pgbourse.wire.messages import _refuse
-from tests.integration.client import Client
+from tests.integration.client import WireClient
 from tests.integration.conftest import Gateway, Session, StartGateway
-from tests.model import Exchange
 from tests.sql.market import Answer, Request, mutate
 from tests.sql.test_model import assert_same, assert_same_state, expected
 from tests.sql.trading import BALANCES, GRANTS
@@ -206,8 +206,8 @@ class Wire(RuleBasedStateMachine):
         super().__init__()
         empty()
         self.connection = connection
-        self.model = Exchange()
-        self.client = Client(gateway.address)
+        self.model = ReferenceExchange()
+        self.client = WireClient(gateway.address)
 
     def teardown(self) -> None:
         self.client.socket.close()

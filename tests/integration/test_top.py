@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from pgbourse.client import Client
 from pgbourse.client.messages import Grant, NewAccount, Order, transactions_document
 from pgbourse.top.live import top
-from pgbourse.top.samples import Database, DatabaseSample, TopError, sample_gateway
+from pgbourse.top.samples import DatabaseSample, DatabaseSampler, TopError, sample_gateway
 from tests.integration.client import wait_until
 from tests.integration.conftest import Gateway, Session
 
@@ -32,7 +32,7 @@ def trade(gateway: Gateway) -> None:
 
 
 def test_it_sees_what_has_happened_since_an_earlier_sample(database: str, gateway: Gateway) -> None:
-    source = Database(database)
+    source = DatabaseSampler(database)
     before = source.sample(None)
     assert before.markets == ()
     trade(gateway)
@@ -51,7 +51,7 @@ def test_it_sees_what_has_happened_since_an_earlier_sample(database: str, gatewa
 
 def test_what_is_quiet_is_shown_without_counts(database: str, gateway: Gateway) -> None:
     trade(gateway)
-    source = Database(database)
+    source = DatabaseSampler(database)
     quiet = source.sample(source.sample(None))
     source.close()
     assert sorted((market.sym, market.orders, market.trades) for market in quiet.markets) == [
@@ -66,9 +66,9 @@ def test_the_rights_of_a_reader_are_enough_and_none_are_not(database: str, conne
     connection.execute(sql.SQL("create role {} login password 'watcher'").format(role))
     try:
         with pytest.raises(TopError, match="grant exchange_reader to it"):
-            Database(conninfo).sample(None)
+            DatabaseSampler(conninfo).sample(None)
         connection.execute(sql.SQL("grant exchange_reader to {}").format(role))
-        source = Database(conninfo)
+        source = DatabaseSampler(conninfo)
         assert source.sample(None).totals.orders == 0
         source.close()
     finally:
@@ -82,7 +82,7 @@ def test_it_sees_who_waits_for_a_symbol(database: str, gateway: Gateway, connect
         client.send(transactions_document("1", Order("X", 1, 1)))
         waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
         wait_until(lambda: connection.execute(waiting).fetchone() != (0,), "the order waits for the symbol")
-        source = Database(database)
+        source = DatabaseSampler(database)
         sample = source.sample(None)
         source.close()
         holder.rollback()
@@ -98,7 +98,7 @@ def test_it_sees_who_waits_for_a_symbol(database: str, gateway: Gateway, connect
 
 def test_a_database_without_an_exchange_is_told(empty_database: str) -> None:
     with pytest.raises(TopError, match="run `pgbourse migrate`"):
-        Database(empty_database).sample(None)
+        DatabaseSampler(empty_database).sample(None)
 
 
 def test_what_is_no_gateway_is_told(gateway: Gateway) -> None:
@@ -172,9 +172,9 @@ def test_ctrl_c_is_not_lost_where_python_drops_the_exception(
         def __del__(self) -> None:
             signal.raise_signal(signal.SIGINT)
 
-    sample, calls = Database.sample, 0
+    sample, calls = DatabaseSampler.sample, 0
 
-    def sample_while_struck(source: Database, since: DatabaseSample | None) -> DatabaseSample:
+    def sample_while_struck(source: DatabaseSampler, since: DatabaseSample | None) -> DatabaseSample:
         nonlocal calls
         calls += 1
         assert calls < 5
@@ -182,6 +182,6 @@ def test_ctrl_c_is_not_lost_where_python_drops_the_exception(
             Struck()
         return sample(source, since)
 
-    monkeypatch.setattr(Database, "sample", sample_while_struck)
+    monkeypatch.setattr(DatabaseSampler, "sample", sample_while_struck)
     top(database, None, 0.01)
     assert calls == 2

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tests.integration.client import Client
+from tests.integration.client import WireClient
 
 __all__ = ["Authority", "TlsClient"]
 
@@ -90,7 +90,7 @@ class Authority:
         return builder.sign(self._key, hashes.SHA256())
 
 
-class TlsClient(Client):
+class TlsClient(WireClient):
     """A connection over TLS, which one thread may read while another writes."""
 
     def __init__(

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.model import Exchange, Order
+from pgbourse.loadtest.reference import Order, ReferenceExchange
 from tests.sql.market import Answer, Connection, Market, Request, always_note
 from tests.sql.trading import random_batch
 
@@ -37,7 +37,7 @@ def serial_order(batch: list[Request]) -> list[int]:
     return sorted(keys, key=keys.__getitem__)
 
 
-def expected(model: Exchange, request: Request, answers: list[Answer]) -> str | Order:
+def expected(model: ReferenceExchange, request: Request, answers: list[Answer]) -> str | Order:
     """Carry out a request in the model; a new order gets the id that the real exchange gave."""
     account, sym, order_id = request.account or "", request.sym or "", request.order_id or 0
     amount, limit = Decimal(request.amount or 0), Decimal(request.limit or 0)
@@ -74,7 +74,7 @@ def assert_same(result: str | Order, answers: list[Answer]) -> None:
     ]
 
 
-def assert_same_state(model: Exchange, connection: Connection) -> None:
+def assert_same_state(model: ReferenceExchange, connection: Connection) -> None:
     balances = connection.execute("select account_id, cash from exchange.account_balances").fetchall()
     assert dict(balances) == model.cash
     positions = connection.execute(
@@ -97,7 +97,7 @@ def test_random_batches_agree_with_the_model(market: Market, seed: int, noted: b
     chance = random.Random(seed)
     batches, size = chance.choice([10, 30]), chance.choice([1, 5, 40, 150])
     accounts, syms, sequences = chance.choice([2, 5, 12]), chance.choice([1, 3]), chance.choice([1, 1, 6])
-    model = Exchange()
+    model = ReferenceExchange()
     for number in range(batches):
         newest = max(model.orders, default=0)
         batch = random_batch(chance, chance.randint(1, size), accounts, syms, newest, creating=number == 0)

@@ -1,13 +1,16 @@
 """The parts of the load test that need no server: documents, replies, figures."""
 
+import io
 import itertools
 import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from pgbourse.loadtest import generate
-from pgbourse.loadtest.measure import Measurement
+from pgbourse.loadtest.measurement import Measurement
+from pgbourse.loadtest.progress import LoadProgress
 from pgbourse.loadtest.replies import count_results, excerpt, is_complete, problem, without_length
 from pgbourse.loadtest.workload import Feeder, Template, Workload, fresh_account, fresh_prefix
 from pgbourse.wire.framing import Framing, wrap_reply
@@ -188,6 +191,27 @@ def test_messages_that_all_differ_take_bounded_memory() -> None:
 
 def test_nothing_answered_has_a_summary() -> None:
     assert Measurement().lines()[0] == "0 orders/s  0 documents/s"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "documents", "left"), [(10.0, None, "8 s left"), (None, 500, "200 documents left")]
+)
+def test_progress_shows_the_latest_rates_and_what_is_left(
+    seconds: float | None, documents: int | None, left: str
+) -> None:
+    terminal, measurement = io.StringIO(), Measurement()
+    console = Console(file=terminal, force_terminal=True, width=150)
+    with LoadProgress(seconds=seconds, documents=documents, console=console) as progress:
+        measurement.series.append((1.0, 100, 90))
+        progress(measurement)
+        for _ in range(200):
+            measurement.record(0.004)
+        measurement.series.append((2.0, 300, 240))
+        progress(measurement)
+    drawn = terminal.getvalue()
+    assert "90 orders/s  100 documents/s  mean latency 0.00 ms" in drawn
+    assert f"150 orders/s  200 documents/s  mean latency 4.00 ms  0 errors  {left}" in drawn
+    assert drawn.endswith("\x1b[2K")  # the bar is gone
 
 
 def test_generated_files_are_the_same_for_the_same_seed_and_not_overwritten(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pgbourse.top.screen import History, quantile, render
 MARKET = Market("SPY", 20, 10, Decimal(500), Decimal("99.5"), Decimal(7), Decimal("100.25"), Decimal(9),
                 Decimal("0.75"), False, 0, None)  # fmt: skip
 TOTALS = Totals(1000, 500, 100, 1, 900, 100, 5.0, 1e6, 1234, 56)
-SESSIONS = Sessions(2, 0, 0, 0.005, None)
+SESSIONS = Sessions(0, 0, 0.005, None)
 GATEWAY = GatewaySample(0.0, {"place_order": 100.0}, 0.0, ((0.001, 0.0), (0.01, 0.0), (math.inf, 0.0)),
                         0.0, 0.0, 32.0, 7.0, False)  # fmt: skip
 
@@ -90,7 +90,7 @@ def test_it_fits_the_terminal(width: int, height: int) -> None:
 
 
 def test_what_is_wrong_is_told() -> None:
-    sessions = Sessions(1, 3, 1, 4000.0, 2.5)
+    sessions = Sessions(3, 1, 4000.0, 2.5)
     waiting = dataclasses.replace(MARKET, sym="X", waiters=2, longest_wait=1.25)
     halted = dataclasses.replace(MARKET, halted=True, bid=None, spread=None)
     lines = draw(history(waiting, halted, sessions=sessions))

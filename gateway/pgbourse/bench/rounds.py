@@ -15,8 +15,8 @@ from pgbourse.bench.seeding import seed_history, seed_resting
 from pgbourse.bench.snapshot import measure_held
 from pgbourse.bench.targets import best_yardstick, spread
 from pgbourse.database.migrate import migrate
-from pgbourse.loadtest.load import measure, set_up
-from pgbourse.loadtest.measure import Measurement
+from pgbourse.loadtest.load import run_closed_loop, set_up
+from pgbourse.loadtest.measurement import Measurement
 from pgbourse.loadtest.workload import Feeder, Workload
 
 __all__ = ["START_SECONDS", "Progress", "Rounds", "seeding_seconds"]
@@ -89,7 +89,7 @@ class Rounds:
         feeder = self._feeder(1, 0)
 
         def exchange(seconds: float) -> float:
-            result = measure(
+            result = run_closed_loop(
                 server.target,
                 feeder,
                 clients=_SOAK_CLIENTS,
@@ -178,10 +178,10 @@ class Rounds:
             if point.connections:
                 idle = point.connections - point.clients
                 stack.enter_context(idle_connections(server.target, feeder, idle))
-            measure(server.target, feeder, clients=point.clients, seconds=self._plan.warm_up)
+            run_closed_loop(server.target, feeder, clients=point.clients, seconds=self._plan.warm_up)
             self._progress(self._plan.warm_up, "")
             before = self._rig.cpu_seconds(server)
-            result = measure(
+            result = run_closed_loop(
                 server.target,
                 feeder,
                 clients=point.clients,

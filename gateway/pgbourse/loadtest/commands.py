@@ -117,7 +117,7 @@ def generate(number: int, folder: Path, first_account: int, symbol_prefix: str, 
     help="Read every reply, query every order at the end, and verify that both sides of every trade agree.",
 )
 @_option("--json", "json_file", type=_FILE, help="Write the figures there.")
-@_option("--progress/--no-progress", help="Show a progress line; by default on a terminal.")
+@_option("--progress/--no-progress", help="Show progress; by default on a terminal.")
 @tls_options
 def load(
     host: str,

@@ -15,7 +15,7 @@ from pgbourse.loadtest.workload import Template
 from pgbourse.tls import TlsSocket
 from pgbourse.wire.framing import Framing
 
-__all__ = ["Client", "Connections", "LoadError", "Target", "allow_open_files"]
+__all__ = ["Connections", "LoadClient", "LoadError", "Target", "allow_open_files"]
 
 _CONNECT_SECONDS: Final = 10.0
 
@@ -43,7 +43,7 @@ def allow_open_files() -> float:
     return math.inf if allowed == resource.RLIM_INFINITY else allowed
 
 
-class Client:
+class LoadClient:
     """One connection, and the document that it waits for, if any."""
 
     __slots__ = ("answered", "document", "received", "sent", "socket", "started", "template", "unsent")
@@ -68,7 +68,7 @@ class Connections:
         self._family = 0
         self._address: Any = None
 
-    def open(self, clients: Sequence[Client]) -> None:
+    def open(self, clients: Sequence[LoadClient]) -> None:
         """Connect clients; where each document has a connection of its own, only try whether it can be done.
 
         Raises LoadError when the server can't be reached.
@@ -95,7 +95,7 @@ class Connections:
             which = f"client {made} of {len(clients)} " if made > 1 else ""
             raise LoadError(f"can't connect {which}to {host}:{port}") from error
 
-    def begin(self, client: Client, data: bytes) -> str | None:
+    def begin(self, client: LoadClient, data: bytes) -> str | None:
         """Begin a connection that sends these data once it is there; return what is wrong, if anything."""
         client.socket = connection = socket.socket(self._family, socket.SOCK_STREAM)
         client.answered = 0
@@ -106,7 +106,7 @@ class Connections:
             return None
         return f"can't connect again: {errno.errorcode.get(status, status)}"
 
-    def close(self, client: Client) -> None:
+    def close(self, client: LoadClient) -> None:
         """Close a client's connection, if it has one."""
         if client.socket is not None:
             if client.socket in self.selector.get_map():
@@ -114,13 +114,13 @@ class Connections:
             client.socket.close()
             client.socket = None
 
-    def close_all(self, clients: Sequence[Client]) -> None:
+    def close_all(self, clients: Sequence[LoadClient]) -> None:
         """Close every connection, and the selector."""
         for client in clients:
             self.close(client)
         self.selector.close()
 
-    def _prepare(self, connection: socket.socket, client: Client, events: int) -> None:
+    def _prepare(self, connection: socket.socket, client: LoadClient, events: int) -> None:
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.selector.register(connection, events, client)

@@ -11,7 +11,7 @@ import click
 from lxml import etree
 
 from pgbourse.errors import PgbourseError
-from pgbourse.loadtest.reference import Exchange, Order
+from pgbourse.loadtest.reference import Order, ReferenceExchange
 from pgbourse.loadtest.workload import Draw, Workload
 
 __all__ = ["GenerateError", "documents", "generate"]
@@ -84,7 +84,7 @@ class _Market:
     """The reference exchange, behind the protocol."""
 
     def __init__(self) -> None:
-        self._exchange = Exchange()
+        self._exchange = ReferenceExchange()
         self.ids: defaultdict[str, list[int]] = defaultdict(list)  # of the orders of each account
         self._opened = 0
 

@@ -5,7 +5,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -14,12 +14,13 @@ from typing import Any
 import click
 
 from pgbourse.loadtest.check import Checker
-from pgbourse.loadtest.client import OnReply, Run, Source
 from pgbourse.loadtest.connections import LoadError, Target
-from pgbourse.loadtest.measure import Measurement
+from pgbourse.loadtest.measurement import Measurement
+from pgbourse.loadtest.progress import LoadProgress
+from pgbourse.loadtest.run import OnReply, Run, Source
 from pgbourse.loadtest.workload import Feeder, Template, Workload
 
-__all__ = ["LoadSettings", "load", "measure", "set_up"]
+__all__ = ["LoadSettings", "load", "run_closed_loop", "set_up"]
 
 _CHECK_CLIENTS = 8  # ask for the status of all orders at the end
 
@@ -84,7 +85,7 @@ def set_up(target: Target, workload: Workload) -> float:
     return time.perf_counter() - begin
 
 
-def measure(
+def run_closed_loop(
     target: Target,
     feeder: Feeder,
     *,
@@ -111,6 +112,9 @@ def _run(settings: LoadSettings, checker: Checker | None) -> tuple[Measurement, 
         hooks.append(feeder.learn)
     if checker is not None:
         hooks.append(checker.saw)
+    progress = None
+    if settings.progress:
+        progress = LoadProgress(seconds=settings.seconds, documents=settings.documents)
     run = Run(
         settings.target,
         source,
@@ -118,12 +122,10 @@ def _run(settings: LoadSettings, checker: Checker | None) -> tuple[Measurement, 
         seconds=settings.seconds,
         rate=settings.rate,
         on_reply=_all_of(hooks),
-        on_tick=_Progress(settings) if settings.progress else None,
+        on_tick=progress,
     )
-    with _interruptible(run) as interrupted:
+    with progress or nullcontext(), _interruptible(run) as interrupted:
         measurement = run.go()
-    if settings.progress:
-        click.echo("\r\x1b[K", nl=False, err=True)
     return measurement, bool(interrupted)
 
 
@@ -154,32 +156,6 @@ def _interruptible(run: Run) -> Iterator[list[int]]:
         yield seen
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-class _Progress:
-    """A line on the terminal, written over twice a second."""
-
-    def __init__(self, settings: LoadSettings) -> None:
-        self._settings = settings
-        self._before = (0.0, 0, 0)
-
-    def __call__(self, measurement: Measurement) -> None:
-        at, documents, opened = measurement.series[-1]
-        then, documents_then, opened_then = self._before
-        self._before = measurement.series[-1]
-        latest = documents - documents_then
-        latency = measurement.take_recent_seconds() / latest * 1e3 if latest else 0.0
-        click.echo(
-            f"\r{(opened - opened_then) / (at - then):.0f} orders/s  {latest / (at - then):.0f} documents/s  "
-            f"mean latency {latency:.2f} ms  {measurement.refused} errors  {self._left(at, documents)}\x1b[K",
-            nl=False,
-            err=True,
-        )
-
-    def _left(self, at: float, documents: int) -> str:
-        if self._settings.documents is not None:
-            return f"{self._settings.documents - documents} documents left"
-        return f"{max(0.0, (self._settings.seconds or 0.0) - at):.0f} s left"
 
 
 def _check(settings: LoadSettings, checker: Checker, *, whole: bool) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 
-__all__ = ["Exchange", "Order"]
+__all__ = ["Order", "ReferenceExchange"]
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Order:
         return buy.limit >= sell.limit
 
 
-class Exchange:
+class ReferenceExchange:
     """The market's rules, as docs/protocol.md states them. Each method returns what the client is told."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from pgbourse.top.samples import Database, TopError, sample_gateway
+from pgbourse.top.samples import DatabaseSampler, TopError, sample_gateway
 from pgbourse.top.screen import History, render
 
 __all__ = ["top"]
@@ -31,7 +31,7 @@ def top(database_url: str, metrics_url: str | None, seconds: float, *, once: boo
     """
     console = Console()
     history = History(gateway_problem="" if metrics_url else _NO_METRICS)
-    database = Database(database_url)
+    database = DatabaseSampler(database_url)
 
     def draw() -> Table:
         return render(
@@ -63,7 +63,7 @@ def top(database_url: str, metrics_url: str | None, seconds: float, *, once: boo
         database.close()
 
 
-def _sample(history: History, database: Database, metrics_url: str | None) -> None:
+def _sample(history: History, database: DatabaseSampler, metrics_url: str | None) -> None:
     """Add to the history what can be had."""
     try:
         history.database.append(database.sample(history.window()))

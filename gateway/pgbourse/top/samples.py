@@ -20,8 +20,8 @@ from psycopg.rows import class_row
 from pgbourse.errors import PgbourseError
 
 __all__ = [
-    "Database",
     "DatabaseSample",
+    "DatabaseSampler",
     "GatewaySample",
     "Market",
     "Sessions",
@@ -57,7 +57,6 @@ _TOTALS = """
 
 _SESSIONS = """
     select
-        count(*) filter (where state = 'active' and wait_event_type is distinct from 'Lock') as running,
         count(*) filter (where wait_event_type = 'Lock') as waiting,
         count(*) filter (where state like 'idle in transaction%') as idle_in_transaction,
         extract(epoch from clock_timestamp() - min(xact_start))::float8 as oldest_transaction,
@@ -133,7 +132,6 @@ class Totals:
 class Sessions:
     """What sessions of others do at this moment; times in seconds."""
 
-    running: int
     waiting: int  # for a lock
     idle_in_transaction: int
     oldest_transaction: float | None
@@ -184,7 +182,7 @@ class GatewaySample:
     draining: bool
 
 
-class Database:
+class DatabaseSampler:
     """A connection that takes samples, opened anew after each failure."""
 
     def __init__(self, conninfo: str) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -15,7 +15,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from pgbourse.top.samples import DatabaseSample, GatewaySample, Market
+from pgbourse.top.samples import DatabaseSample, GatewaySample, Market, Totals
 
 __all__ = ["History", "quantile", "render"]
 
@@ -110,10 +110,10 @@ def _exchange(history: History) -> Group | Text:
     totals = history.database[-1].totals
     lines = _lines()
     lines.add_row("orders/s", Text(_count(rates[-1]) if rates else "…", style="bold green"))
-    lines.add_row("fills/s", _rate(history.database, "executions"))
+    lines.add_row("fills/s", _rate(history.database, lambda totals: totals.executions))
     lines.add_row("open orders", _count(totals.open_orders))
     lines.add_row("unsettled", _count(totals.credits))
-    lines.add_row("commits/s", _rate(history.database, "commits"))
+    lines.add_row("commits/s", _rate(history.database, lambda totals: totals.commits))
     return Group(lines, Text("orders/s until now", style=_DIM), _Curve(rates))
 
 
@@ -164,7 +164,7 @@ def _database(history: History) -> Table | Text:
     oldest = sessions.oldest_transaction
     lines.add_row("oldest tx", Text(_short(oldest), style=_ALARM if (oldest or 0) > _OLD_TRANSACTION else ""))
     lines.add_row("idle in tx", _count(sessions.idle_in_transaction))
-    lines.add_row("rollbacks/s", _rate(history.database, "rollbacks"))
+    lines.add_row("rollbacks/s", _rate(history.database, lambda totals: totals.rollbacks))
     lines.add_row("cache hits", hits)
     lines.add_row("WAL", written)
     return lines
@@ -245,11 +245,11 @@ def _lines() -> Table:
     return lines
 
 
-def _rate(samples: Sequence[DatabaseSample], name: str) -> str:
+def _rate(samples: Sequence[DatabaseSample], count: Callable[[Totals], int]) -> str:
     if len(samples) < 2:
         return "…"
     older, newer = samples[-2], samples[-1]
-    return _count((getattr(newer.totals, name) - getattr(older.totals, name)) / (newer.at - older.at))
+    return _count((count(newer.totals) - count(older.totals)) / (newer.at - older.at))
 
 
 def _count(value: float) -> str:

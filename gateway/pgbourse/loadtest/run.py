@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from pgbourse.loadtest.connections import Client, Connections, Target
-from pgbourse.loadtest.measure import Measurement
+from pgbourse.loadtest.connections import Connections, LoadClient, Target
+from pgbourse.loadtest.measurement import Measurement
 from pgbourse.loadtest.replies import ENDS, count_results, excerpt, is_complete, problem
 from pgbourse.loadtest.workload import Template
 from pgbourse.wire.framing import wrap_reply
@@ -55,8 +55,10 @@ class Run:
         self._on_tick = on_tick
         self._connections = Connections(target)
         self._selector = self._connections.selector
-        self._clients = [Client() for _ in range(clients)]
-        self._idle: deque[Client] = deque(self._clients)  # an open loop gives them the documents that are due
+        self._clients = [LoadClient() for _ in range(clients)]
+        self._idle: deque[LoadClient] = deque(
+            self._clients
+        )  # an open loop gives them the documents that are due
         self._waiting = 0  # clients that wait for a reply
         self._sending = True
         self._due = 0.0  # when the next document is, in an open loop
@@ -129,7 +131,7 @@ class Run:
             self._send_next(client, self._due)
             self._due += self._interval
 
-    def _send_next(self, client: Client, due: float) -> None:
+    def _send_next(self, client: LoadClient, due: float) -> None:
         """Send the next document on an idle client; when there is none, send no more."""
         item = next(self._source, None) if self._sending else None
         if item is None:
@@ -154,7 +156,7 @@ class Run:
                 client.unsent = memoryview(data)[done:]
                 self._selector.modify(client.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, client)
 
-    def _write(self, client: Client) -> None:
+    def _write(self, client: LoadClient) -> None:
         """Go on with what could not be sent at once, or at all before the connection was there."""
         assert client.socket is not None
         try:
@@ -169,7 +171,7 @@ class Run:
         if not client.unsent:
             self._selector.modify(client.socket, selectors.EVENT_READ, client)
 
-    def _read(self, client: Client) -> None:
+    def _read(self, client: LoadClient) -> None:
         assert client.socket is not None
         try:
             data = client.socket.recv(_READ_BYTES)
@@ -194,7 +196,7 @@ class Run:
             elif wrong := problem(client.received):
                 self._lose(client, wrong)
 
-    def _answered(self, client: Client, reply: bytes) -> None:
+    def _answered(self, client: LoadClient, reply: bytes) -> None:
         now = self._last = time.perf_counter()
         measurement, template = self.measurement, client.template
         assert template is not None
@@ -235,7 +237,7 @@ class Run:
         if self._on_tick is not None:
             self._on_tick(measurement)
 
-    def _lose(self, client: Client, why: str) -> None:
+    def _lose(self, client: LoadClient, why: str) -> None:
         """Give a connection up. The first one ends the run."""
         if client.template is not None:
             client.template = None
@@ -248,7 +250,7 @@ class Run:
             self.measurement.failure = self.measurement.failure or why
             self._sending = False
 
-    def _why_closed(self, client: Client) -> str:
+    def _why_closed(self, client: LoadClient) -> str:
         if client.received:
             return f"the server closed a connection within a reply, after {excerpt(client.received)}"
         if client.answered:
