@@ -3,12 +3,13 @@
 PYTHON  ?= python3
 VENV    := .venv
 SECONDS ?= 60
+JOBS    ?= auto
 
 .PHONY: help run test test-on lint bench docs landed soak fuzz clean
 
 help:
 	@echo 'make run    make the environment, start PostgreSQL and serve on 127.0.0.1:12345 (ARGS="--port 5000" adds options)'
-	@echo 'make test   make the environment and run the tests (ARGS="-k match" narrows them; PGBOURSE_TEST_DSN=… names a server)'
+	@echo 'make test   make the environment and run the tests (ARGS="-k match" narrows them, JOBS=1 is one at a time; PGBOURSE_TEST_DSN=… names a server)'
 	@echo 'make test-on PG=15   the tests of the SQL, on a PostgreSQL of that version that is installed here'
 	@echo 'make lint   ruff, mypy, sqlfluff, and squawk for the locks of migrations'
 	@echo 'make bench  measure this machine, about 26 minutes (ARGS="--quick --output report.html": three, with plots)'
@@ -22,7 +23,7 @@ run: $(VENV)/.run
 	@exec $(VENV)/bin/pgbourse serve $(ARGS)
 
 test: $(VENV)/.dev
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadgroup -rs $(ARGS)
 
 test-on: $(VENV)/.dev
 	$(VENV)/bin/python -m tests.dba.on_version $(PG) -rs tests/sql tests/dba tests/integration/test_migrate.py $(ARGS)

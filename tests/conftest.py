@@ -1,5 +1,6 @@
 """A real PostgreSQL for every test that asks, and a database of its own for each.
 
+With pytest-xdist (`make test`) each worker has a server of its own, for roles and settings are a server's.
 The server is the one that PGBOURSE_TEST_DSN names (a superuser's connection string); else a container, where
 a Docker engine has the image postgres:15 (or PGBOURSE_TEST_IMAGE) or can pull it; else an embedded one in a
 temporary folder.
@@ -13,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -24,7 +26,10 @@ from pgbourse.database.embedded import EmbeddedPostgres
 from pgbourse.database.migrate import migrate
 
 _numbers = itertools.count(1)
-_server_in_use = pytest.StashKey[str]()
+_servers_in_use = pytest.StashKey[set[str]]()
+
+# The folders with the longest tests go first, so that no worker begins one when the others have ended.
+_FIRST = ("containers", "bench", "faults", "dba", "integration")
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +38,11 @@ def server(request: pytest.FixtureRequest) -> Iterator[str]:
     with _open_server() as (kind, dsn):
         with psycopg.connect(dsn) as connection:
             version = connection.info.parameter_status("server_version")
-        request.config.stash[_server_in_use] = f"PostgreSQL {version}, {kind}"
+        in_use = f"PostgreSQL {version}, {kind}"
+        if hasattr(request.config, "workeroutput"):
+            request.config.workeroutput["server"] = in_use
+        else:
+            request.config.stash[_servers_in_use].add(in_use)
         yield dsn
 
 
@@ -80,9 +89,35 @@ def folder() -> Iterator[Path]:
         yield folder
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_servers_in_use] = set()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run twice as many workers as there are processors: much of the time a test waits."""
+    return 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the long tests when workers share them out."""
+    if hasattr(config, "workerinput"):
+        places = {name: place for place, name in enumerate(_FIRST)}
+        items.sort(key=lambda item: places.get(item.path.parent.name, len(_FIRST)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take from a worker which server it has used."""
+    if used := getattr(node, "workeroutput", {}).get("server"):
+        servers: set[str] = node.config.stash[_servers_in_use]
+        servers.add(used)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say which server the tests ran against."""
-    if used := config.stash.get(_server_in_use, None):
+    servers = config.stash[_servers_in_use]
+    for used in sorted(servers):
         terminalreporter.write_line(f"tested against {used}")
 
 

@@ -33,6 +33,13 @@ def docker(*arguments: str, standard_input: str | None = None) -> str:
     return result.stdout.strip()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give all of these tests to one worker: the images are built once, and have one name."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xdist_group("containers"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def engine() -> None:
     """Nothing here can be tested without a Docker engine."""

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from lxml import etree
 
 from pgbourse.loadtest.reference import ReferenceExchange
-from pgbourse.testing import _Emptier
+from pgbourse.testing.exchange import Emptier
 from pgbourse.wire.framing import Framing, wrap_reply
 from pgbourse.wire.messages import _refuse
 from tests.integration.client import WireClient
@@ -277,7 +277,7 @@ class Wire(RuleBasedStateMachine):
 
 
 def run(gateway: Gateway, connection: Session, examples: int, phases: Sequence[Phase]) -> None:
-    empty = _Emptier(connection)
+    empty = Emptier(connection)
 
     class Fresh(Wire):
         def __init__(self) -> None:

@@ -15,6 +15,9 @@ from tests.integration.conftest import waiting_workers
 
 pytest_plugins = ["pytester"]
 
+# One exchange serves them all.
+pytestmark = pytest.mark.xdist_group("pytest plugin")
+
 ROOT = Path(__file__).parents[2]
 
 

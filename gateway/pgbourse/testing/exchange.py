@@ -27,7 +27,7 @@ from pgbourse.database.embedded import EmbeddedPostgres
 from pgbourse.errors import PgbourseError
 from pgbourse.settings import default_data_dir
 
-__all__ = ["Exchange", "ExchangeError", "open_exchange"]
+__all__ = ["Emptier", "Exchange", "ExchangeError", "open_exchange"]
 
 _Connection = psycopg.Connection[TupleRow]
 
@@ -124,7 +124,7 @@ def _over_database(database_url: str) -> Iterator[Exchange]:
         if "test" not in (name := db.info.dbname):
             raise ExchangeError(f"won't empty the database {name}: its name must hold the word test")
         with _serving(_SERVE, PGBOURSE_DATABASE_URL=database_url) as port:
-            yield Exchange("database", "127.0.0.1", port, _Emptier(db), database_url)
+            yield Exchange("database", "127.0.0.1", port, Emptier(db), database_url)
 
 
 @contextlib.contextmanager
@@ -136,7 +136,7 @@ def _embedded() -> Iterator[Exchange]:
         database_url = EmbeddedPostgres(data_dir).dsn()
         with _serving(_SERVE, PGBOURSE_DATA_DIR=str(data_dir)) as port, _connect(database_url) as db:
             _forget_durability(db)
-            yield Exchange("embedded", "127.0.0.1", port, _Emptier(db), database_url)
+            yield Exchange("embedded", "127.0.0.1", port, Emptier(db), database_url)
     finally:
         shutil.rmtree(folder)
 
@@ -200,7 +200,7 @@ def _forget_durability(connection: _Connection) -> None:
     connection.execute("select pg_reload_conf()")
 
 
-class _Emptier:
+class Emptier:
     """Empties the exchange over a connection that may truncate its tables."""
 
     def __init__(self, connection: _Connection) -> None:
@@ -256,7 +256,7 @@ def empty_as_told() -> None:
     data_dir = Path(os.environ.get("PGBOURSE_DATA_DIR") or default_data_dir())
     with _connect(EmbeddedPostgres(data_dir).dsn()) as connection:
         _forget_durability(connection)
-        empty = _Emptier(connection)
+        empty = Emptier(connection)
         for _ in sys.stdin:
             try:
                 empty()
