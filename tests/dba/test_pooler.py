@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgbourse.database.binaries import run_as
 from pgbourse.database.migrate import migrate, require_current
-from pgbourse.serve.calls import ConnectionGone, Database
+from pgbourse.serve.calls import Caller, ConnectionGone
 from pgbourse.serve.listener import listen
 from pgbourse.serve.server import Server
 from pgbourse.settings import ServeSettings
@@ -116,6 +116,6 @@ def test_clients_trade_through_a_pooler(pooler: str, cluster: Cluster) -> None:
 
 
 def test_a_login_role_without_the_settings_is_refused(pooler: str) -> None:
-    database = Database(make_conninfo(pooler, user="bare"), "test")
+    database = Caller(make_conninfo(pooler, user="bare"), "test")
     with pytest.raises(ConnectionGone, match="role is bare, synchronous_commit is off"):
         database.connect()

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 from lxml import etree
 
 from pgbourse.serve import traffic
-from pgbourse.serve.connection import Connection, Wire
+from pgbourse.serve.connection import ClientConnection, Wire
 from pgbourse.serve.traffic import Traffic
 from pgbourse.wire import elements, fields, messages
 from pgbourse.wire.elements import DocumentRefused, read_elements
@@ -20,24 +20,24 @@ _kept: list[Wire] = []
 
 def needs_more_for_each_connection() -> None:
     """Give every connection a buffer of 16 KiB."""
-    begin, buffers = Connection.__init__, {}
+    begin, buffers = ClientConnection.__init__, {}
 
-    def begin_with_buffer(self: Connection, *arguments: Any) -> None:
+    def begin_with_buffer(self: ClientConnection, *arguments: Any) -> None:
         begin(self, *arguments)
         buffers[self] = bytearray(b"\1") * 16_384
 
-    _replace(Connection, "__init__", begin_with_buffer)
+    _replace(ClientConnection, "__init__", begin_with_buffer)
 
 
 def holds_any_number_of_halves() -> None:
-    traffic._UNFINISHED_BYTES = 1 << 60
+    traffic.UNFINISHED_BYTES = 1 << 60
 
 
 def keeps_what_was_reset() -> None:
     """Forget to close a connection whose peer has reset it."""
     close = Traffic.close
 
-    def close_others(self: Traffic, connection: Connection) -> None:
+    def close_others(self: Traffic, connection: ClientConnection) -> None:
         if connection.lost:
             _kept.append(connection.socket)
             self._watch(connection, 0)

@@ -4,6 +4,7 @@ A test of a promise is worth something if it fails on these. Each one changes th
 """
 
 import contextlib
+import select
 import sys
 import threading
 import time
@@ -17,7 +18,7 @@ import pgbourse.cli
 from pgbourse.database import embedded
 from pgbourse.serve import calls as database
 from pgbourse.serve import dispatch
-from pgbourse.serve.calls import ConnectionGone, Database, FateUnknown
+from pgbourse.serve.calls import Caller, ConnectionGone, FateUnknown
 from pgbourse.serve.dispatch import Dispatcher
 from tests.faults.careless import CARELESS
 
@@ -26,17 +27,17 @@ __all__ = ["MUTANTS"]
 
 def replies_before_the_commit() -> None:
     """Begin a transaction for each batch, and commit it when the replies are out."""
-    call, next_client, mine = Database._call, Dispatcher._next, threading.local()
+    call, next_client, mine = Caller._call, Dispatcher._next, threading.local()
 
-    def execute(on: Database, statement: bytes) -> None:
+    def execute(on: Caller, statement: bytes) -> None:
         # A lost connection is left, so that the worker lives and connects again: nothing else is broken here.
-        if on._connection is not None:
-            result = on._connection.pgconn.exec_(statement)
+        if on.connection is not None:
+            result = on.connection.pgconn.exec_(statement)
             if result.status != pq.ExecStatus.COMMAND_OK:
                 on.close()
                 raise ConnectionGone(result.get_error_message())
 
-    def call_in_transaction(self: Database, name: bytes, parameters: Sequence[bytes]) -> Any:
+    def call_in_transaction(self: Caller, name: bytes, parameters: Sequence[bytes]) -> Any:
         if name == b"process_batch":
             execute(self, b"begin")
             mine.database = self
@@ -49,29 +50,29 @@ def replies_before_the_commit() -> None:
                 execute(open_in, b"commit")
         return next_client(self)
 
-    Database._call = call_in_transaction  # type: ignore[method-assign]
+    Caller._call = call_in_transaction  # type: ignore[method-assign]
     Dispatcher._next = commit_then_next  # type: ignore[method-assign]
 
 
 def sends_again_what_may_have_committed() -> None:
     """Take a connection that was lost during a call for one that was lost before it."""
-    call = Database._call
+    call = Caller._call
 
-    def call_again(self: Database, name: bytes, parameters: Sequence[bytes]) -> Any:
+    def call_again(self: Caller, name: bytes, parameters: Sequence[bytes]) -> Any:
         try:
             return call(self, name, parameters)
         except FateUnknown as error:
             raise ConnectionGone(str(error)) from error
 
-    Database._call = call_again  # type: ignore[method-assign]
+    Caller._call = call_again  # type: ignore[method-assign]
 
 
 def answers_what_it_cannot_know() -> None:
     """Tell clients that nothing was carried out when the fate of their requests is unknown."""
     carry_out = Dispatcher._carry_out
 
-    def guess(self: Dispatcher, turns: Any, database: Database) -> None:
-        carry_out(self, turns, database)
+    def guess(self: Dispatcher, turns: Any, caller: Caller) -> None:
+        carry_out(self, turns, caller)
         for _, items in turns:
             for item in items:
                 if item.lost:
@@ -83,22 +84,22 @@ def answers_what_it_cannot_know() -> None:
 def trusts_the_first_result() -> None:
     """Take CommandComplete for the end of the transaction."""
 
-    def first(self: Database, pgconn: Any) -> Any:
+    def first(self: Caller, pgconn: Any) -> Any:
         pgconn.flush()
         while pgconn.is_busy():
-            self._readable.poll()
+            select.select([pgconn.socket], [], [])
             pgconn.consume_input()
         return [pgconn.get_result()]
 
-    call = Database._call
+    call = Caller._call
 
-    def call_after_the_rest(self: Database, *arguments: Any) -> Any:
-        while self._connection is not None and self._connection.pgconn.get_result() is not None:
+    def call_after_the_rest(self: Caller, *arguments: Any) -> Any:
+        while self.connection is not None and self.connection.pgconn.get_result() is not None:
             pass  # libpq sends nothing before the last answer is read to its end
         return call(self, *arguments)
 
-    Database._answer = first  # type: ignore[method-assign]
-    Database._call = call_after_the_rest  # type: ignore[assignment, method-assign]
+    Caller._answer = first  # type: ignore[method-assign]
+    Caller._call = call_after_the_rest  # type: ignore[assignment, method-assign]
 
 
 def commits_without_a_flush() -> None:
@@ -111,33 +112,33 @@ def commits_on_the_primary_alone() -> None:
 
 def cancels_what_takes_long() -> None:
     """Give up waiting for an answer after a while, as many a client library can be told to."""
-    answer = Database._answer
+    answer = Caller._answer
 
-    def impatient(self: Database, pgconn: Any) -> Any:
+    def impatient(self: Caller, pgconn: Any) -> Any:
         pgconn.flush()
-        if not self._readable.poll(500):
+        if not select.select([pgconn.socket], [], [], 0.5)[0]:
             pgconn.get_cancel().cancel()
         return answer(self, pgconn)
 
-    Database._answer = impatient  # type: ignore[method-assign]
+    Caller._answer = impatient  # type: ignore[method-assign]
 
 
 def is_deaf_to_warnings() -> None:
-    def hear_nothing(self: Database, notice: Diagnostic) -> None:
+    def hear_nothing(self: Caller, notice: Diagnostic) -> None:
         pass
 
-    Database._hear = hear_nothing  # type: ignore[method-assign]
+    Caller._hear = hear_nothing  # type: ignore[method-assign]
 
 
 def never_connects_again() -> None:
-    connect = Database.connect
+    connect = Caller.connect
 
-    def once(self: Database) -> None:
-        if self._connection is None and hasattr(self, "_transformer"):
+    def once(self: Caller) -> None:
+        if self.connection is None and self.connects:
             raise ConnectionGone("once was enough")
         connect(self)
 
-    Database.connect = once  # type: ignore[method-assign]
+    Caller.connect = once  # type: ignore[method-assign]
 
 
 def is_slow_to_connect_again() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from psycopg.rows import TupleRow
 
 from pgbourse.serve.listener import listen
 from pgbourse.serve.server import Server
+from pgbourse.serve.traffic import TrafficStatus
 from pgbourse.settings import ServeSettings
 from tests.integration.client import WireClient, wait_until
 from tests.integration.tls import TlsClient
@@ -45,9 +47,14 @@ class Gateway:
             return WireClient(self.address, receive_buffer)
         return TlsClient(self.address, context, receive_buffer)
 
+    @property
+    def traffic(self) -> TrafficStatus:
+        """How the connections stand."""
+        return self.server.status().traffic
+
     def waiting(self) -> int:
         """How many documents wait for a worker."""
-        return self.server._dispatcher.waiting()[0]
+        return self.server.status().waiting_documents
 
 
 StartGateway = Callable[..., Gateway]
@@ -59,8 +66,11 @@ def start_gateway(database: str) -> Iterator[StartGateway]:
     """Start gateways with the settings given; each must end having answered all that it received."""
     with contextlib.ExitStack() as stack:
 
-        def start(conninfo: str = database, **settings: Any) -> Gateway:
-            server = Server(listen("127.0.0.1", 0), conninfo, ServeSettings(port=0, **settings))
+        def start(conninfo: str = database, send_buffer: int | None = None, **settings: Any) -> Gateway:
+            listener = listen("127.0.0.1", 0)
+            if send_buffer is not None:  # clients' sockets are made with it
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+            server = Server(listener, conninfo, ServeSettings(port=0, **settings))
             server.start()
             stack.callback(_stop, server)
             return Gateway(server, stack.enter_context(contextlib.ExitStack()))

@@ -120,10 +120,10 @@ def test_idle_connections_are_known_to_the_server_and_kept(gateway: Gateway) -> 
     target, feeder = Target(*gateway.address), Feeder(WORKLOAD)
     set_up(target, WORKLOAD)
     with idle_connections(target, feeder, 150):
-        wait_until(lambda: gateway.server.status().connections == 150, "150 are open and the set-up's is not")
+        wait_until(lambda: gateway.traffic.connections == 150, "150 are open and the set-up's is not")
         measured = run_closed_loop(target, feeder, clients=4, seconds=0.2)
         assert measured.opened > 0
-        assert gateway.server.status().connections >= 150
+        assert gateway.traffic.connections >= 150
 
 
 def test_idle_connections_that_a_server_closes_are_told(start_gateway: StartGateway) -> None:
@@ -133,7 +133,7 @@ def test_idle_connections_that_a_server_closes_are_told(start_gateway: StartGate
         pytest.raises(LoadError, match="the server closed 3 of 3 idle connections"),
         idle_connections(Target(*gateway.address), Feeder(WORKLOAD), 3),
     ):
-        wait_until(lambda: not gateway.server.status().connections, "all connections are closed")
+        wait_until(lambda: not gateway.traffic.connections, "all connections are closed")
 
 
 def test_a_snapshot_is_held_for_the_later_part_of_the_load_alone(server: str) -> None:

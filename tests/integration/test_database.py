@@ -8,15 +8,15 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from pgbourse.serve.calls import CallFailed, ConnectionGone, Database
+from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone
 from tests.integration.conftest import Session
 
 EMPTY = [b"{}"] * 7
 
 
 @pytest.fixture
-def worker(database: str) -> Iterator[Database]:
-    with closing(Database(database, "pgbourse test")) as worker:
+def worker(database: str) -> Iterator[Caller]:
+    with closing(Caller(database, "pgbourse test")) as worker:
         yield worker
 
 
@@ -24,13 +24,13 @@ def set_for_database(connection: Session, setting: str) -> None:
     connection.execute(f"alter database {connection.info.dbname} {setting}".encode())
 
 
-def ask(worker: Database, query: str) -> object:
-    assert worker._connection is not None
-    row = worker._connection.execute(query.encode()).fetchone()
+def ask(worker: Caller, query: str) -> object:
+    assert worker.connection is not None
+    row = worker.connection.execute(query.encode()).fetchone()
     return row and row[0]
 
 
-def test_the_session_has_the_gateways_rights_and_no_more(worker: Database) -> None:
+def test_the_session_has_the_gateways_rights_and_no_more(worker: Caller) -> None:
     worker.connect()
     assert ask(worker, "select current_user") == "exchange_gateway"
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -38,7 +38,7 @@ def test_the_session_has_the_gateways_rights_and_no_more(worker: Database) -> No
 
 
 def test_no_time_out_and_no_weaker_commit_can_be_set_for_a_database(
-    worker: Database, connection: Session
+    worker: Caller, connection: Session
 ) -> None:
     for setting in ("statement_timeout = 1000", "lock_timeout = 1000", "synchronous_commit = off"):
         set_for_database(connection, f"set {setting}")
@@ -47,7 +47,7 @@ def test_no_time_out_and_no_weaker_commit_can_be_set_for_a_database(
     assert ask(worker, "show synchronous_commit") == "on"
 
 
-def test_a_stronger_commit_stays(worker: Database, connection: Session) -> None:
+def test_a_stronger_commit_stays(worker: Caller, connection: Session) -> None:
     connection.execute(
         f"alter database {connection.info.dbname} set synchronous_commit = remote_apply".encode()
     )
@@ -55,13 +55,13 @@ def test_a_stronger_commit_stays(worker: Database, connection: Session) -> None:
     assert ask(worker, "show synchronous_commit") == "remote_apply"
 
 
-def test_batches_read_committed_whatever_is_set(worker: Database, connection: Session) -> None:
+def test_batches_read_committed_whatever_is_set(worker: Caller, connection: Session) -> None:
     set_for_database(connection, "set default_transaction_isolation = serializable")
     worker.connect()
     assert worker.process_batch(EMPTY) == []
 
 
-def test_numbers_come_as_text(worker: Database) -> None:
+def test_numbers_come_as_text(worker: Caller) -> None:
     worker.connect()
     columns = [b"{1,1,1}", b"{create_account,place_order,place_order}", b"{1,1,1}", b"{NULL,X,X}"]
     columns += [b"{0.1,1,1}", b"{NULL,1,1}", b"{NULL,NULL,NULL}"]
@@ -70,7 +70,7 @@ def test_numbers_come_as_text(worker: Database) -> None:
     assert ask(worker, "select 0.10::numeric") == "0.10"
 
 
-def test_a_failed_statement_leaves_the_connection_usable(worker: Database) -> None:
+def test_a_failed_statement_leaves_the_connection_usable(worker: Caller) -> None:
     worker.connect()
     with pytest.raises(CallFailed) as failure:
         worker.process_batch(
@@ -80,7 +80,7 @@ def test_a_failed_statement_leaves_the_connection_usable(worker: Database) -> No
     assert worker.process_batch(EMPTY) == []
 
 
-def test_a_read_only_server_is_left_for_another(worker: Database, connection: Session) -> None:
+def test_a_read_only_server_is_left_for_another(worker: Caller, connection: Session) -> None:
     """It may be a standby, or a primary that was demoted: a new connection may find the primary."""
     connection.execute(
         f"alter database {connection.info.dbname} set default_transaction_read_only = on".encode()
@@ -96,14 +96,14 @@ def test_a_read_only_server_is_left_for_another(worker: Database, connection: Se
     assert worker.process_batch(creation)[0][1] == "created"
 
 
-def test_what_is_not_connected_says_so(worker: Database) -> None:
+def test_what_is_not_connected_says_so(worker: Caller) -> None:
     with pytest.raises(ConnectionGone, match="not connected"):
         worker.process_batch(EMPTY)
 
 
 def test_a_failure_to_connect_names_no_password(database: str) -> None:
     with pytest.raises(ConnectionGone) as failure:
-        Database(
+        Caller(
             make_conninfo(database, dbname="no_such_database", password="secret"), "pgbourse test"
         ).connect()
     assert str(failure.value).startswith("connection failed")
@@ -118,6 +118,6 @@ def test_a_role_without_rights_cannot_connect(database: str, connection: Session
     try:
         conninfo = make_conninfo(database, user="pgbourse_test_stranger", password="stranger")
         with pytest.raises(ConnectionGone, match="permission denied to set role"):
-            Database(conninfo, "pgbourse test").connect()
+            Caller(conninfo, "pgbourse test").connect()
     finally:
         connection.execute(sql.SQL("drop role {}").format(role))

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from pgbourse.serve.connection import Connection
+from pgbourse.serve.connection import ClientConnection
 from pgbourse.serve.dispatch import Dispatcher
 from pgbourse.serve.listener import listen
 from pgbourse.serve.server import Server
@@ -33,7 +33,7 @@ class Line:
         ours.setblocking(False)
         peer.settimeout(60)
         traffic.now = 1e6  # whole, so that seconds add up to what they should
-        self.connection = Connection(ours, "192.0.2.1", Framer(1000), lambda _: None)
+        self.connection = ClientConnection(ours, "192.0.2.1", Framer(1000), lambda _: None)
         traffic.add(self.connection)
 
     def send(self, data: bytes) -> None:
@@ -109,7 +109,7 @@ def test_what_the_end_of_input_completes_is_complete_when_the_time_is_up(open_li
     line.after(1)
     assert line.connection.owed
     line.answer()
-    line.traffic.settle(line.connection)
+    line.traffic.advance(line.connection)
     assert line.received() == b"<results/>\n"
 
 
@@ -183,7 +183,7 @@ def test_connections_of_one_address_are_counted(start_gateway: StartGateway) -> 
     elsewhere.sendall(length_line(CREATE))
     assert b"account 1 exists already" in elsewhere.recv(65536)
     first.socket.close()
-    wait_until(lambda: len(gateway.server._traffic.connections) == 2, "the server has forgotten the first")
+    wait_until(lambda: gateway.traffic.connections == 2, "the server has forgotten the first")
     assert gateway.connect().ask(CREATE)[0].text == "account 1 exists already"
     assert second.ask(CREATE)[0].text == "account 1 exists already"
 
@@ -192,33 +192,38 @@ def test_addresses_are_forgotten(start_gateway: StartGateway) -> None:
     gateway = start_gateway()
     for number in range(1, 20):
         from_address(gateway, f"127.0.0.{number}").close()
-    traffic = gateway.server._traffic
-    wait_until(lambda: traffic.accepted == 19 and not traffic.connections, "all have come and gone")
-    assert not traffic._from_address
+    wait_until(
+        lambda: gateway.traffic.accepted == 19 and not gateway.traffic.connections, "all have come and gone"
+    )
+    assert gateway.traffic.addresses == 0
 
 
-def test_those_who_connect_leave_the_others_their_turn() -> None:
+def test_those_who_connect_leave_the_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many wait to be accepted, only some are before what has arrived otherwise is looked at."""
+    accepted_after: list[int] = []  # each turn of the I/O thread
+    hand_over = Traffic.hand_over
+
+    def note_and_hand_over(self: Traffic) -> None:
+        accepted_after.append(self.accepted)
+        hand_over(self)
+
+    monkeypatch.setattr(Traffic, "hand_over", note_and_hand_over)
     server = Server(listen("127.0.0.1", 0), "", ServeSettings())
     with ExitStack() as stack:
-        for step in (server.join, server.start, server.stop):  # backwards: its thread runs only to end it
-            stack.callback(step)
+        stack.callback(server.join)
+        stack.callback(server.stop)
         for _ in range(100):
             stack.enter_context(socket.create_connection(server.address, 60))
-        server._resume_accepting()
-        server._turn()
-        assert 0 < server.status().accepted < 50
-        while server.status().accepted < 100:
-            server._turn()
+        server.start()
+        wait_until(lambda: server.status().traffic.accepted == 100, "all are accepted")
+    assert 0 < next(filter(None, accepted_after)) < 50
 
 
 def test_replies_that_nobody_takes_are_bounded_in_all(
     start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("pgbourse.serve.traffic._UNSENT_BYTES", 4_000_000)
-    gateway = start_gateway()
-    # Clients' sockets are made with this: else the kernel takes most of a reply.
-    gateway.server._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    monkeypatch.setattr("pgbourse.serve.traffic.UNSENT_BYTES", 4_000_000)
+    gateway = start_gateway(send_buffer=4096)  # else the kernel takes most of a reply
     document = b'<transactions id="1">' + b"<query/>" * 20_000 + b"</transactions>"  # a reply of 1.5 MB
     clients = [gateway.connect(receive_buffer=4096) for _ in range(8)]
 
@@ -231,13 +236,9 @@ def test_replies_that_nobody_takes_are_bounded_in_all(
         sender.start()
     for sender in senders:
         sender.join()
-    traffic = gateway.server._traffic
-    wait_until(
-        lambda: gateway.waiting() == 0 and not any(one._held for one in list(traffic.connections)),
-        "all have been carried out",
-    )
+    wait_until(lambda: not (gateway.waiting() or gateway.traffic.held), "all have been carried out")
     assert gateway.ask(CREATE)[0].tag == "created"
-    wait_until(lambda: 2_000_000 < traffic._unsent <= 4_000_000, "there is as much as may be")
+    wait_until(lambda: 2_000_000 < gateway.traffic.unsent_bytes <= 4_000_000, "there is as much as may be")
     complete = 0
     for client in clients:
         with suppress(OSError):  # those that were closed
@@ -249,18 +250,23 @@ def test_replies_that_nobody_takes_are_bounded_in_all(
 
 def test_what_waits_for_a_client_that_takes_no_replies_stops_nobody_else(start_gateway: StartGateway) -> None:
     """Its documents can't be carried out, so they must not fill the queue of those that can."""
-    gateway = start_gateway(queue_documents=50, request_timeout=0)
-    gateway.server._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    traffic = gateway.server._traffic
+    gateway = start_gateway(send_buffer=4096, queue_documents=50, request_timeout=0)
     slow = gateway.connect(receive_buffer=4096)
     document = b'<transactions id="1">' + b"<query/>" * 300 + b"</transactions>"
     sender = threading.Thread(target=slow.send, args=[document] * 700)
     sender.start()
-    wait_until(lambda: traffic._stuck[0] > 50, "its documents wait for it")
+    wait_until(lambda: gateway.traffic.stuck_documents > 50, "its documents wait for it")
     other = gateway.connect()
     for _ in range(100):
         assert len(other.ask(CREATE)) == 1
-    assert traffic._stuck[0] > 50
+    assert gateway.traffic.stuck_documents > 50
     assert [len(slow.reply()) for _ in range(700)] == [300] * 700
     sender.join()
-    wait_until(lambda: (*traffic._stuck, traffic._unsent) == (0, 0, 0), "nothing is left to count")
+    wait_until(
+        lambda: (
+            not (
+                gateway.traffic.stuck_documents or gateway.traffic.stuck_bytes or gateway.traffic.unsent_bytes
+            )
+        ),
+        "nothing is left to count",
+    )

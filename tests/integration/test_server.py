@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from lxml import etree
 
-from pgbourse.serve.connection import OUTPUT_BYTES, WAITING_DOCUMENTS, Connection
+from pgbourse.serve.connection import OUTPUT_BYTES, WAITING_BYTES, WAITING_DOCUMENTS
 from pgbourse.serve.listener import listen
 from pgbourse.serve.server import Server
 from pgbourse.serve.service import allow_open_files
@@ -151,17 +151,16 @@ def test_a_client_that_does_not_read_is_not_read_from_and_loses_nothing(gateway:
     document = b'<transactions id="1">' + b"<query/>" * 1000 + b"</transactions>"
     sender = threading.Thread(target=slow.send, args=[document] * 400)
     sender.start()
-
-    def backed_up() -> Connection | None:
-        connections = gateway.server._traffic.connections
-        return next((one for one in connections if len(one._output) >= OUTPUT_BYTES and one.pressed), None)
-
-    wait_until(backed_up, "the server has stopped reading from the slow client")
+    wait_until(
+        lambda: gateway.traffic.unsent_bytes >= OUTPUT_BYTES and gateway.traffic.unread == 1,
+        "the server has stopped reading from the slow client",
+    )
     assert other.ask(buy(1))[0].tag == "opened"
-    connection = backed_up()
-    assert connection is not None
-    assert len(connection._output) < OUTPUT_BYTES + 1000 * 100  # and the replies of one batch
-    assert len(connection._waiting) < WAITING_DOCUMENTS + 65536 // len(document) + 1  # and those of one read
+    traffic = gateway.traffic
+    assert OUTPUT_BYTES <= traffic.unsent_bytes < OUTPUT_BYTES + 1000 * 100  # and the replies of one batch
+    assert traffic.unread == 1
+    assert 0 < traffic.stuck_documents < WAITING_DOCUMENTS
+    assert traffic.stuck_bytes < WAITING_BYTES + 65536  # and those of one read
     assert [len(slow.reply()) for _ in range(400)] == [1000] * 400
     sender.join()
 
@@ -178,7 +177,7 @@ def test_a_client_that_never_reads_is_closed(start_gateway: StartGateway) -> Non
     sender = threading.Thread(target=send)
     sender.start()
     sender.join()  # only a server that closes the connection ends this
-    wait_until(lambda: not gateway.server._traffic.connections, "the server has forgotten the client")
+    wait_until(lambda: not gateway.traffic.connections, "the server has forgotten the client")
 
 
 def test_a_full_queue_stops_reading_until_there_is_room(
@@ -194,11 +193,11 @@ def test_a_full_queue_stops_reading_until_there_is_room(
     for client in clients[:20]:
         client.send(*[buy(1)] * 10)
     wait_for_workers(1)
-    wait_until(lambda: gateway.server._traffic._full, "the queue is full")
+    wait_until(lambda: gateway.traffic.is_full, "the queue is full")
     before = gateway.waiting()
     for client in clients[20:]:
         client.send(*[buy(1)] * 10)
-    wait_until(lambda: len(gateway.server._traffic._parked) >= 20, "the server refuses to read")
+    wait_until(lambda: gateway.traffic.unread >= 20, "the server refuses to read")
     assert gateway.waiting() == before <= 200
     blocker.commit()
     for client in clients:
@@ -212,7 +211,7 @@ def test_connections_beyond_the_limit_wait_their_turn(start_gateway: StartGatewa
     assert first.ask(CREATE)[0].tag == "created"
     assert second.ask(buy(1))[0].tag == "opened"
     third.send(buy(2))
-    assert len(gateway.server._traffic.connections) == 2
+    assert gateway.traffic.connections == 2
     first.socket.close()
     assert third.reply()[0].get("amount") == "2"
 
@@ -327,7 +326,7 @@ def test_a_stop_answers_what_was_received_and_nothing_else(
     wait_for_workers(1)
     waiting.send(*[buy(2)] * 3)
     unfinished.send_raw(b"100\n<transactions")
-    wait_until(lambda: any(one.begun for one in gateway.server._traffic.connections), "the half has arrived")
+    wait_until(lambda: gateway.traffic.begun, "the half has arrived")
     gateway.server.stop()
     assert idle.is_closed()
     assert "the server is stopping" in (unfinished.reply()[0].text or "")

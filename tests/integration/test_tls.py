@@ -195,8 +195,8 @@ def test_clients_that_leave_within_the_handshake_are_forgotten(
     for _ in range(20):
         plain(START).close()
         plain(b"").close()
-    wait_until(lambda: gateway.server._traffic.accepted == 40, "all have come")
-    wait_until(lambda: not gateway.server._traffic.connections, "all are forgotten")
+    wait_until(lambda: gateway.traffic.accepted == 40, "all have come")
+    wait_until(lambda: not gateway.traffic.connections, "all are forgotten")
     assert "handshake" not in caplog.text
 
 
@@ -206,26 +206,26 @@ def test_500_clients_within_the_handshake_stop_nobody(
     allow_open_files(2000)
     for number in range(500):
         plain(START if number % 2 else b"")
-    wait_until(lambda: len(gateway.server._traffic.connections) == 500, "all are there")
+    wait_until(lambda: gateway.traffic.connections == 500, "all are there")
     assert gateway.ask(CREATE)[0].tag == "created"
     for number in range(1, 20):
         assert gateway.ask(buy(number))[0].get("amount") == str(number)
-    assert len(gateway.server._traffic.connections) >= 500
+    assert gateway.traffic.connections >= 500
 
 
 def test_clients_within_the_handshake_count_as_connections(start_gateway: StartGateway) -> None:
     gateway = start_gateway(max_connections_per_address=2)
     with socket.create_connection(gateway.address, 60), socket.create_connection(gateway.address, 60):
-        wait_until(lambda: len(gateway.server._traffic.connections) == 2, "both are there")
+        wait_until(lambda: gateway.traffic.connections == 2, "both are there")
         with pytest.raises((ssl.SSLError, ConnectionError)):
             gateway.connect()
-    wait_until(lambda: not gateway.server._traffic.connections, "both are forgotten")
+    wait_until(lambda: not gateway.traffic.connections, "both are forgotten")
     assert gateway.ask(CREATE)[0].tag == "created"
 
 
 def test_a_stop_waits_for_no_handshake(gateway: Gateway, plain: Callable[[bytes], socket.socket]) -> None:
     clients = [plain(b""), plain(START)]
-    wait_until(lambda: len(gateway.server._traffic.connections) == 2, "both are there")
+    wait_until(lambda: gateway.traffic.connections == 2, "both are there")
     gateway.server.stop()
     assert [client.recv(1000) for client in clients] == [b"", b""]
     assert gateway.server.join()

@@ -21,7 +21,7 @@ from psycopg.types.string import TextLoader
 from pgbourse.errors import PgbourseError
 from pgbourse.wire.messages import ResultRow
 
-__all__ = ["CallFailed", "ConnectionGone", "Database", "DatabaseError", "FateUnknown"]
+__all__ = ["CallFailed", "Caller", "ConnectionGone", "DatabaseError", "FateUnknown"]
 
 # What ResultRow._make does, in 0.12 instead of 0.19 microseconds a row.
 _as_result_row: Callable[[tuple[Any, ...]], ResultRow] = partial(tuple.__new__, ResultRow)
@@ -104,23 +104,23 @@ class FateUnknown(DatabaseError):
     """The connection was lost after the statement had been sent: it may have committed or not."""
 
 
-class Database:
+class Caller:
     """A connection to the exchange for one thread, opened by `connect` and again after each loss."""
 
     def __init__(self, conninfo: str, name: str) -> None:
         """Take a libpq connection string (several hosts allowed) and the application name to show."""
         self._conninfo = conninfo
         self._name = name
-        self._connection: psycopg.Connection | None = None
+        self.connection: psycopg.Connection | None = None  # while there is one
         self.connects = 0  # how often a connection has been made
         self.seconds = 0.0  # time spent in calls so far
 
     @property
     def version(self) -> str:
         """The version of the server that we are connected to, such as 18.6."""
-        if self._connection is None:
+        if self.connection is None:
             raise ConnectionGone("not connected")
-        reported = self._connection.info.parameter_status("server_version") or "unknown"
+        reported = self.connection.info.parameter_status("server_version") or "unknown"
         return reported.split()[0]  # some builds add the name of their distribution
 
     def connect(self) -> None:
@@ -128,7 +128,7 @@ class Database:
 
         Raises ConnectionGone with the reason, in one line and without a password.
         """
-        if self._connection is not None:
+        if self.connection is not None:
             return
         try:
             given = conninfo_to_dict(self._conninfo)
@@ -157,15 +157,15 @@ class Database:
         self._unconfirmed = ""  # why the commit in progress may be lost though it stands on this server
         connection.add_notice_handler(self._hear)
         connection.adapters.register_loader("numeric", TextLoader)  # replies want text: no Decimal in between
-        self._connection = connection
+        self.connection = connection
         self._transformer = Transformer(connection)
         self._readable = select.poll()
         self._readable.register(connection.pgconn.socket, select.POLLIN)
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
 
     def process_batch(self, columns: Sequence[bytes]) -> list[ResultRow]:
         """Carry out one batch and return its result rows, ordered by request; it has then committed.
@@ -192,9 +192,9 @@ class Database:
         return int(rows[0][0])
 
     def _call(self, name: bytes, parameters: Sequence[bytes]) -> list[tuple[Any, ...]]:
-        if self._connection is None:
+        if self.connection is None:
             raise ConnectionGone("not connected")
-        pgconn = self._connection.pgconn
+        pgconn = self.connection.pgconn
         if self._readable.poll(0):
             self._ping(pgconn)
         started = time.monotonic()

@@ -1,7 +1,18 @@
 """One client's connection: its documents that wait for a worker, its replies that wait for the client.
 
-A connection is with dispatch ("held") from the moment it has documents until all of them are answered: it is
-in the queue of ready connections or in the hands of one worker, never twice. That keeps its replies in order.
+A connection may be in several of these states at once. The I/O thread brings all of them about, but for two.
+
+held       Dispatch has it: it is in the queue of ready connections or in one worker's hands, never twice.
+           That keeps its replies in order. Until all that waited is answered, or too much output waits.
+pressed    Too many of its documents or replies wait: it is not read from until half of them are gone.
+parked     Too much waits for workers in all: it is not read from until half is gone. Traffic keeps these.
+stuck      It has documents that no worker may have before the client takes replies.
+stalled    Replies wait and the client takes none. After --request-timeout it is closed.
+begun      A request has arrived in part. After --request-timeout the client is told, and closed.
+ended      No more documents will come; a farewell, if any, is said after the last reply. For good.
+abandoned  A document's fate is unknown: those behind it are dropped, and no more is said. A worker does this.
+lost       The peer is gone: nothing can be said, but what it sent is carried out. Either thread does this.
+lingering  Everything is said: input is discarded until the client closes, or two seconds have passed.
 """
 
 import threading
@@ -11,7 +22,7 @@ from typing import Protocol
 
 from pgbourse.wire.framing import Frame, Framer
 
-__all__ = ["Connection", "Wire"]
+__all__ = ["ClientConnection", "IoState", "Wire"]
 
 # A client with this many documents, bytes of them or unread reply bytes on our side is not read from, and
 # with as many reply bytes nothing of it is carried out, until it has taken half: what one client can pile up
@@ -31,12 +42,41 @@ class Wire(Protocol):
     def close(self) -> None: ...
 
 
-class Connection:
+class IoState:
+    """What the I/O thread notes of a connection. No other thread writes it."""
+
+    __slots__ = (
+        "begun",
+        "buffered",
+        "eof",
+        "idle_since",
+        "interest",
+        "linger_until",
+        "stalled",
+        "stuck",
+        "unsent",
+    )
+
+    def __init__(self) -> None:
+        self.interest = 0  # what the selector watches: EVENT_READ, EVENT_WRITE
+        self.eof = False  # the client has shut down its sending side
+        # As counted in the totals of all connections.
+        self.buffered = 0  # bytes of an unfinished request
+        self.unsent = 0  # bytes of replies that the client has not taken
+        self.stuck = (0, 0)  # documents that no worker may have because of these replies, and their bytes
+        # Times of time.monotonic(); 0 where there is none.
+        self.begun = 0.0  # when the unfinished request began
+        self.idle_since = 0.0  # when the last request came, or was last seen to wait for its reply
+        self.stalled = 0.0  # since when the client has taken none of its output
+        self.linger_until = 0.0  # when to close, once everything has been said
+
+
+class ClientConnection:
     """A client's socket with what is owed in both directions.
 
-    The I/O thread alone reads from the socket, registers it and closes it, and alone uses the public fields
-    below. `_lock` guards everything private, and sending, so that the descriptor of a closed socket, which
-    may be another client's by then, is never written to. Sending never blocks.
+    The I/O thread alone reads from the socket, registers it and closes it, and alone uses `io`. `_lock`
+    guards everything private, and sending, so that the descriptor of a closed socket, which may be another
+    client's by then, is never written to. Sending never blocks.
     """
 
     __slots__ = (
@@ -53,22 +93,14 @@ class Connection:
         "_waiting",
         "address",
         "attend",
-        "begun",
-        "buffered",
         "certificate_name",
-        "eof",
         "framer",
-        "idle_since",
-        "interest",
-        "linger_until",
+        "io",
         "socket",
-        "stalled",
-        "stuck",
-        "unsent",
     )
 
     def __init__(
-        self, client: Wire, address: str, framer: Framer, attend: Callable[["Connection"], None]
+        self, client: Wire, address: str, framer: Framer, attend: Callable[["ClientConnection"], None]
     ) -> None:
         """Take over a non-blocking socket and the peer's IP address.
 
@@ -79,15 +111,7 @@ class Connection:
         self.certificate_name: str | None = None  # of the certificate that the client has shown
         self.framer = framer
         self.attend = attend
-        self.interest = 0  # what the selector watches: EVENT_READ, EVENT_WRITE
-        self.eof = False  # the client has shut down its sending side
-        self.buffered = 0  # bytes of an unfinished request, as counted in the server's total
-        self.unsent = 0  # bytes of replies that the client has not taken, likewise
-        self.stuck = (0, 0)  # documents that wait for that, and their bytes, likewise
-        self.begun = 0.0  # when the unfinished request began, 0 if there is none
-        self.idle_since = 0.0  # when the last request came, or was last seen to be waiting for its reply
-        self.stalled = 0.0  # since when the client has taken none of its output, 0 if there is none
-        self.linger_until = 0.0  # when to close, once everything has been said
+        self.io = IoState()
         self._lock = threading.Lock()
         self._waiting: deque[Frame] = deque()
         # Bytes of all documents so far. The holding worker alone adds to what was taken, or who abandons all.
@@ -95,11 +119,11 @@ class Connection:
         self._taken = 0
         self._held = False
         self._output = bytearray()
-        self._pressed = False  # the I/O thread stopped reading because too much waits here
-        self._ended = False  # no more documents will come
+        self._pressed = False
+        self._ended = False
         self._farewell = b""  # what to say after all replies
-        self._abandoned = False  # no documents are carried out any more
-        self._lost = False  # the peer is gone: nothing can be said
+        self._abandoned = False
+        self._lost = False
 
     # For dispatch: called by the worker that holds the connection.
 
@@ -193,6 +217,10 @@ class Connection:
                 farewell, self._farewell = self._farewell, b""
                 self._say(farewell)
             return len(self._output)
+
+    @property
+    def held(self) -> bool:
+        return self._held
 
     @property
     def ended(self) -> bool:

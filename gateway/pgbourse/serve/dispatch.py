@@ -13,12 +13,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from pgbourse.serve.calls import CallFailed, ConnectionGone, Database, FateUnknown
+from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, FateUnknown
 from pgbourse.serve.tally import Tally
 from pgbourse.wire.framing import Frame, Framing, wrap_reply
 from pgbourse.wire.messages import Document, ResultRow, error_reply, format_reply, parse
 
-__all__ = ["Client", "Dispatcher"]
+__all__ = ["Dispatcher", "Peer"]
 
 _log = logging.getLogger("pgbourse.dispatch")
 
@@ -28,8 +28,8 @@ _FIRST_RETRY = 0.05
 _LAST_RETRY = 0.25
 
 
-class Client(Protocol):
-    """Where documents come from, in order, and where their replies go, in the same order."""
+class Peer(Protocol):
+    """A client as dispatch sees it: its documents come in order, and its replies go in the same order."""
 
     certificate_name: str | None  # of the certificate that the client has shown
 
@@ -72,7 +72,7 @@ class _Item:
         self.lost = False  # may have committed or not, or comes after such a one
 
 
-_Turn = tuple[Client, list[_Item]]  # one client's part of a batch
+_Turn = tuple[Peer, list[_Item]]  # one client's part of a batch
 
 
 class Dispatcher:
@@ -86,12 +86,12 @@ class Dispatcher:
         batch_requests: int,
         reply_framing: str,
         on_room: Callable[[], None],
-        measure: bool = False,
+        with_tallies: bool = False,
         certified: bool = False,
     ) -> None:
         """Take the database's connection string and the settings of the same names.
 
-        To `measure` is to count what the workers do in `tallies`, one for each of them.
+        `with_tallies` counts what the workers do in `tallies`, one for each of them.
         `certified` clients may do what the database says of the certificates that they have shown.
         `on_room` is called by a worker that has taken documents while `wants_room` is set.
         """
@@ -106,20 +106,20 @@ class Dispatcher:
         self.wants_room = False
         # Guards the wait for ready clients, or for the end; the deque's append and popleft are atomic alone.
         self._work = threading.Condition()
-        self._ready: deque[Client] = deque()
+        self._ready: deque[Peer] = deque()
         self._stopping = threading.Event()
         # What has been submitted, by the I/O thread, and taken, by each worker in a place of its own: the
         # difference waits. One writer each, so no lock.
         self._submitted = [0, 0]
         self._taken = [[0, 0] for _ in range(workers)]
-        self.tallies = [Tally() for _ in range(workers)] if measure else []
+        self.tallies = [Tally() for _ in range(workers)] if with_tallies else []
         self._threads = [
             threading.Thread(
                 target=self._run,
                 args=(
-                    Database(conninfo, f"pgbourse worker {i + 1}"),
+                    Caller(conninfo, f"pgbourse worker {i + 1}"),
                     self._taken[i],
-                    self.tallies[i] if measure else None,
+                    self.tallies[i] if with_tallies else None,
                 ),
                 name=f"pgbourse-worker-{i + 1}",
                 daemon=True,  # a call that never ends must not keep the process from ending
@@ -131,10 +131,11 @@ class Dispatcher:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, clients: Sequence[Client]) -> None:
-        """Hand over clients whose documents wait. A client is not handed over again until it was let go."""
+    def submit(self, peers: Sequence[Peer]) -> None:
+        """Hand over clients whose documents wait. A client is not handed over again
+        before it was let go."""
         with self._work:
-            self._ready.extend(clients)
+            self._ready.extend(peers)
             self._work.notify()
 
     def count(self, frames: Sequence[Frame]) -> None:
@@ -159,32 +160,32 @@ class Dispatcher:
                 thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _run(self, database: Database, taken: list[int], tally: Tally | None) -> None:
+    def _run(self, caller: Caller, taken: list[int], tally: Tally | None) -> None:
         """Be a worker: gather, carry out, answer, until stopped."""
         try:
-            while (client := self._next()) is not None:
+            while (peer := self._next()) is not None:
                 turns: list[_Turn] = []
                 try:
-                    self._gather(client, turns, taken)
-                    before = database.seconds
-                    self._carry_out(turns, database)
+                    self._gather(peer, turns, taken)
+                    before = caller.seconds
+                    self._carry_out(turns, caller)
                     if tally is not None:
-                        tally.carried_out([items for _, items in turns], database.seconds - before)
-                        tally.reconnects = max(0, database.connects - 1)
+                        tally.carried_out([items for _, items in turns], caller.seconds - before)
+                        tally.reconnects = max(0, caller.connects - 1)
                     while turns:
-                        client, items = turns[-1]
-                        self._answer(client, items, taken)
+                        peer, items = turns[-1]
+                        self._answer(peer, items, taken)
                         turns.pop()
                         if tally is not None:
                             tally.answered(items)
                 except Exception:  # noqa: BLE001 - a bug of ours, logged as such, must not end the worker
                     _log.exception("closing %d clients after an unforeseen error", len(turns))
-                    for client, _ in turns:
-                        _add(taken, client.abandon())
+                    for peer, _ in turns:
+                        _add(taken, peer.abandon())
         finally:
-            database.close()
+            caller.close()
 
-    def _next(self) -> Client | None:
+    def _next(self) -> Peer | None:
         """Wait for a client whose documents wait; None when stopped and none is left."""
         with self._work:
             while not self._ready:
@@ -193,44 +194,44 @@ class Dispatcher:
                 self._work.wait()
             return self._ready.popleft()
 
-    def _gather(self, first: Client, turns: list[_Turn], taken: list[int]) -> None:
+    def _gather(self, first: Peer, turns: list[_Turn], taken: list[int]) -> None:
         """Take documents of ready clients, beginning with this one, until the batch is full."""
-        client: Client | None = first
+        peer: Peer | None = first
         size = 0  # results that the replies will hold: what is refused at once costs time and memory as well
-        while client is not None:
+        while peer is not None:
             items: list[_Item] = []
-            turns.append((client, items))
-            while size < self._batch_requests and (frame := client.take()) is not None:
+            turns.append((peer, items))
+            while size < self._batch_requests and (frame := peer.take()) is not None:
                 document = parse(frame.document)
-                items.append(_Item(len(turns), frame, document, client.certificate_name))
+                items.append(_Item(len(turns), frame, document, peer.certificate_name))
                 size += len(document.children) or 1
                 _add(taken, (frame,))
-            client = None
+            peer = None
             if size < self._batch_requests and self._ready:
                 with contextlib.suppress(IndexError):  # another worker was faster
-                    client = self._ready.popleft()
+                    peer = self._ready.popleft()
         if self._ready:
             with self._work:
                 self._work.notify()  # there is more than this batch takes
         if self.wants_room:
             self._on_room()
 
-    def _carry_out(self, turns: list[_Turn], database: Database) -> None:
+    def _carry_out(self, turns: list[_Turn], caller: Caller) -> None:
         """Give every item its results, or its failure, or mark it lost."""
         items = [item for _, items in turns for item in items if item.requests]
         if not items:
             return
         try:
-            self._call(items, database)
+            self._call(items, caller)
         except CallFailed as error:
             _log.warning("a batch of %d documents failed, trying each alone: %s", len(items), error)
-            self._carry_out_alone(items, database)
+            self._carry_out_alone(items, caller)
         except (FateUnknown, ConnectionGone) as error:
             _log.error("closing %d clients, fate of their requests unknown: %s", len(turns), error)
             for item in items:
                 item.lost = True
 
-    def _carry_out_alone(self, items: list[_Item], database: Database) -> None:
+    def _carry_out_alone(self, items: list[_Item], caller: Caller) -> None:
         """Try each document of a failed batch alone, so that only the guilty one fails."""
         lost: set[int] = set()
         for item in items:
@@ -238,7 +239,7 @@ class Dispatcher:
                 item.lost = True  # its client's connection will be closed before its turn
                 continue
             try:
-                self._call([item], database)
+                self._call([item], caller)
             except CallFailed as error:
                 reference = secrets.token_hex(4)
                 _log.error("internal error %s (SQLSTATE %s): %s", reference, error.sqlstate, error)
@@ -249,7 +250,7 @@ class Dispatcher:
                 item.lost = True
                 lost.add(item.sequence)
 
-    def _call(self, items: list[_Item], database: Database) -> None:
+    def _call(self, items: list[_Item], caller: Caller) -> None:
         """Carry out these documents in one transaction, waiting for the database as long as it is away.
 
         Raises CallFailed, FateUnknown, and ConnectionGone only if stopped meanwhile.
@@ -260,11 +261,11 @@ class Dispatcher:
         gone_since = 0.0
         while True:
             try:
-                database.connect()
+                caller.connect()
                 if self._certified:
-                    rows = database.process_batch_for([names, *columns])
+                    rows = caller.process_batch_for([names, *columns])
                 else:
-                    rows = database.process_batch(columns)
+                    rows = caller.process_batch(columns)
                 break
             except ConnectionGone as error:
                 if not gone_since:
@@ -278,19 +279,19 @@ class Dispatcher:
             _log.warning("the database is back after %.1f s", time.monotonic() - gone_since)
         _hand_out(items, rows)
 
-    def _answer(self, client: Client, items: list[_Item], taken: list[int]) -> None:
+    def _answer(self, peer: Peer, items: list[_Item], taken: list[int]) -> None:
         """Send a client its replies; at the first of unknown fate close its connection instead."""
         replies: list[bytes] = []
         for item in items:
             if item.lost:
                 if replies:
-                    client.answer(b"".join(replies))
-                _add(taken, client.abandon())
+                    peer.answer(b"".join(replies))
+                _add(taken, peer.abandon())
                 return
             reply = error_reply(item.failure) if item.failure else format_reply(item.document, item.results)
             replies.append(wrap_reply(reply, self._framing_of_reply(item.framing)))
-        if client.answer(b"".join(replies)):
-            self._ready.append(client)
+        if peer.answer(b"".join(replies)):
+            self._ready.append(peer)
 
 
 def _add(count: list[int], frames: Sequence[Frame]) -> None:
@@ -327,7 +328,7 @@ def _columns(items: Sequence[_Item]) -> list[bytes]:
 
 
 def _certificate_names(items: Sequence[_Item]) -> bytes:
-    """Write the name of each request's client as an array literal. The names are printable ASCII."""
+    """Write the certificate name for each request as an array literal. The names are printable ASCII."""
     names: list[str] = []
     for item in items:
         name = "NULL"

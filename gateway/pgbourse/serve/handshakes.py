@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from pgbourse.serve.connection import Connection
+from pgbourse.serve.connection import ClientConnection
 from pgbourse.serve.traffic import Traffic
 from pgbourse.tls import TlsError, TlsSocket, common_name, describe
 from pgbourse.wire.framing import Framer
@@ -29,21 +29,21 @@ class Handshakes:
         self._traffic = traffic
 
     def begin(
-        self, client: socket.socket, address: str, framer: Framer, attend: Callable[[Connection], None]
+        self, client: socket.socket, address: str, framer: Framer, attend: Callable[[ClientConnection], None]
     ) -> None:
-        """Take over a socket that was just accepted; the other arguments are those of Connection.
+        """Take over a socket that was just accepted; the other arguments are those of ClientConnection.
 
         Raises OSError when the client is gone already.
         """
         secured = self._context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
         wire = TlsSocket(secured)
-        connection = Connection(wire, address, framer, attend)
+        connection = ClientConnection(wire, address, framer, attend)
         if self._traffic.admit(connection):
-            connection.begun = self._traffic.now
-            connection.interest = selectors.EVENT_READ
-            self._selector.register(wire, connection.interest, lambda: self._go_on(connection, wire))
+            connection.io.begun = self._traffic.now
+            connection.io.interest = selectors.EVENT_READ
+            self._selector.register(wire, connection.io.interest, lambda: self._go_on(connection, wire))
 
-    def _go_on(self, connection: Connection, wire: TlsSocket) -> None:
+    def _go_on(self, connection: ClientConnection, wire: TlsSocket) -> None:
         traffic = self._traffic
         if connection.ended:  # it took too long
             traffic.read(connection)
@@ -73,15 +73,15 @@ class Handshakes:
                 return
         traffic.read(connection)
 
-    def _wait_for(self, connection: Connection, wire: TlsSocket, wanted: int) -> None:
-        if wanted != connection.interest:
+    def _wait_for(self, connection: ClientConnection, wire: TlsSocket, wanted: int) -> None:
+        if wanted != connection.io.interest:
             self._selector.modify(wire, wanted, self._selector.get_key(wire).data)
-            connection.interest = wanted
-            connection.stalled = self._traffic.now if wanted == selectors.EVENT_WRITE else 0.0
+            connection.io.interest = wanted
+            connection.io.stalled = self._traffic.now if wanted == selectors.EVENT_WRITE else 0.0
 
-    def _hand_over(self, connection: Connection, wire: TlsSocket) -> None:
+    def _hand_over(self, connection: ClientConnection, wire: TlsSocket) -> None:
         """From here on, what happens to the connection is traffic's."""
-        connection.begun = connection.stalled = 0.0
-        connection.idle_since = self._traffic.now
-        connection.interest = selectors.EVENT_READ
-        self._selector.modify(wire, connection.interest, connection)
+        connection.io.begun = connection.io.stalled = 0.0
+        connection.io.idle_since = self._traffic.now
+        connection.io.interest = selectors.EVENT_READ
+        self._selector.modify(wire, connection.io.interest, connection)

@@ -3,7 +3,7 @@
 import logging
 import threading
 
-from pgbourse.serve.calls import Database, DatabaseError
+from pgbourse.serve.calls import Caller, DatabaseError
 
 __all__ = ["Sweeper"]
 
@@ -17,7 +17,7 @@ class Sweeper:
 
     def __init__(self, conninfo: str, seconds: float) -> None:
         """Sweep every so many seconds; 0 is never."""
-        self._database = Database(conninfo, "pgbourse sweep")
+        self._caller = Caller(conninfo, "pgbourse sweep")
         self._seconds = seconds
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pgbourse-sweep", daemon=True)
@@ -44,10 +44,10 @@ class Sweeper:
                 if not failing:
                     _log.warning("the sweep of idle accounts fails, and will be tried again: %s", error)
                 failing = True
-        self._database.close()
+        self._caller.close()
 
     def _sweep(self) -> None:
-        self._database.connect()
-        while self._database.settle_idle_accounts(_ACCOUNTS) == _ACCOUNTS:
+        self._caller.connect()
+        while self._caller.settle_idle_accounts(_ACCOUNTS) == _ACCOUNTS:
             if self._stopping.is_set():
                 return

@@ -54,9 +54,9 @@ class _Gateway(Collector):
 
     def _traffic(self) -> Iterator[Metric]:
         status = self._server.status()
-        yield _gauge("connections", "Client connections that are open.", status.connections)
+        yield _gauge("connections", "Client connections that are open.", status.traffic.connections)
         accepted = "Client connections accepted."
-        yield CounterMetricFamily("pgbourse_connections_accepted", accepted, status.accepted)
+        yield CounterMetricFamily("pgbourse_connections_accepted", accepted, status.traffic.accepted)
         yield _gauge("queue_documents", "Documents that wait for a worker.", status.waiting_documents)
         yield _gauge("queue_bytes", "Bytes of the documents that wait for a worker.", status.waiting_bytes)
         yield _gauge("draining", "1 once the server is stopping.", int(status.draining))

@@ -9,11 +9,11 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from pgbourse.serve.connection import Connection
+from pgbourse.serve.connection import ClientConnection
 from pgbourse.serve.dispatch import Dispatcher
 from pgbourse.serve.handshakes import Handshakes
 from pgbourse.serve.listener import is_shortage
-from pgbourse.serve.traffic import Traffic
+from pgbourse.serve.traffic import Traffic, TrafficStatus
 from pgbourse.settings import ServeSettings
 from pgbourse.tls import server_context
 from pgbourse.wire.framing import Framer
@@ -22,7 +22,7 @@ __all__ = ["Server", "Status"]
 
 _log = logging.getLogger("pgbourse.server")
 
-_ACCEPTS = 32  # connections accepted before others are read from again: these wait a millisecond for it
+ACCEPTS = 32  # connections accepted before others are read from again: these wait a millisecond for it
 _TICK = 0.5  # seconds between two looks at what has taken too long
 
 
@@ -30,9 +30,8 @@ _TICK = 0.5  # seconds between two looks at what has taken too long
 class Status:
     """How a server stands at one moment."""
 
-    connections: int  # that are open
-    accepted: int  # since the start
-    waiting_documents: int
+    traffic: TrafficStatus
+    waiting_documents: int  # for a worker
     waiting_bytes: int
     draining: bool
     turned_at: float  # when the I/O thread last began a turn, in seconds of time.monotonic()
@@ -60,7 +59,7 @@ class Server:
             batch_requests=settings.batch_requests,
             reply_framing=settings.reply_framing,
             on_room=self._wake,
-            measure=settings.metrics_port is not None,
+            with_tallies=settings.metrics_port is not None,
             certified=settings.tls_client_ca is not None,
         )
         self.tallies = self._dispatcher.tallies  # one for each worker, if there are metrics
@@ -69,7 +68,7 @@ class Server:
         self._accepting = False
         self._next_tick = 0.0
         # Workers ask for attention here. Appending is atomic; a byte in the socket pair tells of it.
-        self._attention: deque[Connection] = deque()
+        self._attention: deque[ClientConnection] = deque()
         self._woken = False
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
@@ -95,12 +94,11 @@ class Server:
         """Say how it stands. May be called from any thread."""
         documents, size = self._dispatcher.waiting()
         return Status(
-            len(self._traffic.connections),
-            self._traffic.accepted,
-            documents,
-            size,
-            self._stop_asked,
-            self._traffic.now,
+            traffic=self._traffic.status(),
+            waiting_documents=documents,
+            waiting_bytes=size,
+            draining=self._stop_asked,
+            turned_at=self._traffic.now,
         )
 
     def join(self) -> bool:
@@ -138,7 +136,7 @@ class Server:
         events = self._selector.select(_TICK)
         traffic.now = time.monotonic()
         for key, mask in events:
-            if isinstance(key.data, Connection):
+            if isinstance(key.data, ClientConnection):
                 traffic.happen(key.data, mask)
             else:
                 key.data()
@@ -146,7 +144,7 @@ class Server:
         if traffic.now >= self._next_tick:
             self._next_tick = traffic.now + _TICK
             traffic.close_overdue()
-            traffic.measure()
+            traffic.throttle()
             self._resume_accepting()
         if self._stop_asked and not self._deadline:
             self._drain()
@@ -158,7 +156,7 @@ class Server:
             with contextlib.suppress(OSError):  # full: it will wake; closed: it has ended
                 self._wake_writer.send(b"\0")
 
-    def _attend(self, connection: Connection) -> None:
+    def _attend(self, connection: ClientConnection) -> None:
         """Ask the I/O thread to look at a connection. Called by workers."""
         self._attention.append(connection)
         self._wake()
@@ -167,11 +165,11 @@ class Server:
         self._wake_reader.recv(4096)
         self._woken = False  # before looking: whoever appends from now on wakes again
         while self._attention:
-            self._traffic.settle(self._attention.popleft())
-        self._traffic.measure()
+            self._traffic.advance(self._attention.popleft())
+        self._traffic.throttle()
 
     def _accept(self) -> None:
-        for _ in range(_ACCEPTS):
+        for _ in range(ACCEPTS):
             if len(self._traffic.connections) >= self._settings.max_connections:
                 _log.warning("all %d connections are taken: more must wait", self._settings.max_connections)
                 self._pause_accepting()
@@ -192,7 +190,7 @@ class Server:
                     self._pause_accepting()
                     return
                 continue  # this client was gone before it was accepted
-            self._traffic.add(Connection(client, address[0], framer, self._attend))
+            self._traffic.add(ClientConnection(client, address[0], framer, self._attend))
 
     def _pause_accepting(self) -> None:
         """Leave new connections in the kernel's queue until the next tick at least."""
@@ -217,11 +215,11 @@ class Server:
         self._listener.close()
         # 2. What has arrived is read, as far as there is room for it.
         for connection in list(traffic.connections):
-            while connection.interest & selectors.EVENT_READ and traffic.read(connection):
+            while connection.io.interest & selectors.EVENT_READ and traffic.read(connection):
                 pass
         # 3. From now on only answers: each connection ends with its last one.
         for connection in list(traffic.connections):
             unfinished = "the server is stopping: this request was not complete and was not carried out"
-            traffic.end(connection, unfinished if connection.begun else None)
+            traffic.end(connection, unfinished if connection.io.begun else None)
         traffic.hand_over()
         # 4. _run ends when all connections have, or at the deadline. 5. join() ends the workers.

@@ -14,7 +14,7 @@ from pgbourse.database.embedded import EmbeddedPostgres
 from pgbourse.database.migrate import migrate, require_current
 from pgbourse.database.passwords import with_password
 from pgbourse.errors import PgbourseError
-from pgbourse.serve.calls import Database, DatabaseError
+from pgbourse.serve.calls import Caller, DatabaseError
 from pgbourse.serve.housekeeping import Sweeper
 from pgbourse.serve.listener import listen
 from pgbourse.serve.notify import notify
@@ -161,16 +161,16 @@ def _try_out(conninfo: str) -> str:
 
     Raises StartError when the role may not.
     """
-    database = Database(conninfo, "pgbourse start")
+    caller = Caller(conninfo, "pgbourse start")
     try:
-        database.connect()
-        database.process_batch([b"{}"] * 7)
-        database.process_batch_for([b"{}"] * 8)
-        return database.version
+        caller.connect()
+        caller.process_batch([b"{}"] * 7)
+        caller.process_batch_for([b"{}"] * 8)
+        return caller.version
     except DatabaseError as error:
         hint = ""
         if isinstance(error.__cause__, psycopg.errors.InsufficientPrivilege):
             hint = "; its role must be a member of exchange_gateway (grant exchange_gateway to it)"
         raise StartError(f"the gateway can't use the database{hint}") from error
     finally:
-        database.close()
+        caller.close()

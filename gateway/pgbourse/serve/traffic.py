@@ -6,14 +6,15 @@ import selectors
 import socket
 import time
 from collections import Counter
+from dataclasses import dataclass
 
-from pgbourse.serve.connection import Connection
+from pgbourse.serve.connection import ClientConnection
 from pgbourse.serve.dispatch import Dispatcher
 from pgbourse.settings import ServeSettings
 from pgbourse.wire.framing import Frame, FrameError, Framer, Framing, wrap_reply
 from pgbourse.wire.messages import error_reply
 
-__all__ = ["Traffic"]
+__all__ = ["Traffic", "TrafficStatus"]
 
 _log = logging.getLogger("pgbourse.server")
 
@@ -25,13 +26,29 @@ _LINGER = 2.0  # seconds to wait for a client to close, having said everything
 # memory in all. Clients that send more than is carried out slow down; of those that hold halves of large
 # documents, or let large replies lie (and with them the documents behind), the last are closed.
 _QUEUE_BYTES = 64 * 1024 * 1024
-_UNFINISHED_BYTES = 256 * 1024 * 1024
-_UNSENT_BYTES = 256 * 1024 * 1024
+UNFINISHED_BYTES = 256 * 1024 * 1024
+UNSENT_BYTES = 256 * 1024 * 1024
 _FRAME_BYTES = 200  # what a document that waits takes beside its own bytes
 _FREE_BYTES = 16 * 1024  # what every connection may hold of both, whatever the others do
 
 _READ = selectors.EVENT_READ
 _WRITE = selectors.EVENT_WRITE
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficStatus:
+    """What there is of connections at one moment."""
+
+    connections: int  # that are open
+    accepted: int  # since the start
+    addresses: int  # that connections are open from
+    held: int  # connections that dispatch has
+    begun: int  # connections on which a request has arrived in part
+    unread: int  # connections that are not read from
+    unsent_bytes: int  # of replies that clients have not taken
+    stuck_documents: int  # that no worker may have before their clients take replies
+    stuck_bytes: int
+    is_full: bool  # too much waits for workers: nothing is read
 
 
 class Traffic:
@@ -40,7 +57,7 @@ class Traffic:
     def __init__(
         self, selector: selectors.BaseSelector, dispatcher: Dispatcher, settings: ServeSettings
     ) -> None:
-        self.connections: set[Connection] = set()
+        self.connections: set[ClientConnection] = set()
         self.accepted = 0  # how many there have been
         self._from_address: Counter[str] = Counter()  # how many of them come from where
         self.now = time.monotonic()
@@ -50,19 +67,35 @@ class Traffic:
         self._patience = settings.request_timeout or math.inf
         self._idle_patience = settings.idle_timeout or math.inf
         self._per_address = settings.max_connections_per_address or math.inf
-        self._ready: list[Connection] = []  # to be handed to dispatch
+        self._ready: list[ClientConnection] = []  # to be handed to dispatch
         self._full = False  # too much waits for workers: nothing is read
-        self._parked: set[Connection] = set()  # not read from because of that
+        self._parked: set[ClientConnection] = set()  # not read from because of that
         self._unfinished = 0  # bytes of unfinished requests, of all connections
         self._unsent = 0  # bytes of replies that clients have not taken, of all connections
         self._stuck = [0, 0]  # documents that wait for that, and their bytes
 
-    def add(self, connection: Connection) -> None:
+    def status(self) -> TrafficStatus:
+        """Say how connections stand. May be called from any thread."""
+        connections = list(self.connections)
+        return TrafficStatus(
+            connections=len(connections),
+            accepted=self.accepted,
+            addresses=len(self._from_address),
+            held=sum([one.held for one in connections]),
+            begun=sum([one.io.begun > 0 for one in connections]),
+            unread=sum([not one.io.interest & _READ for one in connections]),
+            unsent_bytes=self._unsent,
+            stuck_documents=self._stuck[0],
+            stuck_bytes=self._stuck[1],
+            is_full=self._full,
+        )
+
+    def add(self, connection: ClientConnection) -> None:
         """Begin to read from a new connection, unless too many are open from its address."""
         if self.admit(connection):
             self._watch(connection, _READ)
 
-    def admit(self, connection: Connection) -> bool:
+    def admit(self, connection: ClientConnection) -> bool:
         """Count a new connection; False, and it is closed, if too many are open from its address."""
         address = connection.address
         if self._from_address[address] >= self._per_address:
@@ -75,14 +108,14 @@ class Traffic:
         self._from_address[address] += 1
         self.connections.add(connection)
         self.accepted += 1
-        connection.idle_since = self.now
+        connection.io.idle_since = self.now
         return True
 
-    def happen(self, connection: Connection, mask: int) -> None:
+    def happen(self, connection: ClientConnection, mask: int) -> None:
         """See to what the selector has told."""
         if mask & _WRITE:
-            connection.stalled = self.now  # it has just taken something
-            self.settle(connection)
+            connection.io.stalled = self.now  # it has just taken something
+            self.advance(connection)
         if mask & _READ:
             self.read(connection)
         if len(self._ready) >= _HAND_OVER:
@@ -93,9 +126,9 @@ class Traffic:
         if self._ready:
             self._dispatcher.submit(self._ready)
             self._ready.clear()
-            self.measure()
+            self.throttle()
 
-    def measure(self) -> None:
+    def throttle(self) -> None:
         """Stop reading when too much waits for workers, until half of it is gone."""
         documents, size = self._dispatcher.waiting()
         # What no worker can have yet must not keep the others' documents out.
@@ -108,19 +141,19 @@ class Traffic:
         self._full = full
         self._dispatcher.wants_room = full
         if full:
-            self.measure()  # once more: a worker may have taken the last one before it saw wants_room
+            self.throttle()  # once more: a worker may have taken the last one before it saw wants_room
         else:
             parked, self._parked = self._parked, set()
             for connection in parked:
-                self.settle(connection)
+                self.advance(connection)
 
-    def read(self, connection: Connection) -> bool:
+    def read(self, connection: ClientConnection) -> bool:
         """Take what a client has sent, up to a limit; True if there may be more at once."""
-        if connection.linger_until:
+        if connection.io.linger_until:
             return self._discard(connection)
         if self._full:
             self._parked.add(connection)
-            self._watch(connection, connection.interest & ~_READ)
+            self._watch(connection, connection.io.interest & ~_READ)
             return False
         try:
             data = connection.socket.recv(_READ_BYTES)
@@ -128,51 +161,51 @@ class Traffic:
             return False
         except OSError:
             connection.lose()
-            self.settle(connection)
+            self.advance(connection)
             return False
         framer = connection.framer
         frames = framer.feed(data, self.now) if data else framer.finish()
         self._receive(connection, frames)
         if framer.error is not None or not data or (frames and self._settings.close_after_reply):
-            connection.eof = not data
+            connection.io.eof = not data
             self.end(connection, framer.error)
             return False
-        if connection.begun or framer.mid_frame:
-            self._note_unfinished(connection, framer, begins=bool(frames) or not connection.begun)
+        if connection.io.begun or framer.mid_frame:
+            self._note_unfinished(connection, framer, begins=bool(frames) or not connection.io.begun)
         if connection.pressed:
-            self.settle(connection)
+            self.advance(connection)
         return True
 
-    def _receive(self, connection: Connection, frames: list[Frame]) -> None:
+    def _receive(self, connection: ClientConnection, frames: list[Frame]) -> None:
         """Let a connection's documents wait for a worker."""
         if not frames:
             return
         if self._settings.close_after_reply:
             del frames[1:]
-        connection.idle_since = self.now
+        connection.io.idle_since = self.now
         claimed = connection.receive(frames)
         if claimed is not None:
             self._dispatcher.count(frames)
         if claimed:
             self._ready.append(connection)
 
-    def end(self, connection: Connection, error: FrameError | str | None = None) -> None:
+    def end(self, connection: ClientConnection, error: FrameError | str | None = None) -> None:
         """Read no more from a client; tell it the error, if any, after all replies, and close."""
         self._count_unfinished(connection, 0)
-        connection.begun = 0.0
+        connection.io.begun = 0.0
         connection.end(b"" if error is None else self._error_reply(str(error)))
-        self.settle(connection)
+        self.advance(connection)
 
-    def settle(self, connection: Connection) -> None:
+    def advance(self, connection: ClientConnection) -> None:
         """Send what can be sent, and do what follows from the connection's state."""
-        if connection not in self.connections or connection.linger_until:
+        if connection not in self.connections or connection.io.linger_until:
             return
         left = connection.flush()
         if connection.claim():
             self._ready.append(connection)
         self._count_unsent(connection, left, connection.count_stuck())
         untaken = self._unsent + self._stuck[0] * _FRAME_BYTES + self._stuck[1]
-        if left > _FREE_BYTES and untaken > _UNSENT_BYTES:
+        if left > _FREE_BYTES and untaken > UNSENT_BYTES:
             _log.warning("closing a client that takes its replies too slowly: too much is unsent in all")
             self.close(connection)
             return
@@ -183,15 +216,15 @@ class Traffic:
             self._linger(connection)
             return
         if not left:
-            connection.stalled = 0.0
-        elif not connection.stalled:
-            connection.stalled = self.now
+            connection.io.stalled = 0.0
+        elif not connection.io.stalled:
+            connection.io.stalled = self.now
         reads = _READ if connection.may_read() and connection not in self._parked else 0
-        if reads and not connection.interest & _READ and connection.begun:
-            connection.begun = self.now  # the time in which we didn't read is not the client's
+        if reads and not connection.io.interest & _READ and connection.io.begun:
+            connection.io.begun = self.now  # the time in which we didn't read is not the client's
         self._watch(connection, reads | (_WRITE if left else 0))
 
-    def close(self, connection: Connection) -> None:
+    def close(self, connection: ClientConnection) -> None:
         """Close a connection, whatever it is owed."""
         self._watch(connection, 0)
         self._count_unfinished(connection, 0)
@@ -209,24 +242,24 @@ class Traffic:
     def close_overdue(self) -> None:
         """Close what has taken too long: a look at each connection, now and then, is cheaper than timers."""
         for connection in list(self.connections):
-            if connection.linger_until:
-                if self.now >= connection.linger_until:
+            if connection.io.linger_until:
+                if self.now >= connection.io.linger_until:
                     self.close(connection)
-            elif connection.stalled and self.now - connection.stalled >= self._patience:
+            elif connection.io.stalled and self.now - connection.io.stalled >= self._patience:
                 _log.info("closing a client that takes no replies")
                 self.close(connection)
             elif (
-                connection.begun
-                and connection.interest & _READ
-                and self.now - connection.begun >= self._patience
+                connection.io.begun
+                and connection.io.interest & _READ
+                and self.now - connection.io.begun >= self._patience
             ):
                 self._give_up_on(connection)
-            elif connection.begun or connection.owed:
-                connection.idle_since = self.now
-            elif self.now - connection.idle_since >= self._idle_patience:
+            elif connection.io.begun or connection.owed:
+                connection.io.idle_since = self.now
+            elif self.now - connection.io.idle_since >= self._idle_patience:
                 self.end(connection)
 
-    def _give_up_on(self, connection: Connection) -> None:
+    def _give_up_on(self, connection: ClientConnection) -> None:
         """Wait no longer for the rest of a request: end the input here, which may yet complete it."""
         # That is so for a length of 0: only the end of the input tells that it is not a binary length.
         frames = connection.framer.finish()
@@ -234,44 +267,44 @@ class Traffic:
         late = f"the request was not complete within {self._patience:g} seconds"
         self.end(connection, late if connection.framer.error else None)
 
-    def _watch(self, connection: Connection, interest: int) -> None:
+    def _watch(self, connection: ClientConnection, interest: int) -> None:
         """Let the selector tell what happens to a connection."""
-        if interest == connection.interest:
+        if interest == connection.io.interest:
             return
-        if not connection.interest:
+        if not connection.io.interest:
             self._selector.register(connection.socket, interest, connection)
         elif interest:
             self._selector.modify(connection.socket, interest, connection)
         else:
             self._selector.unregister(connection.socket)
-        connection.interest = interest
+        connection.io.interest = interest
 
-    def _note_unfinished(self, connection: Connection, framer: Framer, *, begins: bool) -> None:
+    def _note_unfinished(self, connection: ClientConnection, framer: Framer, *, begins: bool) -> None:
         """Keep account of a request that is not complete, or no longer so."""
         self._count_unfinished(connection, framer.buffered)
         if not framer.mid_frame:
-            connection.begun = 0.0
+            connection.io.begun = 0.0
         elif begins:
-            connection.begun = self.now
-        if self._unfinished > _UNFINISHED_BYTES and connection.buffered > _FREE_BYTES:
+            connection.io.begun = self.now
+        if self._unfinished > UNFINISHED_BYTES and connection.io.buffered > _FREE_BYTES:
             self.end(connection, "too many large requests are being received at once: try again later")
 
-    def _count_unfinished(self, connection: Connection, size: int) -> None:
-        self._unfinished += size - connection.buffered
-        connection.buffered = size
+    def _count_unfinished(self, connection: ClientConnection, size: int) -> None:
+        self._unfinished += size - connection.io.buffered
+        connection.io.buffered = size
 
-    def _count_unsent(self, connection: Connection, size: int, stuck: tuple[int, int]) -> None:
-        self._unsent += size - connection.unsent
-        connection.unsent = size
+    def _count_unsent(self, connection: ClientConnection, size: int, stuck: tuple[int, int]) -> None:
+        self._unsent += size - connection.io.unsent
+        connection.io.unsent = size
         for i in (0, 1):
-            self._stuck[i] += stuck[i] - connection.stuck[i]
-        connection.stuck = stuck
+            self._stuck[i] += stuck[i] - connection.io.stuck[i]
+        connection.io.stuck = stuck
 
     def _error_reply(self, message: str) -> bytes:
         framing = Framing.LENGTH_LINE if self._settings.reply_framing == "length" else None
         return wrap_reply(error_reply(message), framing)
 
-    def _linger(self, connection: Connection) -> None:
+    def _linger(self, connection: ClientConnection) -> None:
         """Say that nothing more comes, and wait a little for the client to close.
 
         Closing with unread input would reset the connection, and the reset could overtake the last reply.
@@ -279,18 +312,18 @@ class Traffic:
         try:
             connection.socket.shutdown(socket.SHUT_WR)
         except BlockingIOError:  # TLS has a last word, for which there is no room yet
-            connection.stalled = connection.stalled or self.now
+            connection.io.stalled = connection.io.stalled or self.now
             self._watch(connection, _WRITE)
             return
         except OSError:
-            connection.eof = True
-        if connection.eof:
+            connection.io.eof = True
+        if connection.io.eof:
             self.close(connection)
             return
-        connection.linger_until = self.now + _LINGER
+        connection.io.linger_until = self.now + _LINGER
         self._watch(connection, _READ)
 
-    def _discard(self, connection: Connection) -> bool:
+    def _discard(self, connection: ClientConnection) -> bool:
         """Take input that nobody wants any more; True if there may be more at once."""
         try:
             if connection.socket.recv(_READ_BYTES):
