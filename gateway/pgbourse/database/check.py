@@ -1,7 +1,6 @@
 """Ask a database whether it has kept its promises: exchange.check_integrity(), a line for each finding."""
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgbourse.database.migrate import connect
 from pgbourse.errors import PgbourseError
@@ -21,7 +20,7 @@ def check_integrity(database_url: str) -> list[str]:
     can't be reached.
     """
     query = "select invariant, subject, detail from exchange.check_integrity()"
-    with connect(_named(database_url)) as connection:
+    with connect(database_url, "pgbourse check") as connection:
         try:
             rows = connection.execute(query).fetchall()
         except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName) as error:
@@ -32,12 +31,3 @@ def check_integrity(database_url: str) -> list[str]:
         except psycopg.Error as error:
             raise CheckError("the check was not finished") from error
     return [f"{invariant}: {subject}: {detail}" for invariant, subject, detail in rows]
-
-
-def _named(database_url: str) -> str:
-    """Add the application's name, unless there is one; a wrong URL is left for connect to refuse."""
-    try:
-        default = make_conninfo(application_name="pgbourse check")
-        return make_conninfo(default, **conninfo_to_dict(database_url))
-    except psycopg.ProgrammingError:
-        return database_url

@@ -18,6 +18,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from pgbourse.database.binaries import EmbeddedError, run_as
+from pgbourse.database.conninfo import connect, private_conninfo
 from pgbourse.database.datafolder import STOP_SIGNALS, DataFolder, environment
 
 __all__ = ["EmbeddedError", "EmbeddedPostgres"]
@@ -50,8 +51,11 @@ class EmbeddedPostgres:
         self._log_offset = 0
 
     def dsn(self, dbname: str = "pgbourse") -> str:
-        """Return a connection string for the superuser `postgres`."""
-        return make_conninfo(host=str(self._folder.sockets), port=5432, user="postgres", dbname=dbname)
+        """Return a connection string for the superuser `postgres`; it leaves nothing to the environment."""
+        return private_conninfo(str(self._folder.sockets), dbname)
+
+    def _for_people(self) -> str:
+        return make_conninfo(host=str(self._folder.sockets), port=5432, user="postgres", dbname="pgbourse")
 
     def start(self) -> None:
         """Start the server, making its data on the first use, and return once it accepts connections.
@@ -71,7 +75,7 @@ class EmbeddedPostgres:
         except BaseException:
             self.stop()
             raise
-        _log.info("PostgreSQL %s runs; look inside with: psql '%s'", self.version, self.dsn())
+        _log.info("PostgreSQL %s runs; look inside with: psql '%s'", self.version, self._for_people())
 
     def stop(self) -> None:
         """Shut the server down: connections end, open transactions roll back. Then let the data folder go."""
@@ -161,7 +165,7 @@ class EmbeddedPostgres:
         told = False
         while True:
             try:
-                psycopg.connect(self.dsn("postgres"), connect_timeout=5).close()
+                connect(self.dsn("postgres"), connect_timeout=5, application_name="pgbourse start").close()
                 return
             except psycopg.OperationalError as error:
                 waited = time.monotonic() - started
@@ -175,7 +179,7 @@ class EmbeddedPostgres:
             time.sleep(0.02)
 
     def _create_database(self) -> None:
-        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+        with connect(self.dsn("postgres"), application_name="pgbourse start") as connection:
             if connection.execute("select from pg_database where datname = 'pgbourse'").fetchone() is None:
                 connection.execute("create database pgbourse")
 

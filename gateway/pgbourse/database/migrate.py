@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgbourse import __version__
+from pgbourse.database import conninfo
 from pgbourse.database.ledger import (
     Connection,
     FileStatus,
@@ -50,16 +50,14 @@ _OLDEST_SERVER = 150000
 
 
 @contextmanager
-def connect(database_url: str) -> Iterator[Connection]:
+def connect(database_url: str, application_name: str = "pgbourse migrate") -> Iterator[Connection]:
     """Connect for the length of a with block: autocommit, and with nothing but pg_catalog in the search path.
 
     Raises MigrationError when the database is out of reach, older than PostgreSQL 15 or not in UTF-8.
     """
     try:
-        defaults = make_conninfo(connect_timeout=10, application_name="pgbourse migrate")
-        conninfo = make_conninfo(defaults, **conninfo_to_dict(database_url))
-        connection = psycopg.connect(conninfo, autocommit=True)
-    except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
+        connection = conninfo.connect(database_url, application_name=application_name)
+    except (conninfo.ConninfoError, psycopg.OperationalError, psycopg.ProgrammingError) as error:
         raise MigrationError("can't reach the database") from error
     with connection:
         if connection.info.server_version < _OLDEST_SERVER:

@@ -5,9 +5,9 @@ libpq's own password file is no substitute: it is ignored where others may read 
 
 from pathlib import Path
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
+from pgbourse.database.conninfo import parse
 from pgbourse.errors import PgbourseError
 
 __all__ = ["PasswordError", "with_password"]
@@ -20,7 +20,8 @@ class PasswordError(PgbourseError):
 def with_password(conninfo: str, file: Path | None) -> str:
     """Return a libpq connection string with the password that the file holds; without a file as it was.
 
-    A newline at the file's end is not part of the password. Raises PasswordError.
+    A newline at the file's end is not part of the password. Raises PasswordError, and ConninfoError where the
+    string can't be read.
     """
     if file is None:
         return conninfo
@@ -30,9 +31,7 @@ def with_password(conninfo: str, file: Path | None) -> str:
         raise PasswordError(f"can't read the password file {file}") from error
     if not password:
         raise PasswordError(f"the password file {file} is empty")
-    try:
-        if "password" in conninfo_to_dict(conninfo):
-            raise PasswordError("the database URL holds a password: give it there or in a file, not in both")
-        return make_conninfo(conninfo, password=password)
-    except psycopg.ProgrammingError as error:
-        raise PasswordError("the database URL is no connection string") from error
+    given = parse(conninfo)
+    if "password" in given:
+        raise PasswordError("the database URL holds a password: give it there or in a file, not in both")
+    return make_conninfo(**(given | {"password": password}))
