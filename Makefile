@@ -5,7 +5,7 @@ VENV    := .venv
 SECONDS ?= 60
 JOBS    ?= auto
 
-.PHONY: help run test test-on lint bench docs landed soak fuzz clean
+.PHONY: help run test test-on lint bench docs soak fuzz clean
 
 help:
 	@echo 'make run    make the environment, start PostgreSQL and serve on 127.0.0.1:12345 (ARGS="--port 5000" adds options)'
@@ -14,7 +14,6 @@ help:
 	@echo 'make lint   ruff, mypy, sqlfluff, and squawk for the locks of migrations'
 	@echo 'make bench  measure this machine, about 26 minutes (ARGS="--quick --output report.html": three, with plots)'
 	@echo 'make docs   write docs/sql.md anew from the catalog, and the output in docs/dba.md from a run'
-	@echo 'make landed when a version is released: keep a dump of what it makes, for the tests of later upgrades'
 	@echo 'make soak   the tests of trust in their long form, 20 to 60 minutes: hundreds of crashes, thousands of random batches'
 	@echo 'make fuzz   try to break framing and messages for SECONDS=60 (Linux; adds the fuzzer to the environment)'
 	@echo 'make clean  remove the environment and everything that was built; data folders stay'
@@ -40,9 +39,6 @@ bench: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	PGBOURSE_WRITE_DOCS=1 $(VENV)/bin/python -m pytest --quiet tests/sql/test_reference.py tests/dba/test_tour.py
-
-landed: $(VENV)/.dev
-	PGBOURSE_WRITE_LANDED=1 $(VENV)/bin/python -m pytest --quiet tests/dba/test_upgrade.py -k current
 
 soak: $(VENV)/.dev
 	PGBOURSE_FAULT_ROUNDS=300 PGBOURSE_FUZZ_SEEDS=1000 PGBOURSE_FUZZ_BATCHES=600 PGBOURSE_FUZZ_INPUTS=20000 \

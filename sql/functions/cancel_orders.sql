@@ -96,7 +96,7 @@ begin
     perform exchange.quote(v_symbol_keys, v_sides, v_price_ranks, v_order_ids, c_now);
     v_stepped_over := v_stepped_over + exchange.count_stepped_over();
     if v_stepped_over > 50 + 4 * cardinality(v_canceled) then
-        perform exchange.note_fronts(v_symbol_keys, v_sides, c_now);
+        perform exchange.note_book_hints(v_symbol_keys, v_sides, c_now);
     end if;
 
     -- What a cancelled order looks like now is what a query would say; the others keep a query's refusal, or get

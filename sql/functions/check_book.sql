@@ -1,4 +1,4 @@
--- Checks the book: not crossed, made of the orders that it names, its best orders on the tape, and the notes on its front true.
+-- Checks that the book is not crossed, that its rows agree with the orders they name, and that quotes and book_hints are true.
 create or replace function exchange.check_book()
 returns table (
     invariant text,
@@ -83,30 +83,30 @@ select
 from repeated
 union all
 select
-    'front_is_as_noted',
+    'book_hint_is_true',
     format('order %s', resting_orders.order_id),
     format(
-        'rests at the rank %s; of orders up to %s and ranks up to %s, levels %s were noted, their first orders %s',
-        trim_scale(resting_orders.price_rank), fronts.seen_id, trim_scale(fronts.end_rank), fronts.level_ranks, fronts.level_ids
+        'rests at the rank %s; the hint on orders up to %s and ranks up to %s has the levels %s and their first orders %s',
+        trim_scale(resting_orders.price_rank), book_hints.seen_id, trim_scale(book_hints.end_rank), book_hints.level_ranks, book_hints.level_ids
     )
-from exchange.fronts
+from exchange.book_hints
 inner join exchange.resting_orders
     on
-        fronts.symbol_key = resting_orders.symbol_key
-        and fronts.side = resting_orders.side
-        and fronts.seen_id >= resting_orders.order_id
-        and fronts.end_rank >= resting_orders.price_rank
+        book_hints.symbol_key = resting_orders.symbol_key
+        and book_hints.side = resting_orders.side
+        and book_hints.seen_id >= resting_orders.order_id
+        and book_hints.end_rank >= resting_orders.price_rank
 where
     not exists (
         select
-        from unnest(fronts.level_ranks, fronts.level_ids) as levels (price_rank, first_id)
+        from unnest(book_hints.level_ranks, book_hints.level_ids) as levels (price_rank, first_id)
         where levels.price_rank = resting_orders.price_rank and levels.first_id <= resting_orders.order_id
     )
 $$;
 
 comment on function exchange.check_book() is
 'A row for each symbol whose best buy could trade with its best sell, each resting order that is not as it was placed or '
-'that a note on the front leaves out, and each best order that the tape does not show. Part of check_integrity.';
+'that a book hint leaves out, and each best order that is not quoted. Part of check_integrity.';
 
 revoke all on function exchange.check_book() from public;
 grant execute on function exchange.check_book() to exchange_reader;

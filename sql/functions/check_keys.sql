@@ -38,11 +38,11 @@ with links as (
     from exchange.resting_orders
     union all
     select
-        format('fronts (%s, %s)', fronts.symbol_key, fronts.side),
+        format('book_hints (%s, %s)', book_hints.symbol_key, book_hints.side),
         null,
-        fronts.symbol_key,
+        book_hints.symbol_key,
         null
-    from exchange.fronts
+    from exchange.book_hints
     union all
     select
         format('quotes %s', quotes.quote_id),

@@ -25,7 +25,7 @@ begin
         delete from exchange.credits
         using
             unnest(p_account_keys, p_settled_before) as due (account_key, settled_before)
-        -- Sideways, so that each account's credits are looked up by key, also while the planner thinks there are none.
+        -- Lateral, so that each account's credits are looked up by key, also while the planner thinks there are none.
         cross join lateral (
             select waiting.ctid as row_address
             from exchange.credits as waiting

@@ -1,6 +1,6 @@
--- The first orders of a side of the book, where there may be notes on its front (see fronts).
+-- The first orders of a side of the book, found by a hint where there is a fresh one (see book_hints).
 --
--- With a note, the orders of its levels are read, then those placed since, and only then what is beyond: so that few orders
+-- With a hint, the orders of its levels are read, then those placed since, and only then what is beyond: so that few orders
 -- long gone are looked at. Those placed since are told by their ids, in the index: PostgreSQL 18 goes from rank to rank,
 -- before that it passes all entries there, which is still cheaper than to look at what they lead to.
 --
@@ -24,22 +24,22 @@ language plpgsql
 as $$
 #variable_conflict use_column
 declare
-    v_front record;
+    v_hint record;
     v_found integer := 0;
 begin
     select
-        fronts.seen_id,
-        fronts.seen_at,
-        fronts.end_rank,
-        fronts.level_ranks,
-        fronts.level_ids
-    into v_front
-    from exchange.fronts
-    where fronts.symbol_key = p_symbol_key and fronts.side = p_side
-    order by fronts.seen_id desc
+        book_hints.seen_id,
+        book_hints.seen_at,
+        book_hints.end_rank,
+        book_hints.level_ranks,
+        book_hints.level_ids
+    into v_hint
+    from exchange.book_hints
+    where book_hints.symbol_key = p_symbol_key and book_hints.side = p_side
+    order by book_hints.seen_id desc
     limit 1;
 
-    if p_from_rank <= v_front.end_rank and v_front.seen_at > clock_timestamp() - interval '10 seconds' then
+    if p_from_rank <= v_hint.end_rank and v_hint.seen_at > clock_timestamp() - interval '10 seconds' then
         return query
         select
             resting.row_address,
@@ -47,7 +47,7 @@ begin
             resting.order_id,
             resting.open_shares,
             resting.account_key
-        from unnest(v_front.level_ranks, v_front.level_ids) as levels (price_rank, first_id)
+        from unnest(v_hint.level_ranks, v_hint.level_ids) as levels (price_rank, first_id)
         cross join lateral (
             select
                 resting_orders.ctid as row_address,
@@ -61,7 +61,7 @@ begin
                 and resting_orders.side = p_side
                 and resting_orders.price_rank = levels.price_rank
                 and resting_orders.order_id >= levels.first_id
-                and resting_orders.order_id <= v_front.seen_id
+                and resting_orders.order_id <= v_hint.seen_id
             order by resting_orders.order_id
             limit p_count
         ) as resting
@@ -79,8 +79,8 @@ begin
                 resting_orders.symbol_key = p_symbol_key
                 and resting_orders.side = p_side
                 and resting_orders.price_rank >= p_from_rank
-                and resting_orders.price_rank <= least(p_reach, v_front.end_rank)
-                and resting_orders.order_id > v_front.seen_id
+                and resting_orders.price_rank <= least(p_reach, v_hint.end_rank)
+                and resting_orders.order_id > v_hint.seen_id
             order by resting_orders.price_rank, resting_orders.order_id
             limit p_count
         )
@@ -88,7 +88,7 @@ begin
         limit p_count;
 
         get diagnostics v_found = row_count;
-        p_from_rank := v_front.end_rank;
+        p_from_rank := v_hint.end_rank;
         p_from_id := 9223372036854775807;
     end if;
 

@@ -1,17 +1,17 @@
--- Places a run of orders: reserves, matches by price-time priority, settles, rests what stays open.
+-- Places a run of orders: reserves, matches by price-time priority, rests what stays open.
 --
 -- The only code that matches. A single order is a run of one. Called by process_batch, which holds the locks of
 -- every symbol and account of the run.
 --
 -- The run is worked on in memory, in arrays, and written once:
---   1. resolve   queries read, for all orders, keys, cash and shares held, and refuse what is malformed
+--   1. resolve   queries read keys, cash and shares held of all orders, and refuse what is malformed
 --   2. load      one query reads the part of the book that these orders can reach, best first
 --   3. match     a loop over the orders: reserve, fill against the book, rest the remainder
 --   4. write     fills, credits, the book's changes and its best orders; then orders, cash and positions
 -- If an order eats all that was loaded of its side of the book, 2 to 4 are done again from there.
 --
--- An account that places several orders has one cash figure: v_cash[v_purse], where its key is v_purses[v_purse]. A position
--- likewise has v_held[v_pocket]. width_bucket finds either by binary search, for the keys ascend.
+-- An account that places several orders has one cash figure: v_cash[v_account], where v_accounts[v_account] is its key. Likewise
+-- a position has v_held[v_position]. width_bucket finds either by binary search, for the keys ascend.
 create or replace function exchange.place_orders(
     p_requests integer[],
     p_account_ids text[],
@@ -41,22 +41,22 @@ declare
     v_order_ids bigint[] := array_fill(null::bigint, array[c_count]);
 
     -- By account of the run, ascending.
-    v_purses integer[]; -- its account_key
+    v_accounts integer[]; -- its account_key
     v_balance_rows tid[]; -- where its balance is: the account is locked, so it stays there
     v_settled_before xid8[];
     v_cash numeric[];
     v_cash_before numeric[];
 
     -- By position of the run, ascending.
-    v_pockets bigint[]; -- its position_key
+    v_positions bigint[]; -- its position_key
     v_held numeric[];
     v_held_before numeric[]; -- null where the account has no row for the symbol yet
     v_position_rows tid[]; -- where that row is
 
-    -- By queue: both sides of each symbol, the one that orders of this run fill against and the one where they rest.
-    v_queue_keys integer[];
-    v_queue_reaches numeric[]; -- null where no order of this run can fill
-    v_queue_depths integer[];
+    -- By book side: both sides of each symbol, the one that orders of this run fill against and the one where they rest.
+    v_side_keys integer[];
+    v_side_reaches numeric[]; -- null where no order of this run can fill
+    v_side_depths integer[];
     v_quoted_ranks numeric[]; -- of the best order as last quoted
     v_quoted_ids bigint[];
     v_first integer[]; -- the best resting order
@@ -65,7 +65,7 @@ declare
     v_new_best integer[]; -- the best resting order, where it isn't the one last quoted
 
     -- By resting order, loaded from the book or left there by this run.
-    v_rest_queues integer[]; -- null where its side isn't loaded
+    v_rest_side_places integer[]; -- null where its side isn't loaded
     v_rest_symbols integer[];
     v_rest_sides exchange.side[];
     v_rest_rows tid[]; -- where its row is, null where it has none yet
@@ -80,22 +80,22 @@ declare
     v_fill_orders integer[];
     v_fill_rests integer[];
     v_fill_shares numeric[];
-    v_fill_homes integer[]; -- where the other party's cash or shares are, null where its account isn't in this run
+    v_fill_credited integer[]; -- where the other party's cash or shares are, null where its account isn't in this run
 
     v_owed record;
-    v_unsure integer[]; -- of each queue whose best order only the table can tell, one order
+    v_unsure integer[]; -- of each book side whose best order only the table can tell, one order
     i integer := 1;
-    v_noted boolean; -- whether there is a fresh note on the front of any queue: first_orders looks of which
+    v_hinted boolean; -- whether there is a fresh hint for any book side: first_orders finds out for which
     v_stepped_over bigint := -exchange.count_stepped_over(); -- index entries of the book that led to no order any more
     v_spare_depth integer := 3; -- how many more resting orders to load than there are orders that may fill against them
     v_open numeric; -- open shares of order i, null before it has reserved
-    v_purse integer;
-    v_pocket integer;
-    v_queue integer;
+    v_account integer;
+    v_position integer;
+    v_side integer;
     v_rest integer;
     v_before integer;
     v_fill numeric;
-    v_home integer;
+    v_credited integer;
     v_money numeric;
 begin
     -- 1. Resolve.
@@ -128,7 +128,7 @@ begin
             asked.limit_price
         from unnest(p_account_ids, p_syms, p_amounts, p_limits)
             with ordinality as asked (account_id, sym, amount, limit_price, place)
-        -- Sideways, so that each row is looked up by its key whatever the planner thinks of the tables' sizes.
+        -- Lateral, so that each row is looked up by its key whatever the planner thinks of the tables' sizes.
         -- An account with a higher key was created after the locks were taken, and isn't locked.
         left join lateral (
             select
@@ -150,47 +150,47 @@ begin
     ) as placed;
 
     select
-        array_agg(purse.account_key),
+        array_agg(run_account.account_key),
         array_agg(balances.balance_row),
         array_agg(balances.settled_before),
         array_agg(balances.cash)
-    into v_purses, v_balance_rows, v_settled_before, v_cash_before
+    into v_accounts, v_balance_rows, v_settled_before, v_cash_before
     from (
         select distinct placed.account_key
         from unnest(v_account_keys) as placed (account_key)
         where placed.account_key is not null
         order by placed.account_key
-    ) as purse
+    ) as run_account
     left join lateral (
         select
             balances.ctid as balance_row,
             balances.settled_before,
             balances.cash
         from exchange.balances
-        where balances.account_key = purse.account_key
+        where balances.account_key = run_account.account_key
         order by balances.generation desc
         limit 1
     ) as balances on true;
 
     select
-        array_agg(pocket.position_key),
+        array_agg(run_position.position_key),
         array_agg(positions.position_row),
         array_agg(positions.shares)
-    into v_pockets, v_position_rows, v_held_before
+    into v_positions, v_position_rows, v_held_before
     from (
         select distinct placed.position_key
         from unnest(v_position_keys) as placed (position_key)
         where placed.position_key is not null
         order by placed.position_key
-    ) as pocket
+    ) as run_position
     left join lateral (
         select
             positions.ctid as position_row,
             positions.shares
         from exchange.positions
         where
-            positions.account_key = (pocket.position_key >> 32)::integer
-            and positions.symbol_key = (pocket.position_key & 2147483647)::integer
+            positions.account_key = (run_position.position_key >> 32)::integer
+            and positions.symbol_key = (run_position.position_key & 2147483647)::integer
         order by positions.generation desc
         limit 1
     ) as positions on true;
@@ -198,7 +198,7 @@ begin
     -- An account without a balance is none: what it is owed stays in credits.
     if array_position(v_balance_rows, null) is not null then
         v_codes := array(
-            select case when v_balance_rows[width_bucket(v_account_keys[n], v_purses)] is null then 'unknown_account' else v_codes[n] end
+            select case when v_balance_rows[width_bucket(v_account_keys[n], v_accounts)] is null then 'unknown_account' else v_codes[n] end
             from generate_series(1, c_count) as n
         );
     end if;
@@ -208,102 +208,102 @@ begin
     v_held := v_held_before;
     for v_owed in
         select
-            width_bucket(collected.account_key, v_purses) as purse,
-            width_bucket(collected.position_key, v_pockets) as pocket,
+            width_bucket(collected.account_key, v_accounts) as account,
+            width_bucket(collected.position_key, v_positions) as place,
             collected.amount
-        from exchange.collect_credits(v_purses, v_settled_before, v_pockets) as collected
+        from exchange.collect_credits(v_accounts, v_settled_before, v_positions) as collected
     loop
-        if v_owed.pocket is null then
-            v_cash[v_owed.purse] := v_cash[v_owed.purse] + v_owed.amount;
+        if v_owed.place is null then
+            v_cash[v_owed.account] := v_cash[v_owed.account] + v_owed.amount;
         else
-            v_held[v_owed.pocket] := coalesce(v_held[v_owed.pocket], 0) + v_owed.amount;
+            v_held[v_owed.place] := coalesce(v_held[v_owed.place], 0) + v_owed.amount;
         end if;
     end loop;
 
     while i <= c_count loop
-        -- 2. Load. A queue's key is the symbol's key doubled, plus 1 for the sells.
+        -- 2. Load. A book side's key is the symbol's key doubled, plus 1 for the sells.
         select
-            array_agg(queue.queue_key),
-            array_agg(queue.reach),
-            array_agg(queue.takers + v_spare_depth),
+            array_agg(book_side.side_key),
+            array_agg(book_side.reach),
+            array_agg(book_side.takers + v_spare_depth),
             array_agg(quote.price_rank),
             array_agg(quote.order_id),
-            bool_or(front.seen_at > c_now - interval '10 seconds')
-        into v_queue_keys, v_queue_reaches, v_queue_depths, v_quoted_ranks, v_quoted_ids, v_noted
+            bool_or(hint.seen_at > c_now - interval '10 seconds')
+        into v_side_keys, v_side_reaches, v_side_depths, v_quoted_ranks, v_quoted_ids, v_hinted
         from (
             select
-                placed.symbol_key * 2 + side.sells as queue_key,
-                max(placed.reach) filter (where placed.buying = (side.sells = 1)) as reach,
-                count(*) filter (where placed.buying = (side.sells = 1))::integer as takers
+                placed.symbol_key * 2 + sides.sells as side_key,
+                max(placed.reach) filter (where placed.buying = (sides.sells = 1)) as reach,
+                count(*) filter (where placed.buying = (sides.sells = 1))::integer as takers
             from unnest(v_symbol_keys[i:], v_buying[i:], v_reaches[i:], v_codes[i:])
                 as placed (symbol_key, buying, reach, code)
-            cross join generate_series(0, 1) as side (sells)
+            cross join generate_series(0, 1) as sides (sells)
             where placed.code is null
             group by 1
             order by 1
-        ) as queue
+        ) as book_side
         left join lateral (
             select
                 quotes.price_rank,
                 quotes.order_id
             from exchange.quotes
             where
-                quotes.symbol_key = queue.queue_key / 2
-                and quotes.side = case queue.queue_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
+                quotes.symbol_key = book_side.side_key / 2
+                and quotes.side = case book_side.side_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
             order by quotes.quote_id desc
             limit 1
         ) as quote on true
         left join lateral (
-            select fronts.seen_at
-            from exchange.fronts
+            select book_hints.seen_at
+            from exchange.book_hints
             where
-                fronts.symbol_key = queue.queue_key / 2
-                and fronts.side = case queue.queue_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
-            order by fronts.seen_id desc
+                book_hints.symbol_key = book_side.side_key / 2
+                and book_hints.side = case book_side.side_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
+            order by book_hints.seen_id desc
             limit 1
-        ) as front on true;
+        ) as hint on true;
 
-        exit when v_queue_keys is null;
+        exit when v_side_keys is null;
 
-        -- Read from the best order on, where none is quoted from the side's beginning. While vacuum can't keep up there are
-        -- notes on the front: first_orders makes use of them, at a price that is not to be paid in other times.
-        if v_noted then
+        -- Read from the best order on; where none is quoted, from the side's beginning. While vacuum can't keep up there are
+        -- hints: first_orders uses them, and costs more than this query when there are none.
+        if v_hinted then
             select
-                array_agg(queues.queue::integer),
-                array_agg(queues.symbol_key),
-                array_agg(queues.side),
+                array_agg(sides.place::integer),
+                array_agg(sides.symbol_key),
+                array_agg(sides.side),
                 array_agg(best.row_address),
                 array_agg(best.order_id),
                 array_agg(best.price_rank),
                 array_agg(best.open_shares),
                 array_agg(best.account_key)
             into
-                v_rest_queues, v_rest_symbols, v_rest_sides, v_rest_rows, v_rest_ids, v_rest_ranks, v_rest_open,
+                v_rest_side_places, v_rest_symbols, v_rest_sides, v_rest_rows, v_rest_ids, v_rest_ranks, v_rest_open,
                 v_rest_accounts
             from (
                 select
-                    queues.queue,
-                    queues.queue_key / 2 as symbol_key,
-                    case queues.queue_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end as side,
-                    queues.quoted_rank,
-                    queues.quoted_id,
-                    queues.reach,
-                    queues.depth
-                from unnest(v_queue_keys, v_queue_reaches, v_queue_depths, v_quoted_ranks, v_quoted_ids)
-                    with ordinality as queues (queue_key, reach, depth, quoted_rank, quoted_id, queue)
-            ) as queues
+                    sides.place,
+                    sides.side_key / 2 as symbol_key,
+                    case sides.side_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end as side,
+                    sides.quoted_rank,
+                    sides.quoted_id,
+                    sides.reach,
+                    sides.depth
+                from unnest(v_side_keys, v_side_reaches, v_side_depths, v_quoted_ranks, v_quoted_ids)
+                    with ordinality as sides (side_key, reach, depth, quoted_rank, quoted_id, place)
+            ) as sides
             cross join lateral exchange.first_orders(
-                queues.symbol_key,
-                queues.side,
-                coalesce(queues.quoted_rank, '-Infinity'),
-                coalesce(queues.quoted_id, 0),
-                queues.reach,
-                queues.depth
+                sides.symbol_key,
+                sides.side,
+                coalesce(sides.quoted_rank, '-Infinity'),
+                coalesce(sides.quoted_id, 0),
+                sides.reach,
+                sides.depth
             ) as best
-            where coalesce(queues.quoted_rank, '-Infinity') <= queues.reach;
+            where coalesce(sides.quoted_rank, '-Infinity') <= sides.reach;
         else
             select
-                array_agg(resting.queue::integer),
+                array_agg(resting.place::integer),
                 array_agg(resting.symbol_key),
                 array_agg(resting.side),
                 array_agg(resting.row_address),
@@ -312,11 +312,11 @@ begin
                 array_agg(resting.open_shares),
                 array_agg(resting.account_key)
             into
-                v_rest_queues, v_rest_symbols, v_rest_sides, v_rest_rows, v_rest_ids, v_rest_ranks, v_rest_open,
+                v_rest_side_places, v_rest_symbols, v_rest_sides, v_rest_rows, v_rest_ids, v_rest_ranks, v_rest_open,
                 v_rest_accounts
             from (
                 select
-                    queues.queue,
+                    sides.place,
                     best.symbol_key,
                     best.side,
                     best.ctid as row_address,
@@ -324,8 +324,8 @@ begin
                     best.price_rank,
                     best.open_shares,
                     best.account_key
-                from unnest(v_queue_keys, v_queue_reaches, v_queue_depths, v_quoted_ranks, v_quoted_ids)
-                    with ordinality as queues (queue_key, reach, depth, quoted_rank, quoted_id, queue)
+                from unnest(v_side_keys, v_side_reaches, v_side_depths, v_quoted_ranks, v_quoted_ids)
+                    with ordinality as sides (side_key, reach, depth, quoted_rank, quoted_id, place)
                 cross join lateral (
                     select
                         resting_orders.ctid,
@@ -337,29 +337,29 @@ begin
                         resting_orders.account_key
                     from exchange.resting_orders
                     where
-                        resting_orders.symbol_key = queues.queue_key / 2
-                        and resting_orders.side = case queues.queue_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
+                        resting_orders.symbol_key = sides.side_key / 2
+                        and resting_orders.side = case sides.side_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
                         and (resting_orders.price_rank, resting_orders.order_id)
-                        >= (coalesce(queues.quoted_rank, '-Infinity'), coalesce(queues.quoted_id, 0))
-                        and resting_orders.price_rank <= queues.reach
+                        >= (coalesce(sides.quoted_rank, '-Infinity'), coalesce(sides.quoted_id, 0))
+                        and resting_orders.price_rank <= sides.reach
                     order by resting_orders.price_rank, resting_orders.order_id
-                    limit queues.depth
+                    limit sides.depth
                 ) as best
             ) as resting;
         end if;
         v_rest_loaded := v_rest_open;
         v_next := array_fill(null::integer, array[coalesce(cardinality(v_rest_ids), 0)]);
-        v_first := array_fill(null::integer, array[cardinality(v_queue_keys)]);
+        v_first := array_fill(null::integer, array[cardinality(v_side_keys)]);
         v_last_rank := v_first;
         for v_rest in 1 .. coalesce(cardinality(v_rest_ids), 0) loop
-            v_queue := v_rest_queues[v_rest];
-            if v_first[v_queue] is null then
-                v_first[v_queue] := v_rest;
+            v_side := v_rest_side_places[v_rest];
+            if v_first[v_side] is null then
+                v_first[v_side] := v_rest;
             else
                 v_next[v_rest - 1] := v_rest;
             end if;
-            if v_rest - v_first[v_queue] + 1 = v_queue_depths[v_queue] then
-                v_last_rank[v_queue] := v_rest_ranks[v_rest];
+            if v_rest - v_first[v_side] + 1 = v_side_depths[v_side] then
+                v_last_rank[v_side] := v_rest_ranks[v_rest];
             end if;
         end loop;
         v_first_loaded := v_first;
@@ -369,47 +369,47 @@ begin
         v_fill_orders := '{}';
         v_fill_rests := '{}';
         v_fill_shares := '{}';
-        v_fill_homes := '{}';
+        v_fill_credited := '{}';
         while i <= c_count loop
             if v_codes[i] is not null then
                 i := i + 1;
                 continue;
             end if;
-            v_purse := width_bucket(v_account_keys[i], v_purses);
-            v_pocket := width_bucket(v_position_keys[i], v_pockets);
+            v_account := width_bucket(v_account_keys[i], v_accounts);
+            v_position := width_bucket(v_position_keys[i], v_positions);
 
             -- Reserve what the order can cost at most, unless that is done and only the book ran out.
             if v_open is null then
                 if v_buying[i] then
                     v_money := v_shares[i] * p_limits[i];
-                    if v_cash[v_purse] < v_money then
+                    if v_cash[v_account] < v_money then
                         v_codes[i] := 'insufficient_funds';
                         v_messages[i] := format(
-                            'insufficient funds: %s needed, %s available', trim_scale(v_money), trim_scale(v_cash[v_purse])
+                            'insufficient funds: %s needed, %s available', trim_scale(v_money), trim_scale(v_cash[v_account])
                         );
                         i := i + 1;
                         continue;
                     end if;
-                    v_cash[v_purse] := v_cash[v_purse] - v_money;
+                    v_cash[v_account] := v_cash[v_account] - v_money;
                 else
-                    if coalesce(v_held[v_pocket], 0) < v_shares[i] then
+                    if coalesce(v_held[v_position], 0) < v_shares[i] then
                         v_codes[i] := 'insufficient_shares';
                         v_messages[i] := format(
                             'insufficient shares of %s: %s needed, %s available',
-                            p_syms[i], trim_scale(v_shares[i]), trim_scale(coalesce(v_held[v_pocket], 0))
+                            p_syms[i], trim_scale(v_shares[i]), trim_scale(coalesce(v_held[v_position], 0))
                         );
                         i := i + 1;
                         continue;
                     end if;
-                    v_held[v_pocket] := v_held[v_pocket] - v_shares[i];
+                    v_held[v_position] := v_held[v_position] - v_shares[i];
                 end if;
                 v_order_ids[i] := nextval('exchange.order_ids');
                 v_open := v_shares[i];
             end if;
 
             -- Fill against the best resting order for as long as its price is within this order's limit.
-            v_queue := width_bucket(v_symbol_keys[i] * 2 + v_buying[i]::integer, v_queue_keys);
-            v_rest := v_first[v_queue];
+            v_side := width_bucket(v_symbol_keys[i] * 2 + v_buying[i]::integer, v_side_keys);
+            v_rest := v_first[v_side];
             while v_open > 0 and v_rest_ranks[v_rest] <= v_reaches[i] loop
                 v_fill := least(v_open, v_rest_open[v_rest]);
                 v_open := v_open - v_fill;
@@ -422,33 +422,33 @@ begin
                 -- orders in this run as well: then it is there for the next of them.
                 v_money := v_fill * abs(v_rest_ranks[v_rest]);
                 if v_buying[i] then
-                    v_held[v_pocket] := coalesce(v_held[v_pocket], 0) + v_fill;
-                    v_cash[v_purse] := v_cash[v_purse] + v_fill * p_limits[i] - v_money;
-                    v_home := width_bucket(v_rest_accounts[v_rest], v_purses);
-                    if v_purses[v_home] = v_rest_accounts[v_rest] and v_balance_rows[v_home] is not null then
-                        v_cash[v_home] := v_cash[v_home] + v_money;
+                    v_held[v_position] := coalesce(v_held[v_position], 0) + v_fill;
+                    v_cash[v_account] := v_cash[v_account] + v_fill * p_limits[i] - v_money;
+                    v_credited := width_bucket(v_rest_accounts[v_rest], v_accounts);
+                    if v_accounts[v_credited] = v_rest_accounts[v_rest] and v_balance_rows[v_credited] is not null then
+                        v_cash[v_credited] := v_cash[v_credited] + v_money;
                     else
-                        v_home := null;
+                        v_credited := null;
                     end if;
                 else
-                    v_cash[v_purse] := v_cash[v_purse] + v_money;
-                    v_home := width_bucket(v_rest_accounts[v_rest]::bigint << 32 | v_symbol_keys[i], v_pockets);
-                    if v_pockets[v_home] = v_rest_accounts[v_rest]::bigint << 32 | v_symbol_keys[i] then
-                        v_held[v_home] := coalesce(v_held[v_home], 0) + v_fill;
+                    v_cash[v_account] := v_cash[v_account] + v_money;
+                    v_credited := width_bucket(v_rest_accounts[v_rest]::bigint << 32 | v_symbol_keys[i], v_positions);
+                    if v_positions[v_credited] = v_rest_accounts[v_rest]::bigint << 32 | v_symbol_keys[i] then
+                        v_held[v_credited] := coalesce(v_held[v_credited], 0) + v_fill;
                     else
-                        v_home := null;
+                        v_credited := null;
                     end if;
                 end if;
-                v_fill_homes := v_fill_homes || v_home;
+                v_fill_credited := v_fill_credited || v_credited;
 
                 if v_rest_open[v_rest] = 0 then
                     v_rest := v_next[v_rest];
                 end if;
             end loop;
-            v_first[v_queue] := v_rest;
+            v_first[v_side] := v_rest;
 
             -- The loaded part of the book is eaten up and there may be more: write, and load again for this order.
-            exit when v_open > 0 and v_rest is null and v_last_rank[v_queue] is not null;
+            exit when v_open > 0 and v_rest is null and v_last_rank[v_side] is not null;
 
             -- Rest what is open, for later orders of this run behind all that is as good or better.
             if v_open > 0 then
@@ -459,21 +459,21 @@ begin
                 v_rest_ranks[v_rest] := -v_reaches[i];
                 v_rest_open[v_rest] := v_open;
                 v_rest_accounts[v_rest] := v_account_keys[i];
-                v_queue := width_bucket(v_symbol_keys[i] * 2 + 1 - v_buying[i]::integer, v_queue_keys);
-                if v_queue_reaches[v_queue] is null then
+                v_side := width_bucket(v_symbol_keys[i] * 2 + 1 - v_buying[i]::integer, v_side_keys);
+                if v_side_reaches[v_side] is null then
                     -- Nobody takes from this side, so only its best order is of interest.
-                    if v_first[v_queue] is null or -v_reaches[i] < v_rest_ranks[v_first[v_queue]] then
-                        v_first[v_queue] := v_rest;
+                    if v_first[v_side] is null or -v_reaches[i] < v_rest_ranks[v_first[v_side]] then
+                        v_first[v_side] := v_rest;
                     end if;
-                elsif (v_last_rank[v_queue] > -v_reaches[i]) is not false then
+                elsif (v_last_rank[v_side] > -v_reaches[i]) is not false then
                     v_before := null;
-                    v_next[v_rest] := v_first[v_queue];
+                    v_next[v_rest] := v_first[v_side];
                     while v_rest_ranks[v_next[v_rest]] <= -v_reaches[i] loop
                         v_before := v_next[v_rest];
                         v_next[v_rest] := v_next[v_before];
                     end loop;
                     if v_before is null then
-                        v_first[v_queue] := v_rest;
+                        v_first[v_side] := v_rest;
                     else
                         v_next[v_before] := v_rest;
                     end if;
@@ -503,8 +503,8 @@ begin
                 v_rest_accounts[fill.rest],
                 case when not v_buying[fill.i] then v_symbol_keys[fill.i] end,
                 case when v_buying[fill.i] then fill.shares * v_rest_ranks[fill.rest] else fill.shares end
-            from unnest(v_fill_orders, v_fill_rests, v_fill_shares, v_fill_homes) as fill (i, rest, shares, home)
-            where fill.home is null;
+            from unnest(v_fill_orders, v_fill_rests, v_fill_shares, v_fill_credited) as fill (i, rest, shares, credited)
+            where fill.credited is null;
 
             -- Nobody else changes a row of a locked symbol, so each is still where it was read.
             delete from exchange.resting_orders
@@ -528,22 +528,22 @@ begin
         from generate_series(coalesce(cardinality(v_rest_loaded), 0) + 1, cardinality(v_rest_ids)) as n
         where v_rest_open[n] > 0;
 
-        -- The best order of a queue is known here, unless all that was loaded of it is eaten up.
-        v_new_best := array_fill(null::integer, array[cardinality(v_queue_keys)]);
+        -- The best order of a book side is known here, unless all that was loaded of it is eaten up.
+        v_new_best := array_fill(null::integer, array[cardinality(v_side_keys)]);
         v_unsure := '{}';
-        for v_queue in 1 .. cardinality(v_queue_keys) loop
-            v_rest := v_first[v_queue];
-            if v_first_loaded[v_queue] is null and v_quoted_ids[v_queue] is not null then
+        for v_side in 1 .. cardinality(v_side_keys) loop
+            v_rest := v_first[v_side];
+            if v_first_loaded[v_side] is null and v_quoted_ids[v_side] is not null then
                 -- Nothing within reach was there: the last quote stands, unless a better order rests there now.
-                if v_rest_ranks[v_rest] < v_quoted_ranks[v_queue] then
-                    v_new_best[v_queue] := v_rest;
+                if v_rest_ranks[v_rest] < v_quoted_ranks[v_side] then
+                    v_new_best[v_side] := v_rest;
                 end if;
-            elsif v_rest_ranks[v_rest] <= coalesce(v_last_rank[v_queue], v_queue_reaches[v_queue]) then
-                if v_rest_ids[v_rest] is distinct from v_quoted_ids[v_queue] then
-                    v_new_best[v_queue] := v_rest;
+            elsif v_rest_ranks[v_rest] <= coalesce(v_last_rank[v_side], v_side_reaches[v_side]) then
+                if v_rest_ids[v_rest] is distinct from v_quoted_ids[v_side] then
+                    v_new_best[v_side] := v_rest;
                 end if;
-            elsif v_first_loaded[v_queue] is not null or v_rest is not null then
-                v_unsure := v_unsure || coalesce(v_first_loaded[v_queue], v_rest);
+            elsif v_first_loaded[v_side] is not null or v_rest is not null then
+                v_unsure := v_unsure || coalesce(v_first_loaded[v_side], v_rest);
             end if;
         end loop;
 
@@ -567,10 +567,10 @@ begin
     end loop;
 
     -- Where vacuum can't keep up, spare the next runs what this one stepped over. Now all orders of this run rest that ever
-    -- will: see note_fronts.
+    -- will: see note_book_hints.
     v_stepped_over := v_stepped_over + exchange.count_stepped_over();
     if v_stepped_over > 50 + 4 * c_count then
-        perform exchange.note_fronts(array_agg(touched.symbol_key), array_agg(touched.side), c_now)
+        perform exchange.note_book_hints(array_agg(touched.symbol_key), array_agg(touched.side), c_now)
         from (
             select
                 placed.symbol_key,
@@ -599,7 +599,7 @@ begin
         settled_before = c_settled_before,
         changes = balances.changes + 1,
         generation = exchange.generation(balances.changes + 1)
-    from generate_series(1, cardinality(v_purses)) as n
+    from generate_series(1, cardinality(v_accounts)) as n
     where v_cash[n] <> v_cash_before[n] and balances.ctid = v_balance_rows[n];
 
     update exchange.positions
@@ -607,16 +607,16 @@ begin
         shares = v_held[n],
         changes = positions.changes + 1,
         generation = exchange.generation(positions.changes + 1)
-    from generate_series(1, cardinality(v_pockets)) as n
+    from generate_series(1, cardinality(v_positions)) as n
     where v_held[n] <> v_held_before[n] and positions.ctid = v_position_rows[n];
 
     if array_position(v_position_rows, null) is not null then
         insert into exchange.positions (account_key, symbol_key, shares)
         select
-            (v_pockets[n] >> 32)::integer,
-            (v_pockets[n] & 2147483647)::integer,
+            (v_positions[n] >> 32)::integer,
+            (v_positions[n] & 2147483647)::integer,
             v_held[n]
-        from generate_series(1, cardinality(v_pockets)) as n
+        from generate_series(1, cardinality(v_positions)) as n
         where v_position_rows[n] is null and v_held[n] is not null;
     end if;
 

@@ -1,4 +1,4 @@
--- Writes the best bid and ask to the tape, for the sides of the book where something happened.
+-- Quotes the best bid and ask of the sides of the book where something happened.
 --
 -- Given are orders that were at the top of their side or may be now. The best order of a side is then the first one
 -- from there, or from where the last quote was, whichever comes first. The caller holds the symbols' locks.

@@ -45,7 +45,7 @@ create schema if not exists exchange;
 alter schema exchange owner to exchange_owner;
 
 comment on schema exchange is
-'A stock exchange. The functions match, lock and settle; the tables hold the book, the balances and the history; the '
+'A stock exchange. The functions lock, match and move cash and shares; the tables hold the book, the balances and the history; the '
 'views are what to read. Start with exchange.account_balances, exchange.order_book and exchange.place_order.';
 
 -- Denied by default: a function is for the owner alone until its own file grants it.

@@ -1,7 +1,7 @@
 -- The tables. Clients' identifiers (account id, symbol) are text at the edge and short integer keys inside.
 --
--- orders, executions, cancellations and deposits are history: rows are added and never changed. accounts, positions,
--- resting_orders and credits are the present state, and small.
+-- orders, executions, cancellations, deposits and quotes are history: rows are added and never changed. balances,
+-- positions, credits, resting_orders and book_hints are the present state, and small.
 --
 -- The rows of the hot tables carry keys without foreign keys: the functions take each key from the parent table in the
 -- same transaction, nobody may delete a parent, and exchange.check_integrity() looks for orphans. A foreign key's
@@ -37,28 +37,20 @@ comment on column exchange.answer.message is 'Why it was refused, for people.';
 create table exchange.accounts (
     account_key integer generated always as identity,
     account_id text collate "C" not null,
-    cash numeric not null,
-    settled_before xid8 not null default '0',
     created_at timestamptz not null,
     frozen_at timestamptz,
     constraint accounts_pkey primary key (account_key),
     constraint accounts_account_id_key unique (account_id),
-    -- Digits only, said without a regular expression: constraints are checked at each update of the cash as well.
     constraint accounts_account_id_is_digits check (
         account_id <> '' and btrim(account_id, '0123456789') = '' and length(account_id) <= 255
-    ),
-    constraint accounts_cash_never_negative check (cash >= 0 and cash < 'Infinity')
-) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1);
+    )
+);
 
 comment on table exchange.accounts is
-'One row for each account, with its settled cash. Updated only by transactions of its own, under its row lock; what '
-'others owe it waits in credits. Read account_balances to see what an account has.';
+'One row for each account. Its row lock guards what the account has: whoever changes its row in balances or its positions '
+'holds it.';
 comment on column exchange.accounts.account_key is 'Internal key: short, and the order in which account rows are locked.';
 comment on column exchange.accounts.account_id is 'The client''s own identifier: digits, as written (007 is not 7).';
-comment on column exchange.accounts.cash is 'Settled cash that is free to spend: reserved cash has already left it.';
-comment on column exchange.accounts.settled_before is
-'Credits of transactions before this one are in the row already. Only spares a look at them: the sweep folds whatever '
-'there is, also where a restored copy has transaction ids that make no sense here.';
 comment on column exchange.accounts.created_at is 'When the account was created.';
 comment on column exchange.accounts.frozen_at is
 'Since when the account may place no orders (freeze_account); null where it may.';
@@ -79,19 +71,49 @@ comment on column exchange.symbols.sym is 'The symbol as clients write it: ASCII
 comment on column exchange.symbols.created_at is 'When the symbol was first seen in a <create>.';
 comment on column exchange.symbols.halted_at is 'Since when nobody may place orders for it (halt_symbol); null where they may.';
 
+-- A look-up by a key that never changes tries every version of a row that vacuum has not removed yet; while any session
+-- holds an old snapshot, that is all of them. So the keys of balances and positions end in a generation: it counts up with
+-- every 16th change and is read newest first, which leaves 16 versions to try at most. The other 15 changes touch no index.
+create table exchange.balances (
+    account_key integer not null,
+    generation bigint not null default 0,
+    changes bigint not null default 0,
+    cash numeric not null,
+    settled_before xid8 not null default '0',
+    constraint balances_pkey primary key (account_key, generation),
+    constraint balances_cash_never_negative check (cash >= 0 and cash < 'Infinity')
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1);
+
+comment on table exchange.balances is
+'Settled cash of each account, one row for each. Updated only by transactions of the account''s own, under the lock of its '
+'row in accounts; what others owe it waits in credits. Read account_balances to see what an account has.';
+comment on column exchange.balances.account_key is 'Whose cash it is.';
+comment on column exchange.balances.generation is
+'Counts up with every 16th change and is read newest first, so that a look-up tries few dead versions of the row, even '
+'while a long snapshot elsewhere keeps all of them.';
+comment on column exchange.balances.changes is 'How often the row was changed; generation follows from it.';
+comment on column exchange.balances.cash is 'Settled cash that is free to spend: reserved cash has already left it.';
+comment on column exchange.balances.settled_before is
+'Credits of transactions before this one are in the row already. Only saves looking at them: the sweep folds whatever '
+'there is, also where a restored copy has transaction ids that make no sense here.';
+
 create table exchange.positions (
     account_key integer not null,
     symbol_key integer not null,
+    generation bigint not null default 0,
+    changes bigint not null default 0,
     shares numeric not null,
-    constraint positions_pkey primary key (account_key, symbol_key),
+    constraint positions_pkey primary key (account_key, symbol_key, generation),
     constraint positions_shares_never_negative check (shares >= 0 and shares < 'Infinity')
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1);
 
 comment on table exchange.positions is
-'Settled shares of each account in each symbol. Updated only under the row lock of the account. Read '
+'Settled shares of each account in each symbol, one row for each. Updated only under the row lock of the account. Read '
 'account_positions to see what an account has.';
 comment on column exchange.positions.account_key is 'The account that holds the shares.';
 comment on column exchange.positions.symbol_key is 'The symbol that the shares are of.';
+comment on column exchange.positions.generation is 'Counts up with every 16th change, and is read newest first: as in balances.';
+comment on column exchange.positions.changes is 'How often the row was changed; generation follows from it.';
 comment on column exchange.positions.shares is 'Settled shares that are free to sell: reserved shares have already left.';
 
 -- Ids are drawn while the symbol is locked, so no cache: a session that kept ids back would break time priority.
@@ -150,6 +172,8 @@ comment on column exchange.resting_orders.order_id is 'The order, in orders.';
 comment on column exchange.resting_orders.account_key is 'The account that placed it, repeated here to spare the match a look-up.';
 comment on column exchange.resting_orders.open_shares is 'What is neither executed nor cancelled; always positive.';
 
+-- The newest quote of a side is read for each run of orders: a scan that reads a whole page of the index, however few rows
+-- it wants. Emptier pages make that cheaper.
 create table exchange.quotes (
     symbol_key integer not null,
     side exchange.side not null,
@@ -157,19 +181,44 @@ create table exchange.quotes (
     price_rank numeric not null,
     order_id bigint not null,
     quoted_at timestamptz not null,
-    constraint quotes_pkey primary key (symbol_key, side, quote_id)
+    constraint quotes_pkey primary key (symbol_key, side, quote_id) with (fillfactor = 40)
 );
 
 comment on table exchange.quotes is
-'The tape of best bid and best ask: a row for each change that a transaction leaves behind. History: rows are added '
-'and never changed. The newest row of a side also tells the match where the book begins, so that it steps over no '
-'index entries of orders long gone, which a long snapshot in another session would keep from being removed.';
+'Best bid and best ask: a row for each change that a transaction leaves behind. History: rows are added and never '
+'changed. The newest row of a side also tells the match where the book begins, so that it steps over no index entries '
+'of orders long gone, which a long snapshot in another session would keep from being removed.';
 comment on column exchange.quotes.symbol_key is 'The symbol.';
 comment on column exchange.quotes.side is 'buy: the best bid. sell: the best ask.';
 comment on column exchange.quotes.quote_id is 'Ascends, within a symbol, in time.';
 comment on column exchange.quotes.price_rank is 'The rank of the best resting order (see resting_orders); Infinity where there is none.';
 comment on column exchange.quotes.order_id is 'The best resting order; 0 where the side is empty.';
 comment on column exchange.quotes.quoted_at is 'Since when it was the best.';
+
+-- The match begins at the best order, so dead index entries of better prices are in nobody's way. Those of the prices behind it
+-- are: of orders that were filled when those prices were the best. A long snapshot in another session keeps them all.
+create table exchange.book_hints (
+    symbol_key integer not null,
+    side exchange.side not null,
+    seen_id bigint not null,
+    seen_at timestamptz not null,
+    end_rank numeric not null,
+    level_ranks numeric[] not null,
+    level_ids bigint[] not null,
+    constraint book_hints_pkey primary key (symbol_key, side, seen_id)
+) with (autovacuum_vacuum_scale_factor = 0.1);
+
+comment on table exchange.book_hints is
+'Where the first orders of a side of the book rest, noted by the match when it had to step over many index entries of orders '
+'long gone, so that it need not do so again. What a row says stays true, for later orders have higher ids, but it helps for '
+'seconds only. The newest row of a side counts. While vacuum keeps up, none is added.';
+comment on column exchange.book_hints.symbol_key is 'The symbol.';
+comment on column exchange.book_hints.side is 'buy or sell.';
+comment on column exchange.book_hints.seen_id is 'The row speaks of orders up to this one.';
+comment on column exchange.book_hints.seen_at is 'When it was made. The match ignores one that is older than ten seconds.';
+comment on column exchange.book_hints.end_rank is 'The row speaks of ranks up to this one, the worst in level_ranks (see resting_orders).';
+comment on column exchange.book_hints.level_ranks is 'The ranks where those orders rest, best first: there are none at others.';
+comment on column exchange.book_hints.level_ids is 'For each rank the first order there: none that rests there has a lower id.';
 
 -- Of its own, because a partitioned table can have no identity column before PostgreSQL 17.
 create sequence exchange.execution_ids as bigint cache 1;

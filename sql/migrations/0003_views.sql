@@ -5,10 +5,11 @@ set local role exchange_owner;
 create view exchange.account_balances as
 select
     accounts.account_id,
-    accounts.cash + coalesce(owed.amount, 0) as cash,
-    accounts.cash as settled_cash,
+    balances.cash + coalesce(owed.amount, 0) as cash,
+    balances.cash as settled_cash,
     coalesce(owed.amount, 0) as unsettled_cash
 from exchange.accounts
+inner join exchange.balances on accounts.account_key = balances.account_key
 left join (
     select
         credits.account_key,
@@ -21,7 +22,7 @@ left join (
 comment on view exchange.account_balances is 'The cash that each account can spend.';
 comment on column exchange.account_balances.account_id is 'The client''s own identifier.';
 comment on column exchange.account_balances.cash is 'Free cash: settled and unsettled. Cash reserved by open buys is not in it.';
-comment on column exchange.account_balances.settled_cash is 'What is in the account''s row.';
+comment on column exchange.account_balances.settled_cash is 'What is in balances.';
 comment on column exchange.account_balances.unsettled_cash is 'What waits in credits.';
 
 create view exchange.account_positions as

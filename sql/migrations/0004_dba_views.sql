@@ -481,16 +481,16 @@ comment on column exchange.unsettled_credits.amount is 'Their sum.';
 
 create view exchange.relation_bloat as
 select
-    measured.relation,
-    measured.kind,
-    pg_size_pretty(measured.bytes) as size,
-    measured.rows_estimated,
-    measured.dead_rows,
-    pg_size_pretty(greatest(measured.bytes - measured.bytes_needed, 0)) as bloat,
-    round(100.0 * greatest(measured.bytes - measured.bytes_needed, 0) / nullif(measured.bytes, 0)) as bloat_percent,
-    measured.hot_percent,
-    measured.last_vacuum,
-    measured.vacuums
+    sized.relation,
+    sized.kind,
+    pg_size_pretty(sized.bytes) as size,
+    sized.rows_estimated,
+    sized.dead_rows,
+    pg_size_pretty(greatest(sized.bytes - sized.bytes_needed, 0)) as bloat,
+    round(100.0 * greatest(sized.bytes - sized.bytes_needed, 0) / nullif(sized.bytes, 0)) as bloat_percent,
+    sized.hot_percent,
+    sized.last_vacuum,
+    sized.vacuums
 from (
     select
         relation.relname as relation,
@@ -537,8 +537,8 @@ from (
         where pg_attribute.attrelid = relation.oid and pg_attribute.attnum > 0
     ) as width on true
     where activity.schemaname = 'exchange' and relation.relkind in ('r', 'i')
-) as measured
-order by measured.bytes desc, measured.relation asc;
+) as sized
+order by sized.bytes desc, sized.relation asc;
 
 comment on view exchange.relation_bloat is
 'Size of each table and index, and how much of it an empty copy of the same rows would not need: an estimate, from '

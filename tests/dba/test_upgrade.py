@@ -1,7 +1,6 @@
-"""Databases that were made by earlier versions, dumped and restored, and changed while they serve."""
+"""Databases made by an earlier version, dumped and restored, and changed while they serve."""
 
-import os
-import re
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,15 +10,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgbourse import __version__
 from pgbourse.database.ledger import live_functions, sql_folder
-from pgbourse.database.migrate import check, connect, migrate
+from pgbourse.database.migrate import MigrationError, check, connect, migrate, require_current
 from tests.dba.cluster import Cluster
 from tests.sql.market import Connection, Market, meeting
 from tests.sql.reference import render
 
-# Plain dumps of databases that landed versions made, with data in them. `make landed` adds one.
-LANDED = Path(__file__).parent / "landed"
 ROLES = b"create role exchange_owner; create role exchange_gateway; create role exchange_reader"
 
 
@@ -56,80 +52,120 @@ def holdings(connection: Connection) -> list[tuple[object, ...]]:
     ).fetchall()
 
 
-def dump_this_version(cluster: Cluster) -> str:
-    """Return a dump of a database as this version makes it, after some trading."""
-    with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
-        connection.execute("create database current")
-    migrate(cluster.dsn("current"))
-    with psycopg.connect(cluster.dsn("current"), autocommit=True) as connection:
-        trade(connection)
-    return cluster.run("pg_dump", "current")
+def as_made_anew(url: str, fresh_url: str) -> bool:
+    """Compare two exchanges down to comments, rights and the text of functions."""
+    with connect(url) as one, connect(fresh_url) as other:
+        return render(one) == render(other) and live_functions(one) == live_functions(other)
 
 
-def _comments_on_roles() -> list[str]:
-    """Return what the first migration says of the roles, which no dump of a database holds."""
-    text = (sql_folder() / "migrations" / "0001_roles_and_schema.sql").read_text()
-    return re.findall(r"^comment on role .*?;$", text, re.DOTALL | re.MULTILINE)
+@pytest.fixture
+def earlier(tmp_path: Path) -> Path:
+    """sql/ as an earlier version might have had it: without certificates, and two comments other."""
+    folder = Path(shutil.copytree(sql_folder(), tmp_path / "earlier"))
+    (folder / "migrations" / "0005_certificates.sql").unlink()
+    functions = folder / "functions"
+    (functions / "process_batch_for.sql").unlink()
+    for name, arguments in (("check_keys", ""), ("create_account", "text, numeric")):
+        with (functions / f"{name}.sql").open("a") as file:
+            file.write(f"\ncomment on function exchange.{name}({arguments}) is 'As it was.';\n")
+    return folder
 
 
-def load(cluster: Cluster, dump: Path, *, with_roles: bool) -> str:
-    """Make a database from a plain dump, and the roles that no dump holds; return its URL."""
-    with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
-        connection.execute("create database pgbourse")
-        if with_roles:
-            connection.execute(ROLES)
-            for comment in _comments_on_roles():
-                connection.execute(comment.encode())
-    cluster.run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(dump))
-    return cluster.dsn("pgbourse")
+@pytest.fixture
+def later(tmp_path: Path) -> Path:
+    """sql/ as a later version might have it: one migration more."""
+    return Path(shutil.copytree(sql_folder(), tmp_path / "later"))
 
 
-@pytest.mark.parametrize("version", [*sorted(path.stem for path in LANDED.glob("*.sql")), "current"])
-def test_a_landed_version_is_migrated_with_its_data(version: str, cluster: Cluster, database: str) -> None:
-    dump = LANDED / f"{version}.sql"
-    if version == "current":
-        dump = cluster.folder / "current.sql"
-        dump.write_text(dump_this_version(cluster))
-        if os.environ.get("PGBOURSE_WRITE_LANDED"):
-            LANDED.mkdir(exist_ok=True)
-            (LANDED / f"{__version__}.sql").write_text(dump.read_text())
-    url = load(cluster, dump, with_roles=version != "current")
-    with psycopg.connect(url, autocommit=True) as connection:
+def test_a_database_of_an_earlier_version_is_migrated_with_its_data(
+    empty_database: str, database: str, earlier: Path
+) -> None:
+    migrate(empty_database, earlier)
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        market = trade(connection)
         before = holdings(connection)
-        migrate(url)
-        assert check(url) == []
-        market = Market(connection)
+        with pytest.raises(MigrationError, match="lacks migration 0005_certificates"):
+            require_current(empty_database)
+        applied = migrate(empty_database)
+        assert sorted(applied) == [
+            "function check_keys",
+            "function create_account",
+            "function process_batch_for",
+            "migration 0005_certificates",
+        ]
+        assert check(empty_database) == []
         assert market.violations() == []
         assert holdings(connection) == before != []
         market.place("1", "X", -1, 100)
         assert market.violations() == []
-        # Upgraded is the same as made anew, down to comments and rights.
-        with psycopg.connect(database, autocommit=True) as fresh:
-            assert render(connection) == render(fresh)
-        with connect(url) as upgraded, connect(database) as fresh:
-            assert live_functions(upgraded) == live_functions(fresh)
+    assert as_made_anew(empty_database, database)
 
 
-def test_what_commits_while_a_migration_waits_is_migrated(cluster: Cluster) -> None:
-    """Cash moves from one table to another: an order in flight must be in what is moved."""
-    url = load(cluster, LANDED / "0.1.0.sql", with_roles=True)
+def test_an_earlier_version_refuses_a_database_that_a_later_one_has_migrated(
+    database: str, earlier: Path
+) -> None:
+    with pytest.raises(MigrationError, match=r"newer than .*: it has migration 0005_certificates"):
+        migrate(database, earlier)
+
+
+# Moves cash, as a migration does that splits a table: under a lock, for it reads what it moves.
+COPY_CASH = """
+set local role exchange_owner;
+lock table exchange.balances in access exclusive mode;
+create table exchange.moved (account_key bigint, cash numeric);
+insert into exchange.moved select account_key, cash from exchange.balances;
+reset role;
+"""
+
+
+def test_what_commits_while_a_migration_waits_is_migrated(database: str, later: Path) -> None:
+    """An order in flight must be in what a migration moves: each statement sees what committed before it."""
+    (later / "migrations" / "9000_moved.sql").write_text(COPY_CASH)
     blocked = "select count(*) from pg_stat_activity where %s = any(pg_blocking_pids(pid))"
+    moved = (
+        "select cash from exchange.moved join exchange.accounts using (account_key) where account_id = '1'"
+    )
     with (
-        psycopg.connect(url, autocommit=True) as observer,
-        meeting(url, 1) as [trader],
+        psycopg.connect(database, autocommit=True) as observer,
+        meeting(database, 1) as [trader],
         ThreadPoolExecutor(1) as executor,
     ):
-        market = Market(observer)
+        market = trade(observer)
+        observer.execute("select exchange.settle_account('1')")
         cash = Decimal(market.cash("1"))
         trader.begin()
         trader.market.place("1", "X", 1, 1)
-        migration = executor.submit(migrate, url)
+        migration = executor.submit(migrate, database, later)
         while observer.execute(blocked, [trader.pid]).fetchone() != (1,):
             assert not migration.done(), migration.result()
         trader.commit()
-        migration.result()
-        assert Decimal(market.cash("1")) == cash - 1
+        assert migration.result() == ["migration 9000_moved"]
+        assert observer.execute(moved).fetchone() == (cash - 1,)
         assert market.violations() == []
+
+
+def test_a_plain_dump_restores_into_the_same_exchange(cluster: Cluster, database: str) -> None:
+    """With the roles made by hand, for no dump of a database holds them."""
+    with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
+        connection.execute("create database first")
+    migrate(cluster.dsn("first"))
+    with psycopg.connect(cluster.dsn("first"), autocommit=True) as connection:
+        trade(connection)
+        before = holdings(connection)
+    dump = cluster.folder / "first.sql"
+    dump.write_text(cluster.run("pg_dump", "first"))
+    with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
+        connection.execute("create database pgbourse")
+    cluster.run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(dump))
+    url = cluster.dsn("pgbourse")
+    assert migrate(url) == []
+    assert check(url) == []
+    with psycopg.connect(url, autocommit=True) as connection:
+        market = Market(connection)
+        assert holdings(connection) == before != []
+        market.place("1", "X", -1, 100)
+        assert market.violations() == []
+    assert as_made_anew(url, database)
 
 
 def test_a_dump_restores_into_the_same_exchange(

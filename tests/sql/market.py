@@ -225,4 +225,4 @@ def always_note(connection: Connection) -> None:
         "if v_stepped_over > 50 + 4 * cardinality(v_canceled) then",
         "if true then",
     )
-    mutate(connection, "note_fronts", "'Infinity', 32", "'Infinity', 3")
+    mutate(connection, "note_book_hints", "'Infinity', 32", "'Infinity', 3")

@@ -47,6 +47,7 @@ def traded(market: Market) -> Market:
 
 
 QUOTE = "insert into exchange.quotes (symbol_key, side, price_rank, order_id, quoted_at) values "
+HINT = "insert into exchange.book_hints values "
 
 BREAKS = [
     (
@@ -157,16 +158,19 @@ BREAKS = [
     ("delete from exchange.orders where order_id = 6", {"no_orphans"}),
     ("insert into exchange.positions (account_key, symbol_key, shares) values (9, 1, 0)", {"no_orphans"}),
     ("insert into exchange.balances (account_key, cash) values (9, 0)", {"no_orphans"}),
-    ("insert into exchange.fronts values (9, 'buy', 1, now(), 1, '{}', '{}')", {"no_orphans"}),
+    (HINT + "(9, 'buy', 1, now(), 1, '{}', '{}')", {"no_orphans"}),
     ("insert into exchange.balances (account_key, generation, cash) values (1, 99, 0)", {"one_balance_each"}),
     ("insert into exchange.accounts (account_id, created_at) values ('9', now())", {"one_balance_each"}),
     (
         "insert into exchange.positions (account_key, symbol_key, generation, shares) values (1, 1, 99, 0)",
         {"one_position_each"},
     ),
-    # A note that leaves out a level, or orders of one.
-    ("insert into exchange.fronts values (1, 'buy', 99, now(), 0, '{-1}', '{1}')", {"front_is_as_noted"}),
-    ("insert into exchange.fronts values (1, 'buy', 99, now(), 0, '{-125}', '{2}')", {"front_is_as_noted"}),
+    # A hint that leaves out a level, or orders of one.
+    ("insert into exchange.book_hints values (1, 'buy', 99, now(), 0, '{-1}', '{1}')", {"book_hint_is_true"}),
+    (
+        "insert into exchange.book_hints values (1, 'buy', 99, now(), 0, '{-125}', '{2}')",
+        {"book_hint_is_true"},
+    ),
     ("insert into exchange.cancellations values (99, 1, now())", {"no_orphans"}),
     (
         QUOTE + "(9, 'buy', 'Infinity', 0, now())",
@@ -244,8 +248,8 @@ MUTATIONS = [
     # Price improvement isn't given back.
     (
         "place_orders",
-        "v_cash[v_purse] + v_fill * p_limits[i] - v_money;",
-        "v_cash[v_purse];",
+        "v_cash[v_account] + v_fill * p_limits[i] - v_money;",
+        "v_cash[v_account];",
         "account_cash_adds_up",
     ),
     # The last digit is rounded off.
@@ -258,8 +262,8 @@ MUTATIONS = [
     # Credits are lost.
     (
         "place_orders",
-        "where fill.home is null;",
-        "where fill.home is null and fill.i > 1;",
+        "where fill.credited is null;",
+        "where fill.credited is null and fill.i > 1;",
         "shares_are_conserved",
     ),
     (
@@ -278,21 +282,21 @@ MUTATIONS = [
     # A party with orders in the same run doesn't get what it bought.
     (
         "place_orders",
-        "coalesce(v_held[v_home], 0) + v_fill;",
-        "coalesce(v_held[v_home], v_fill);",
+        "coalesce(v_held[v_credited], 0) + v_fill;",
+        "coalesce(v_held[v_credited], v_fill);",
         "account_shares_add_up",
     ),
     # What belongs to a party without orders in the run goes to another that has some: cash, shares.
     (
         "place_orders",
-        "if v_purses[v_home] = v_rest_accounts[v_rest] and",
-        "if v_home > 0 and",
+        "if v_accounts[v_credited] = v_rest_accounts[v_rest] and",
+        "if v_credited > 0 and",
         "account_cash_adds_up",
     ),
     (
         "place_orders",
-        "if v_pockets[v_home] = v_rest_accounts[v_rest]::bigint << 32 | v_symbol_keys[i] then",
-        "if v_home > 0 then",
+        "if v_positions[v_credited] = v_rest_accounts[v_rest]::bigint << 32 | v_symbol_keys[i] then",
+        "if v_credited > 0 then",
         "account_shares_add_up",
     ),
     (
@@ -308,19 +312,19 @@ MUTATIONS = [
         "order by placed.position_key desc\n",
         "account_shares_add_up",
     ),
-    # The tape isn't written: for what is known in memory, for what only the table can tell.
+    # Quotes aren't written: for what is known in memory, for what only the table can tell.
     ("place_orders", "where best is not null;", "where best < 0;", "quote_is_best_order"),
     ("place_orders", "if cardinality(v_unsure) > 0 then", "if false then", "quote_is_best_order"),
     # An order that rests isn't seen to be the best, or is taken for it though better ones lie beyond reach.
     (
         "place_orders",
-        "if v_rest_ranks[v_rest] < v_quoted_ranks[v_queue] then",
-        "if v_rest_ranks[v_rest] < v_quoted_ranks[v_queue] - 1 then",
+        "if v_rest_ranks[v_rest] < v_quoted_ranks[v_side] then",
+        "if v_rest_ranks[v_rest] < v_quoted_ranks[v_side] - 1 then",
         "quote_is_best_order",
     ),
     (
         "place_orders",
-        "elsif v_rest_ranks[v_rest] <= coalesce(v_last_rank[v_queue], v_queue_reaches[v_queue]) then",
+        "elsif v_rest_ranks[v_rest] <= coalesce(v_last_rank[v_side], v_side_reaches[v_side]) then",
         "elsif v_rest is not null then",
         "quote_is_best_order",
     ),
@@ -384,12 +388,17 @@ def test_a_mutated_function_is_found(market: Market, file: str, old: str, new: s
 # Of what is read where the first orders are noted.
 NOTED_MUTATIONS = [
     ("first_orders", "order_id >= levels.first_id", "order_id > levels.first_id", "fills_keep_priority"),
-    ("first_orders", "order_id > v_front.seen_id", "order_id > v_front.seen_id + 1", "fills_keep_priority"),
+    ("first_orders", "order_id > v_hint.seen_id", "order_id > v_hint.seen_id + 1", "fills_keep_priority"),
     ("first_orders", "if v_found < p_count and", "if v_found = 0 and", "book_is_not_crossed"),
-    ("first_orders", "p_from_rank := v_front.end_rank", "p_from_rank := p_reach", "fills_keep_priority"),
+    ("first_orders", "p_from_rank := v_hint.end_rank", "p_from_rank := p_reach", "fills_keep_priority"),
     ("first_orders", "limit p_count;\n\n        get", "limit 1;\n\n        get", "book_is_not_crossed"),
-    ("note_fronts", "min(first_orders.order_id)", "max(first_orders.order_id)", "front_is_as_noted"),
-    ("note_fronts", "select order_ids.last_value", "select order_ids.last_value + 1", "front_is_as_noted"),
+    ("note_book_hints", "min(first_orders.order_id)", "max(first_orders.order_id)", "book_hint_is_true"),
+    (
+        "note_book_hints",
+        "select order_ids.last_value",
+        "select order_ids.last_value + 1",
+        "book_hint_is_true",
+    ),
 ]
 
 

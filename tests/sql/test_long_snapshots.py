@@ -84,7 +84,7 @@ def test_look_ups_stay_short(market: Market, database: str) -> None:
     entries, blocks = measure_under_a_snapshot(market, database)
     assert entries <= MOST_ENTRIES
     assert blocks <= MOST_BLOCKS
-    assert market.connection.execute("select 1 from exchange.fronts").fetchone() is not None
+    assert market.connection.execute("select 1 from exchange.book_hints").fetchone() is not None
     assert market.violations() == []
 
 

@@ -19,9 +19,9 @@ from tests.sql.market import Connection, Market, Request, always_note, mutate
 Plan = dict[str, Any]
 
 BY_KEY = {"Index Scan", "Index Only Scan", "Tid Scan"}
-# What is read in parts, each of them limited: the book where its front is noted.
+# What is read in parts, each of them limited: the book where there are hints.
 SORTED_PARTS = {"Merge Append", "Sort of Append"}
-# By what each table may be read: one of these, with all of its parts. The walks of the book, the tape and
+# By what each table may be read: one of these, with all of its parts. The walks of the book, the quotes and
 # credits begin where live entries do, which keeps them short while a long snapshot elsewhere keeps dead ones.
 KEYS = {
     "accounts": [["account_id ="], ["account_key ="]],
@@ -31,7 +31,7 @@ KEYS = {
     "certificate_operators": [["certificate_name ="]],
     "credits": [["account_key =", "transaction_id >="]],
     "executions": [["buy_order_id ="], ["sell_order_id ="]],
-    "fronts": [["symbol_key =", "side ="]],
+    "book_hints": [["symbol_key =", "side ="]],
     "orders": [["order_id ="]],
     "positions": [["account_key =", "symbol_key ="]],
     "quotes": [["symbol_key =", "side ="]],
@@ -266,7 +266,7 @@ set enable_mergejoin = off
 """
 QUOTED = """\
                         and (resting_orders.price_rank, resting_orders.order_id)
-                        >= (coalesce(queues.quoted_rank, '-Infinity'), coalesce(queues.quoted_id, 0))
+                        >= (coalesce(sides.quoted_rank, '-Infinity'), coalesce(sides.quoted_id, 0))
 """
 
 

@@ -1,8 +1,8 @@
--- Notes where the first orders of these sides of the book rest, for the matches of the next seconds. See fronts.
+-- Notes where the first orders of these sides of the book rest, for the matches of the next seconds. See book_hints.
 --
 -- The caller holds the symbols' locks: no order of theirs is placed or taken out meanwhile, and all that will be placed get ids
 -- beyond the last one drawn.
-create or replace function exchange.note_fronts(
+create or replace function exchange.note_book_hints(
     p_symbol_keys integer[],
     p_sides exchange.side[],
     p_now timestamptz
@@ -19,7 +19,7 @@ begin
     from exchange.order_ids;
 
     with noted as (
-        insert into exchange.fronts (symbol_key, side, seen_id, seen_at, end_rank, level_ranks, level_ids)
+        insert into exchange.book_hints (symbol_key, side, seen_id, seen_at, end_rank, level_ranks, level_ids)
         select
             levels.symbol_key,
             levels.side,
@@ -55,26 +55,26 @@ begin
             group by touched.symbol_key, touched.side, first_orders.price_rank
         ) as levels
         group by levels.symbol_key, levels.side
-        on conflict on constraint fronts_pkey do nothing
-        returning fronts.symbol_key, fronts.side
+        on conflict on constraint book_hints_pkey do nothing
+        returning book_hints.symbol_key, book_hints.side
     )
 
-    -- Of each side the one before: there are no others. A side that is empty now keeps its note, which is true as well.
-    delete from exchange.fronts
+    -- Of each side the one before: there are no others. A side that is empty now keeps its hint, which is true as well.
+    delete from exchange.book_hints
     using noted
     cross join lateral (
         select older.ctid as row_address
-        from exchange.fronts as older
+        from exchange.book_hints as older
         where older.symbol_key = noted.symbol_key and older.side = noted.side and older.seen_id < v_seen_id
         order by older.seen_id desc
         limit 1
     ) as found
-    where fronts.ctid = found.row_address;
+    where book_hints.ctid = found.row_address;
 end
 $$;
 
-comment on function exchange.note_fronts(integer[], exchange.side[], timestamptz) is
-'Notes where the first 32 orders of each of these sides of the book rest, in place of the note before. The caller holds the '
+comment on function exchange.note_book_hints(integer[], exchange.side[], timestamptz) is
+'Notes where the first 32 orders of each of these sides of the book rest, in place of the hint before. The caller holds the '
 'symbols'' locks.';
 
-revoke all on function exchange.note_fronts(integer[], exchange.side[], timestamptz) from public;
+revoke all on function exchange.note_book_hints(integer[], exchange.side[], timestamptz) from public;
