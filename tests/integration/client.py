@@ -24,7 +24,7 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
     """Return once the condition holds; fail if it never does."""
     deadline = time.monotonic() + _GUARD
     while not condition():
-        assert time.monotonic() < deadline, f"it never came to pass that {what}"
+        assert time.monotonic() < deadline, f"timed out after {_GUARD:g} s: waited until {what}"
         time.sleep(0.005)
 
 
