@@ -5,13 +5,14 @@ VENV    := .venv
 SECONDS ?= 60
 JOBS    ?= auto
 
-.PHONY: help run test test-on lint bench docs soak fuzz clean
+.PHONY: help run test test-on lint wheels bench docs soak fuzz clean
 
 help:
 	@echo 'make run    make the environment, start PostgreSQL and serve on 127.0.0.1:12345 (ARGS="--port 5000" adds options)'
 	@echo 'make test   make the environment and run the tests (ARGS="-k match" narrows them, JOBS=1 is one at a time; PGBOURSE_TEST_DSN=… names a server)'
 	@echo 'make test-on PG=15   the tests of the SQL, on a PostgreSQL of that version that is installed here'
 	@echo 'make lint   ruff, mypy, sqlfluff, and squawk for the locks of migrations'
+	@echo 'make wheels ask the package registry whether all we need installs without a compiler, wherever we run'
 	@echo 'make bench  measure this machine, about 26 minutes (ARGS="--quick --output report.html": three, with plots)'
 	@echo 'make docs   write docs/sql.md anew from the catalog, and the output in docs/dba.md from a run'
 	@echo 'make soak   the tests of trust in their long form, 20 to 60 minutes: hundreds of crashes, thousands of random batches'
@@ -33,6 +34,9 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/sqlfluff lint --nocolor --disable-progress-bar sql
 	$(VENV)/bin/squawk --config .ci/squawk.toml sql/ledger.sql sql/migrations/*.sql
+
+wheels: $(VENV)/.dev
+	$(VENV)/bin/python .ci/wheels.py
 
 bench: $(VENV)/.dev
 	$(VENV)/bin/pgbourse bench $(ARGS)

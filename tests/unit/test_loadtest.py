@@ -159,16 +159,17 @@ def test_an_excerpt_is_printable() -> None:
     assert excerpt(b"a\x1b[2J\xff") == r"'a\x1b[2J\\xff'"
 
 
-def test_percentiles_are_exact_to_three_figures() -> None:
+def test_percentiles_are_right_within_a_thousandth() -> None:
     measurement = Measurement()
     for milliseconds in range(1, 1001):
         measurement.record(milliseconds / 1000)
     measurement.documents = 1000
     latency = measurement.latency_ms()
-    assert latency["p50"] == pytest.approx(500, rel=2e-3)
+    # One of a thousand values is as good a percentile as the next.
+    assert latency["p50"] == pytest.approx(500.5, rel=2e-3)
     assert latency["p90"] == pytest.approx(900, rel=2e-3)
     assert latency["p99.9"] == pytest.approx(999, rel=2e-3)
-    assert latency["max"] == pytest.approx(1000, rel=2e-3)
+    assert latency["max"] == 1000
 
 
 def test_errors_are_counted_by_message_without_their_numbers() -> None:

@@ -1,16 +1,16 @@
-"""What a load run came to: counts, a latency histogram, errors by message, and how they are told."""
+"""What a load run came to: counts, latencies, errors by message, and how they are told."""
 
 import html
 import re
 from collections import Counter
 from typing import Any
 
-from hdrh.histogram import HdrHistogram
+from ddsketch import DDSketch
 
 __all__ = ["PERCENTILES", "Measurement"]
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
-_MAX_MICROSECONDS = 3_600_000_000  # no server is waited for longer
+_ACCURACY = 0.001  # a percentile is right within a thousandth of itself
 _MAX_MESSAGES = 100  # distinct ones that are kept apart
 _OTHERS = "(other messages)"
 
@@ -19,11 +19,9 @@ _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 class Measurement:
-    """The figures of one run, added to while it lasts. Latencies are in microseconds, times in seconds."""
+    """The figures of one run, added to while it lasts. Times are in seconds."""
 
     def __init__(self) -> None:
-        # 3 figures: a percentile is right within a thousandth.
-        self.histogram = HdrHistogram(1, _MAX_MICROSECONDS, 3)
         self.documents = 0  # answered
         self.requests = 0  # in them
         self.opened = 0  # orders
@@ -35,18 +33,21 @@ class Measurement:
         self.failure: str | None = None  # why the run ended early
         self.seconds = 0.0  # from the first document to the last reply
         self.cpu_seconds = 0.0  # of the load tool itself, meanwhile
-        self._recent = 0.0
+        self._latencies = DDSketch(_ACCURACY)
+        self._longest = 0.0
+        self._taken = 0.0
         self.series: list[tuple[float, int, int]] = []  # seconds since the start, documents, opened
 
     def record(self, seconds: float) -> None:
         """Record the latency of a document."""
-        self._recent += seconds
-        self.histogram.record_value(min(int(seconds * 1e6), _MAX_MICROSECONDS))
+        self._latencies.add(seconds)
+        if seconds > self._longest:
+            self._longest = seconds
 
     def take_recent_seconds(self) -> float:
         """Return the sum of the latencies recorded since this was last asked."""
-        recent, self._recent = self._recent, 0.0
-        return recent
+        before, self._taken = self._taken, self._latencies.sum
+        return self._taken - before
 
     def note_errors(self, reply: bytes) -> None:
         """Count the error messages of a reply, alike those that differ in numbers only."""
@@ -73,9 +74,12 @@ class Measurement:
 
     def latency_ms(self) -> dict[str, float]:
         """Return percentiles of the latency and its maximum, in milliseconds, by name."""
-        values = self.histogram.get_percentile_to_value_dict(list(PERCENTILES)) if self.documents else {}
-        named = {f"p{percentile:g}": values.get(percentile, 0) / 1e3 for percentile in PERCENTILES}
-        return named | {"max": self.histogram.get_max_value() / 1e3 if self.documents else 0.0}
+        longest = self._longest
+        found = {
+            f"p{percentile:g}": min(self._latencies.get_quantile_value(percentile / 100) or 0.0, longest)
+            for percentile in PERCENTILES
+        }
+        return {name: round(1e3 * seconds, 3) for name, seconds in (found | {"max": longest}).items()}
 
     def as_dict(self) -> dict[str, Any]:
         """Return all figures, ready for JSON."""
