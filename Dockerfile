@@ -3,14 +3,14 @@
 #   docker build --target gateway    --tag pgbourse            .
 #   docker build --target all-in-one --tag pgbourse:all-in-one .
 #
-# Everything is set by PGBOURSE_… variables (`pgbourse serve --help` lists them). Works with --read-only.
+# PGBOURSE_… variables configure everything (`pgbourse serve --help` lists them). Both work with --read-only.
 # Give `docker stop` more time than PGBOURSE_DRAIN_TIMEOUT (30 s): docker stop --time 40 …
 
 ARG PYTHON_IMAGE=python:3.11-slim
 
 # --- everything that pgbourse needs, in one folder -------------------------------------------------------
 FROM ${PYTHON_IMAGE} AS build
-# Without pip in it: nobody installs anything into a finished image.
+# Without pip: nobody installs anything into a finished image.
 RUN python -m venv --without-pip /opt/pgbourse
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
@@ -36,11 +36,11 @@ ENV PATH=/opt/pgbourse/bin:$PATH \
     PGBOURSE_METRICS_HOST=0.0.0.0
 USER pgbourse
 EXPOSE 12345
-# SIGTERM drains: what was received is carried out and answered, then it ends.
+# SIGTERM drains: the gateway carries out and answers what it has received, then exits.
 STOPSIGNAL SIGTERM
-# A real request to the protocol port, which the database has to answer.
+# A real request to the protocol's port, which only the database can answer.
 HEALTHCHECK --interval=10s --timeout=6s --start-period=60s --retries=3 CMD ["pgbourse", "ping"]
-# All log lines go to standard output. The shell is replaced, so that pgbourse itself gets the signals.
+# All log lines go to standard output. `exec` replaces the shell, so that pgbourse itself gets the signals.
 ENTRYPOINT ["/bin/sh", "-c", "exec pgbourse \"$@\" 2>&1", "pgbourse"]
 CMD ["serve"]
 
@@ -55,6 +55,6 @@ VOLUME /var/lib/pgbourse
 
 # --- the gateway alone (last, so that a build without --target makes this one) ---------------------------
 FROM base AS gateway
-# Where it would keep data of its own, so that without a database URL it asks for one, and not for a home.
+# A data folder it can name: without a database URL it then asks for one, instead of complaining about a missing home.
 ENV PGBOURSE_DATA_DIR=/tmp/pgbourse
 COPY --from=build-gateway /opt/pgbourse /opt/pgbourse
