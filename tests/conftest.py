@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
@@ -27,6 +28,8 @@ from pgbourse.database.migrate import migrate
 
 _numbers = itertools.count(1)
 _servers_in_use = pytest.StashKey[set[str]]()
+
+_ENOUGH_MEMORY = 6 << 30  # bytes; all servers together need less than half of it
 
 # The folders with the longest tests go first, so that no worker begins one when the others have ended.
 _FIRST = ("containers", "bench", "faults", "dba", "integration")
@@ -91,6 +94,7 @@ def folder() -> Iterator[Path]:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_servers_in_use] = set()
+    _keep_temporary_files_in_memory()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -121,6 +125,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"tested against {used}")
 
 
+def _keep_temporary_files_in_memory() -> None:
+    """Let everything temporary be in memory, where there is plenty of it and nobody has set TMPDIR.
+
+    A database of 8 MB for each test is written to no disk then: a test of the SQL takes a third of the
+    processor time and less still of the clock. Nothing here needs a disk: no test cuts a machine's power.
+    """
+    memory = Path("/dev/shm")
+    if "TMPDIR" in os.environ or not memory.is_dir() or os.statvfs(memory).f_flag & os.ST_NOEXEC:
+        return
+    if min(shutil.disk_usage(memory).free, psutil.virtual_memory().available) >= _ENOUGH_MEMORY:
+        os.environ["TMPDIR"] = str(memory)  # for processes that tests start, and pytest-xdist's workers
+        tempfile.tempdir = None
+
+
 @contextmanager
 def _open_server() -> Iterator[tuple[str, str]]:
     if dsn := os.environ.get("PGBOURSE_TEST_DSN"):
@@ -132,6 +150,7 @@ def _open_server() -> Iterator[tuple[str, str]]:
 
         # The data are thrown away, as with the embedded server below.
         postgres_container = PostgresContainer(image, driver=None).with_command("postgres -c fsync=off")
+        postgres_container.with_env("PGDATA", "/memory/data").with_tmpfs_mount("/memory")
         with postgres_container as container:
             yield f"container {image}", container.get_connection_url()
     else:
