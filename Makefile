@@ -4,12 +4,14 @@ PYTHON  ?= python3
 VENV    := .venv
 SECONDS ?= 60
 JOBS    ?= auto
+PYTEST  := $(VENV)/bin/python -m pytest -n $(JOBS) --dist loadgroup -rs
 
-.PHONY: help run test test-on lint wheels bench docs soak fuzz clean
+.PHONY: help run test test-all test-containers test-on lint wheels bench docs soak fuzz clean
 
 help:
 	@echo 'make run    make the environment, start PostgreSQL and serve on 127.0.0.1:12345 (ARGS="--port 5000" adds options)'
-	@echo 'make test   make the environment and run the tests (ARGS="-k match" narrows them, JOBS=1 is one at a time; PGBOURSE_TEST_DSN=… names a server)'
+	@echo 'make test   make the environment and run the tests (ARGS="-k match" narrows them, JOBS=0 is one at a time; PGBOURSE_TEST_DSN=… names a server)'
+	@echo 'make test-all   also the long tests, which make test leaves out; make test-containers   those of the images and of compose'
 	@echo 'make test-on PG=15   the tests of the SQL, on a PostgreSQL of that version that is installed here'
 	@echo 'make lint   ruff, mypy, sqlfluff, and squawk for the locks of migrations'
 	@echo 'make wheels ask the package registry whether all we need installs without a compiler, wherever we run'
@@ -23,10 +25,16 @@ run: $(VENV)/.run
 	@exec $(VENV)/bin/pgbourse serve $(ARGS)
 
 test: $(VENV)/.dev
-	$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadgroup -rs $(ARGS)
+	$(PYTEST) --short $(ARGS)
+
+test-all: $(VENV)/.dev
+	$(PYTEST) $(ARGS)
+
+test-containers: $(VENV)/.dev
+	$(PYTEST) -n 0 tests/containers $(ARGS)
 
 test-on: $(VENV)/.dev
-	$(VENV)/bin/python -m tests.dba.on_version $(PG) -rs tests/sql tests/dba tests/integration/test_migrate.py $(ARGS)
+	PGBOURSE_TEST_MAJOR=$(PG) $(PYTEST) tests/sql tests/dba tests/integration/test_migrate.py $(ARGS)
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

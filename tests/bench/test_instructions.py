@@ -37,6 +37,7 @@ def test_what_happens_once_does_not_count() -> None:
     assert difference(few, many, 100) == {"start": 0, "work": 20, "rare": 10}
 
 
+@pytest.mark.long("PostgreSQL runs under valgrind")
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
 def test_an_order_costs_about_what_it_should() -> None:
     found = count(orders=10, warm_up_orders=200)

@@ -38,6 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.xdist_group("containers"))
+            item.add_marker(pytest.mark.long("it builds images; make test-containers does as well"))
 
 
 @pytest.fixture(scope="session", autouse=True)

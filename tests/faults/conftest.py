@@ -1,8 +1,6 @@
 """A server of the crash tests' own: they kill it."""
 
 import itertools
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +11,7 @@ from psycopg import sql
 from pgbourse.database.migrate import migrate
 from tests.faults.cluster import Cluster
 from tests.faults.scene import GatewayProcess, rounds
+from tests.servers import temporary_folder
 
 StartGateway = Callable[..., GatewayProcess]
 
@@ -22,12 +21,8 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def cluster_folder() -> Iterator[Path]:
     """A temporary folder that the user of PostgreSQL may enter."""
-    folder = Path(tempfile.mkdtemp(prefix="pgbourse-faults-"))
-    folder.chmod(0o755)
-    try:
+    with temporary_folder() as folder:
         yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

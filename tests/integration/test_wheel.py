@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -39,14 +40,28 @@ def test_the_wheel_holds_the_package_and_all_of_sql(wheel: Path) -> None:
     assert not [name for name in names if not name.startswith(("pgbourse/", "pgbourse-"))]
 
 
-def test_an_installed_wheel_serves(wheel: Path, folder: Path, tmp_path: Path) -> None:
-    # Nothing of this environment may help: neither its packages nor its settings.
+@pytest.mark.parametrize(
+    "borrowed",
+    [
+        pytest.param(True, id="dependencies of ours"),
+        pytest.param(False, id="its own", marks=pytest.mark.long("it installs all dependencies anew")),
+    ],
+)
+def test_an_installed_wheel_serves(wheel: Path, folder: Path, tmp_path: Path, borrowed: bool) -> None:
+    # Nothing else of this environment may help: neither its packages nor its settings.
     ours = ("PYTHON", "PGBOURSE_", "VIRTUAL_ENV")
     env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    run(sys.executable, "-m", "venv", str(folder / "venv"), cwd=tmp_path, env=env)
+    run(sys.executable, "-m", "venv", "--without-pip", str(folder / "venv"), cwd=tmp_path, env=env)
     python, pgbourse = (str(folder / "venv" / "bin" / name) for name in ("python", "pgbourse"))
-    run(python, "-m", "pip", "install", "--quiet", str(wheel), cwd=tmp_path, env=env)
-    assert "gateway" not in run(python, "-c", "import os; print(os.listdir('.'))", cwd=tmp_path, env=env)
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    if borrowed:
+        # A .pth file adds our packages, but reads no .pth file there: the checkout stays out of sight.
+        (site,) = (folder / "venv").glob("lib/python*/site-packages")
+        (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+        install.append("--no-deps")
+    run(*install, str(wheel), cwd=tmp_path, env=env)
+    where = run(python, "-c", "import pgbourse; print(pgbourse.__file__)", cwd=tmp_path, env=env)
+    assert where.startswith(str(folder))
 
     serve = [pgbourse, "serve", "--port", "0", "--data-dir", str(folder / "data")]
     with subprocess.Popen(serve, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as server:
