@@ -1,6 +1,6 @@
 """What requests are made of: the words that the fuzzer and Hypothesis put together."""
 
-from tests.unit.streams import binary, line
+from tests.unit.streams import alone, binary, line
 
 __all__ = ["DOCUMENT_TOKENS", "STREAM_TOKENS"]
 
@@ -112,11 +112,15 @@ STREAM_TOKENS = [
     binary(b"9" * 9),
     binary(b" " * 32),
     binary(b"<" * 60),
+    alone(b"<a/>"),
+    alone(b"<" * 60),
+    alone(b"\xff\xfe<\0"),
     "\ufeff<é/>".encode("utf-16-le"),
     "\ufeff<a/>".encode("utf-16-be"),
     "<a/>\n ".encode("utf-16-le"),
     b"\n\0",
     b"\0\n",
+    b"\0\0\0\0",
     b"\xfc\xff\xff\xff\n",
     b"<a b='>'>",
     b"<n" + b"a" * 70,

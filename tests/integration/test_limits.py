@@ -113,7 +113,7 @@ def test_what_the_end_of_input_completes_is_complete_when_the_time_is_up(open_li
     assert line.received() == b"<results/>\n"
 
 
-@pytest.mark.parametrize("beginning", [b"0", b"12\n", b"\0\0\0", b"<a>", b"<!-"])
+@pytest.mark.parametrize("beginning", [b"0", b"12\n", b"\5\0\0", b"<a>", b"<!-"])
 def test_what_is_not_complete_when_the_time_is_up_is_told(open_line: OpenLine, beginning: bytes) -> None:
     line = open_line(request_timeout=30.0)
     line.send(beginning)

@@ -7,7 +7,8 @@ from pgbourse.wire.framing import Frame, Framer, Framing
 
 LIMIT = 20_000_000  # more than a binary length can say
 
-LINE, BINARY, BARE = Framing.LENGTH_LINE, Framing.BINARY_LENGTH, Framing.BARE
+LINE, BARE = Framing.LENGTH_LINE, Framing.BARE
+BINARY, ALONE = Framing.BINARY_LENGTH, Framing.BINARY_LENGTH_ALONE
 
 
 def line(document: bytes, newline: bytes = b"\n") -> bytes:
@@ -16,6 +17,10 @@ def line(document: bytes, newline: bytes = b"\n") -> bytes:
 
 def binary(document: bytes) -> bytes:
     return len(document).to_bytes(4, "little") + b"\n" + document
+
+
+def alone(document: bytes) -> bytes:
+    return len(document).to_bytes(4, "little") + document
 
 
 def outcome(pieces: Iterable[bytes], limit: int = LIMIT) -> tuple[list[Frame], str | None]:

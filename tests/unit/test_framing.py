@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgbourse.wire.framing import Frame, Framer, Framing, wrap_reply
-from tests.unit.streams import BARE, BINARY, LIMIT, LINE, binary, cut, every_cut, line, outcome
+from tests.unit.streams import ALONE, BARE, BINARY, LIMIT, LINE, alone, binary, cut, every_cut, line, outcome
 
 # Streams, and the documents in them.
 GOOD: dict[str, tuple[bytes, list[tuple[bytes, Framing]]]] = {
@@ -19,6 +19,40 @@ GOOD: dict[str, tuple[bytes, list[tuple[bytes, Framing]]]] = {
     "length line, anything": (b"3\n\x00\n\xff", [(b"\x00\n\xff", LINE)]),
     "binary length": (b"\4\0\0\0\n<a/>", [(b"<a/>", BINARY)]),
     "binary length, nothing": (b"\0\0\0\0\n", [(b"", BINARY)]),
+    "binary length alone": (b"\4\0\0\0<a/>", [(b"<a/>", ALONE)]),
+    "binary length alone, UTF-8 mark": (b"\7\0\0\0\xef\xbb\xbf<a/>", [(b"\xef\xbb\xbf<a/>", ALONE)]),
+    "binary length alone, space": (b"\5\0\0\0 <a/>", [(b" <a/>", ALONE)]),
+    "binary length alone, CRLF": (b"\6\0\0\0\r\n<a/>", [(b"\r\n<a/>", ALONE)]),
+    "binary length alone, twice": (b"\4\0\0\0<a/>\4\0\0\0<b/>", [(b"<a/>", ALONE), (b"<b/>", ALONE)]),
+    "binary length alone, UTF-16": (
+        b"\x0c\0\0\0" + "<ab/>".encode("utf-16"),
+        [("<ab/>".encode("utf-16"), ALONE)],
+    ),
+    "binary length alone, UTF-16BE": (
+        b"\x0a\0\0\0" + "\ufeff<a/>".encode("utf-16-be"),
+        [("\ufeff<a/>".encode("utf-16-be"), ALONE)],
+    ),
+    "binary length, UTF-16": (
+        b"\x0a\0\0\0\n" + "<a/>".encode("utf-16"),
+        [("<a/>".encode("utf-16"), BINARY)],
+    ),
+    "length line, UTF-16": (b"10\n" + "<a/>".encode("utf-16"), [("<a/>".encode("utf-16"), LINE)]),
+    "length line, UTF-8 mark": (b"7\n\xef\xbb\xbf<a/>", [(b"\xef\xbb\xbf<a/>", LINE)]),
+    "NULs in a sized document": (b"5\n<a/>\0\6\0\0\0<a/>\0\0", [(b"<a/>\0", LINE), (b"<a/>\0\0", ALONE)]),
+    "UTF-16, wide newlines and NULs": (
+        "<a/>\n\0\ufeff<b/>\0".encode("utf-16"),
+        [("<a/>".encode("utf-16"), BARE), ("<b/>".encode("utf-16"), BARE)],
+    ),
+    "a NUL": (b"\0", []),
+    "a NUL, length line": (b"\x004\n<a/>\0", [(b"<a/>", LINE)]),
+    "a NUL, bare": (b"\0<a/>\0<b/>\0", [(b"<a/>", BARE), (b"<b/>", BARE)]),
+    "a NUL, binary": (b"\0\4\0\0\0\n<a/>\0", [(b"<a/>", BINARY)]),
+    "a NUL, binary alone": (b"\0\4\0\0\0<a/>\0", [(b"<a/>", ALONE)]),
+    "NULs and binary length, nothing": (b"\0\0\0\0\0\n<a/>", [(b"<a/>", BARE)]),
+    "newlines and NULs": (
+        b"\n\0\n\0\n\0\n\0\n<a/>\0\r\n\0\r\n\0\r\n<b/>",
+        [(b"<a/>", BARE), (b"<b/>", BARE)],
+    ),
     "bare": (b"<a/>", [(b"<a/>", BARE)]),
     "bare, twice": (b"<a/><b/>", [(b"<a/>", BARE), (b"<b/>", BARE)]),
     "bare, byte order mark": (b"\xef\xbb\xbf<a/>", [(b"\xef\xbb\xbf<a/>", BARE)]),
@@ -36,7 +70,7 @@ GOOD: dict[str, tuple[bytes, list[tuple[bytes, Framing]]]] = {
     "UTF-16BE, no mark": ("<é/>\n".encode("utf-16-be"), [("<é/>".encode("utf-16-be"), BARE)]),
 }
 
-ALL_THREE = b"4\n<a/> \4\0\0\0\n<b/>\r\n<c/>"
+ALL_FOUR = b"4\n<a/>\0\4\0\0\0\n<b/>\r\n<c/>\0\n\4\0\0\0<d/>"
 
 BAD = {
     "a letter": b"hello",
@@ -50,12 +84,15 @@ BAD = {
     "a huge length": b"99999999999999999999\n",
     "a huge binary length": b"\xff\xff\xff\xff\n<a/>",
     "a negative binary length": b"\xfc\xff\xff\xff\n<a/>",
-    "a binary length without newline": b"\4\0\0\0<a/>",
-    "a NUL": b"\0<a/>",
+    "a binary length before what is no XML": b"\5\0\0\0hello",
+    "a binary length alone": b"\4\0\0\0",
+    "a NUL after a byte order mark": b"\xef\xbb\xbf\0<a/>",
     "a byte order mark before a length": b"\xef\xbb\xbf4\n<a/>",
     "UTF-32": "\ufeff<a/>".encode("utf-32-le"),
     "a document cut short": b"5\n<a/>",
     "a binary document cut short": b"\5\0\0\0\n<a/>",
+    "a binary document without newline cut short": b"\5\0\0\0<a/>",
+    "a NUL in a name that is cut short": b"<a\0/",
     "a length line cut short": b"4",
     "a root without its end": b"<a><b/>",
     "the beginning of a comment": b"<!-",
@@ -77,9 +114,9 @@ def test_documents(stream: bytes, documents: list[tuple[bytes, Framing]]) -> Non
         assert outcome(pieces) == (expected, None), pieces
 
 
-def test_three_framings_on_one_connection() -> None:
-    expected = [Frame(b"<a/>", LINE), Frame(b"<b/>", BINARY), Frame(b"<c/>", BARE)]
-    for pieces in every_cut(ALL_THREE, 4):
+def test_four_framings_on_one_connection() -> None:
+    expected = [Frame(b"<a/>", LINE), Frame(b"<b/>", BINARY), Frame(b"<c/>", BARE), Frame(b"<d/>", ALONE)]
+    for pieces in every_cut(ALL_FOUR, 4):
         assert outcome(pieces) == (expected, None), pieces
 
 
@@ -125,6 +162,9 @@ def test_documents_before_a_bad_frame_are_delivered(
         (b"\0\0\1\0\n", "a document of 65536 bytes is over the limit of 100 bytes"),
         (b"<a>" + b" " * 98, "a document of more than 100 bytes is over the limit"),
         (b"9\n<a/>", "the input ended within a request, after 4 of 9 bytes of it"),
+        (b"\x09\0\0\0\n<a/>", "the input ended within a request, after 4 of 9 bytes of it"),
+        (b"\x20\0\0\0\n<a", "the input ended within a request, after 2 of 32 bytes of it"),
+        (b"\x09\0\0\0<a/>", "the input ended within a request, after 4 of 9 bytes of it"),
         (b"<a>", "the input ended within a request, after 3 bytes of it"),
     ],
 )
@@ -139,15 +179,21 @@ LOOKS = sorted({*b"0139 \t\r\n<-", 0xEF, 0xBB, 0xBF, 0xFE, 0xFF, 0, 1, 0x7F, 0x8
 
 
 @pytest.mark.parametrize("low", LOOKS)
-def test_binary_lengths_that_look_like_text(low: int) -> None:
-    for middle, space in itertools.product(LOOKS, (b"", b"\n", b"\r\n", b"\n\r\n", b" \t\r\n", b"\n" * 9)):
-        document = b"<a>" + bytes(low + 256 * middle)
-        document = document[: low + 256 * middle]
-        stream = space + binary(document) + line(b"<b/>")
+@pytest.mark.parametrize(("wrap", "framing"), [(binary, BINARY), (alone, ALONE)])
+def test_binary_lengths_that_look_like_text(
+    low: int, wrap: Callable[[bytes], bytes], framing: Framing
+) -> None:
+    spaces = (b"", b"\n", b"\r\n", b"\n\r\n", b" \t\r\n", b"\n" * 9, b"\0", b"\0\0", b"\n\0", b"\0" * 9)
+    for middle, space in itertools.product(LOOKS, spaces):
+        length = low + 256 * middle
+        if length == 0 and (wrap is alone or space.endswith(b"\0")):
+            continue  # these are NULs that separate
+        document = (b"<a>" + bytes(length))[:length]
+        stream = space + wrap(document) + line(b"<b/>")
         for places in ((), (1,), (2,), (3,), (4,), (5,), range(1, 20)):
             frames, error = outcome(cut(stream, places), 1 << 16)
             assert error is None
-            assert frames == [Frame(document, BINARY), Frame(b"<b/>", LINE)], (stream[:20], places)
+            assert frames == [Frame(document, framing), Frame(b"<b/>", LINE)], (stream[:20], places)
 
 
 @pytest.mark.parametrize(
@@ -168,13 +214,14 @@ def test_binary_lengths_that_look_like_a_byte_order_mark(length: int) -> None:
         assert [len(frame.document) for frame in outcome(pieces)[0]] == [length]
 
 
-def test_white_space_is_no_request() -> None:
+@pytest.mark.parametrize("separators", [b" \r\n\t", b"\0\0\0\0", b"\n\0\n\0", b"\r\n\0\0"])
+def test_separators_are_no_request(separators: bytes) -> None:
     framer = Framer(LIMIT)
     for _ in range(1000):
-        assert framer.feed(b" \r\n\t" * 1000) == []
-        assert framer.buffered < 4
+        assert framer.feed(separators * 1000) == []
+        assert framer.buffered < 8
     assert not framer.mid_frame
-    assert framer.feed(b"\n<a>") == []
+    assert framer.feed(b"\0\0\0\0\0\n<a>") == []
     assert framer.mid_frame
     assert framer.feed(b"</a>") == [Frame(b"<a></a>", BARE)]
     assert not framer.mid_frame
@@ -195,7 +242,7 @@ def test_white_space_after_utf_16(encoding: str) -> None:
     assert not framer.mid_frame
 
 
-@pytest.mark.parametrize("wrap", [line, binary, bytes], ids=["line", "binary", "bare"])
+@pytest.mark.parametrize("wrap", [line, binary, alone, bytes], ids=["line", "binary", "alone", "bare"])
 def test_the_limit(wrap: Callable[[bytes], bytes]) -> None:
     fits, exceeds = (b"<a>" + b"x" * n + b"</a>" for n in (93, 94))
     for pieces in every_cut(wrap(fits) + b"\n", 2):
@@ -265,8 +312,11 @@ REQUESTS = st.one_of(
     st.binary(max_size=40).map(lambda rest: (line(b"<a" + rest), Frame(b"<a" + rest, LINE))),
     st.binary(max_size=40).map(lambda rest: (line(b"<a" + rest, b"\r\n"), Frame(b"<a" + rest, LINE))),
     st.binary(max_size=200).map(lambda rest: (binary(b"<a" + rest), Frame(b"<a" + rest, BINARY))),
+    st.binary(max_size=200).map(lambda rest: (alone(b"<a" + rest), Frame(b"<a" + rest, ALONE))),
 )
-SPACES = st.sampled_from([b"", b"\n", b"\r\n", b" \t\r\n\n\n\n", b"\n\n\n"])
+SPACES = st.sampled_from(
+    [b"", b"\n", b"\r\n", b" \t\r\n\n\n\n", b"\n\n\n", b"\0", b"\0\0", b"\n\0", b"\0\r\n", b"\0" * 9]
+)
 
 
 @settings(deadline=None)
@@ -274,7 +324,9 @@ SPACES = st.sampled_from([b"", b"\n", b"\r\n", b" \t\r\n\n\n\n", b"\n\n\n"])
 def test_streams(
     data: st.DataObject, requests: list[tuple[bytes, tuple[bytes, Frame]]], space: bytes
 ) -> None:
-    stream = b"".join(before + wire for before, (wire, _) in requests) + space
+    # After a NUL, UTF-16LE without a mark is UTF-16BE.
+    befores = (before.strip(b"\0") if wire[1:2] == b"\0" else before for before, (wire, _) in requests)
+    stream = b"".join(before + wire for before, (_, (wire, _)) in zip(befores, requests, strict=True)) + space
     expected = [frame for _, (_, frame) in requests]
     places = data.draw(st.lists(st.integers(0, len(stream)), max_size=12))
     for pieces in ([stream], cut(stream, places), cut(stream, range(1, len(stream)))):
@@ -305,5 +357,6 @@ def test_replies() -> None:
     assert wrap_reply(reply, BARE) == reply + b"\n"
     assert wrap_reply(reply, LINE) == b"21\n" + reply
     assert wrap_reply(reply, BINARY) == b"\x15\0\0\0\n" + reply
+    assert wrap_reply(reply, ALONE) == b"\x15\0\0\0" + reply
     for framing in Framing:
         assert outcome([wrap_reply(reply, framing)] * 2) == ([Frame(reply, framing)] * 2, None)

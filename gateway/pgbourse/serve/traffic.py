@@ -262,9 +262,10 @@ class Traffic:
     def _give_up_on(self, connection: ClientConnection) -> None:
         """Wait no longer for the rest of a request: end the input here, which may yet complete it."""
         # That is so for a length of 0: only the end of the input tells that it is not a binary length.
+        received = connection.framer.progress
         frames = connection.framer.finish()
         self._receive(connection, frames)
-        late = f"the request was not complete within {self._patience:g} seconds"
+        late = f"the request was not complete within {self._patience:g} seconds: {received} of it came"
         self.end(connection, late if connection.framer.error else None)
 
     def _watch(self, connection: ClientConnection, interest: int) -> None:

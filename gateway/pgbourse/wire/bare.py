@@ -12,7 +12,7 @@ __all__ = ["BareScanner"]
 # What can follow a "<" in content. Only a name's first 64 bytes count, so that a name that never ends is not
 # matched again from its start with every byte received. Names that differ later count as one, which is right
 # as well: elements are balanced, together as well as each.
-_MARKUP = re.compile(rb"<(?:(!--)|(!\[CDATA\[)|(\?)|(!)|(/?)([^\s<>/=\"']{0,64}))")
+_MARKUP = re.compile(rb"<(?:(!--)|(!\[CDATA\[)|(\?)|(!)|(/?)([^\0\s<>/=\"']{0,64}))")
 _NAME_BYTES = 64
 _UNDECIDED = frozenset(start[:n] for start in (b"<!--", b"<![CDATA[") for n in range(1, len(start)))
 

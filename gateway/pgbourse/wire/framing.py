@@ -1,24 +1,15 @@
 """Cut a connection's bytes into XML documents, and wrap replies: a pure state machine without sockets or XML.
 
-The three framings and how they are told apart are described in docs/protocol.md.
+docs/protocol.md describes the four framings; beginnings.py tells them apart.
 """
 
 import re
 from dataclasses import dataclass, field
-from enum import Enum, auto
 
-from pgbourse.errors import PgbourseError
 from pgbourse.wire.bare import BareScanner
+from pgbourse.wire.beginnings import SEPARATORS, FrameError, Framing, find_request
 
 __all__ = ["Frame", "FrameError", "Framer", "Framing", "wrap_reply"]
-
-
-class Framing(Enum):
-    """How a client marks where its document ends."""
-
-    LENGTH_LINE = auto()  # decimal byte count, newline, document
-    BINARY_LENGTH = auto()  # 4 bytes little-endian, newline, document
-    BARE = auto()  # the document alone, up to the end of its root element
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,31 +21,8 @@ class Frame:
     received: float = field(default=0.0, compare=False)  # when it was complete, by the clock of `feed`
 
 
-class FrameError(PgbourseError):
-    """What was received can't be cut into documents; nothing that follows it can be understood."""
-
-
-_WHITE = b" \t\r\n"
-_SPACE = re.compile(rb"[ \t\r\n]+")
-# A UTF-16 document's trailing newline is UTF-16 as well: one code unit, by the place of its low byte.
-_UTF16_SPACE = {0: re.compile(rb"[ \t\r\n]\0?"), 1: re.compile(rb"\0?[ \t\r\n]")}
-
-# What looks like a binary length and is none, since no document begins like what would come after it:
-# UTF-16LE (a mark and white space, white space alone, a name of one letter), and white space before a binary
-# length.
-_LOOKALIKE = re.compile(
-    rb"(?:\xff\xfe[ \t\r\n]|[ \t\r\n]\0[ \t\r\n]|<\0[^\0])\0\n\0"
-    rb"|[ \t\r\n]{2}[\s\S]\0\n\0\n"
-    rb"|[ \t\r\n]{3}\0\n[\s\S]\0\n"
-)
-
 _LENGTH_LINE = re.compile(rb"([0-9]{1,20})\r?\n")
 _LENGTH_LINE_START = re.compile(rb"[0-9]{1,20}\r?")
-
-# UTF-8 without and with a BOM, UTF-16 with and without. All of it shows in the first four bytes.
-_BARE_START = re.compile(
-    rb"<|\xef\xbb\xbf[ \t\r\n<]|\xff\xfe[ \t\r\n<]\0|\xfe\xff\0[ \t\r\n<]|\0<",
-)
 
 
 class Framer:
@@ -72,16 +40,22 @@ class Framer:
         self._framing: Framing | None = None  # of the document being received; None between documents
         self._length = 0  # of the document being received, where its framing tells
         self._scanner: BareScanner | None = None
-        self._utf16_low_byte: int | None = None  # the last document was bare UTF-16; as in BareScanner
+        self._after_nul = False  # the last byte before the buffer was a NUL that separates
+        self._after_utf16le = False  # the last document was bare and in UTF-16LE
         self._finished = False
         self.error: FrameError | None = None
 
     @property
     def mid_frame(self) -> bool:
-        """Whether a request has begun and is not complete; white space alone begins none."""
-        if self._framing is not None:
-            return True
-        return bool(self._buffer.strip(_WHITE if self._utf16_low_byte is None else _WHITE + b"\0"))
+        """Whether a request has begun and is not complete; white space and NULs alone begin none."""
+        return self._framing is not None or bool(self._buffer.strip(SEPARATORS))
+
+    @property
+    def progress(self) -> str:
+        """How much of the unfinished request has come, in words, such as `172 of 173 bytes`."""
+        if self._framing is None or self._scanner is not None:
+            return f"{len(self._buffer)} bytes"
+        return f"{len(self._buffer)} of {self._length} bytes"
 
     @property
     def buffered(self) -> int:
@@ -110,12 +84,9 @@ class Framer:
         if self.error is not None or self._finished:
             return []
         self._finished = True
-        frames = self._frames()
+        frames = self._frames() if self.mid_frame else []
         if self.error is None and self.mid_frame:
-            there = str(len(self._buffer))
-            if self._framing is not None and self._scanner is None:
-                there += f" of {self._length}"
-            self._fail(FrameError(f"the input ended within a request, after {there} bytes of it"))
+            self._fail(FrameError(f"the input ended within a request, after {self.progress} of it"))
         return frames
 
     def _fail(self, error: FrameError) -> None:
@@ -139,52 +110,28 @@ class Framer:
     def _begin(self) -> bool:
         """Find out the framing of the next request; False while there is too little to tell."""
         buffer = self._buffer
-        at, is_binary = self._skip_space()
-        del buffer[:at]
-        if is_binary is None or not buffer:
+        at, framing = find_request(
+            buffer, after_nul=self._after_nul, after_utf16le=self._after_utf16le, finished=self._finished
+        )
+        if at:
+            self._after_nul = buffer[at - 1] == 0
+            del buffer[:at]
+        if framing is None:
             return False
-        if is_binary:
-            self._begin_sized(Framing.BINARY_LENGTH, int.from_bytes(buffer[:4], "little"), 5)
-        elif buffer[0] in b"0123456789":
+        if framing is Framing.LENGTH_LINE:
             match = _LENGTH_LINE.match(buffer)
             if match is None:
                 return self._await_length_line()
-            self._begin_sized(Framing.LENGTH_LINE, int(match.group(1)), match.end())
-        elif _BARE_START.match(buffer):
-            self._framing = Framing.BARE
+            self._begin_sized(framing, int(match.group(1)), match.end())
+        elif framing is Framing.BARE:
+            self._framing = framing
             self._scanner = BareScanner(buffer)
-            self._utf16_low_byte = self._scanner.utf16_low_byte
+            self._after_utf16le = self._scanner.utf16_low_byte == 0
         else:
-            raise FrameError(
-                f"a request can't begin with {_shown(buffer[:4])}: it begins with its length (decimal digits "
-                "and a newline, or 4 bytes little-endian and a newline) or with the < of its XML"
-            )
+            header = 5 if framing is Framing.BINARY_LENGTH else 4
+            self._begin_sized(framing, int.from_bytes(buffer[:4], "little"), header)
+        self._after_nul = False
         return True
-
-    def _skip_space(self) -> tuple[int, bool | None]:
-        """Return where the next request begins, and whether with a binary length (None: too little to tell).
-
-        White space may as well be the low bytes of a binary length, so each place is tried for one first.
-        """
-        buffer = self._buffer
-        at = 0
-        while True:
-            is_binary = _binary_length_at(buffer, at)
-            if is_binary is None and self._finished:
-                is_binary = False
-            if is_binary is not False:
-                return at, is_binary
-            if self._utf16_low_byte is None:
-                match = _SPACE.match(buffer, at)
-                if match is None:
-                    return at, False
-                # Of a run only the last three places are left: a length's fourth byte is no white space.
-                at = max(at + 1, match.end() - 3)
-            else:
-                match = _UTF16_SPACE[self._utf16_low_byte].match(buffer, at)
-                if match is None:
-                    return at, False
-                at = match.end()
 
     def _begin_sized(self, framing: Framing, length: int, header: int) -> None:
         if length > self._max:
@@ -192,15 +139,15 @@ class Framer:
         del self._buffer[:header]
         self._framing = framing
         self._length = length
-        self._utf16_low_byte = None
+        self._after_utf16le = False
 
     def _await_length_line(self) -> bool:
         match = _LENGTH_LINE_START.match(self._buffer)
         assert match is not None  # it begins with a digit
         if match.end() < len(self._buffer):
+            shown = repr(bytes(self._buffer[: match.end() + 1]))[1:]
             raise FrameError(
-                f"a length line can't begin with {_shown(self._buffer[: match.end() + 1])}: it is 1 to 20 "
-                "decimal digits and a newline"
+                f"a length line can't begin with {shown}: it is 1 to 20 decimal digits and a newline"
             )
         return False
 
@@ -224,29 +171,6 @@ class Framer:
         return Frame(document, framing, self._now)
 
 
-def _binary_length_at(buffer: bytearray, at: int) -> bool | None:
-    """Tell whether a 4-byte length and its newline stand at `at`; None while there is too little to tell.
-
-    A length below 16 MiB has a NUL as its fourth byte, and text has none before a newline but by _LOOKALIKE.
-    """
-    there = len(buffer) - at
-    if there >= 4 and buffer[at + 3] != 0:
-        return False
-    if there < 5:
-        return None
-    if buffer[at + 4] != 0x0A:
-        return False
-    if buffer[at] not in b" \t\r\n<\xff":
-        return True
-    if there < 8:  # such a length is 9 and more: more bytes will come
-        return None
-    return _LOOKALIKE.match(buffer, at) is None
-
-
-def _shown(data: bytes | bytearray) -> str:
-    return repr(bytes(data))[1:]
-
-
 def wrap_reply(document: bytes, framing: Framing | None) -> bytes:
     """Return a reply as it goes over the wire.
 
@@ -257,4 +181,6 @@ def wrap_reply(document: bytes, framing: Framing | None) -> bytes:
         return b"%d\n%b" % (len(document), document)
     if framing is Framing.BINARY_LENGTH:
         return b"%b\n%b" % (len(document).to_bytes(4, "little"), document)
+    if framing is Framing.BINARY_LENGTH_ALONE:
+        return len(document).to_bytes(4, "little") + document
     return document + b"\n"
