@@ -1,4 +1,4 @@
-"""How log lines look: one line an event, for people or as JSON. Where they go is standard error."""
+"""The format of log lines, for people or as JSON: one line an event, on standard error."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ __all__ = ["json_formatter", "start_logging", "text_formatter"]
 
 
 def start_logging(level: str, form: LogFormat = "text") -> None:
-    """Write the log lines of pgbourse from this level on (debug, info, …) to standard error."""
+    """Write pgbourse's log lines of this level (debug, info, …) and above to standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(json_formatter() if form == "json" else text_formatter())
     logging.basicConfig(handlers=[handler])
@@ -29,8 +29,8 @@ def json_formatter() -> logging.Formatter:
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        # What a peer sent must not look like another line, or move the cursor. Only a bug of ours has lines:
-        # a traceback, in which they are kept apart by a mark.
+        # What a peer sent must not look like another line, or move the cursor. Only the traceback of a bug of
+        # ours has several lines; a mark keeps them apart.
         line = super().format(record).replace("\n", " | ")
         if line.isprintable():
             return line
@@ -48,4 +48,4 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             event["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(event)  # in ASCII: no character of it is anything but itself
+        return json.dumps(event)  # in ASCII, so no character can do any harm

@@ -1,4 +1,4 @@
-"""TLS: the contexts of both sides, a socket that behaves as a plain one does, and the name in a certificate.
+"""TLS: contexts for both sides, a socket that behaves like a plain one, and the name in a certificate.
 
 No threads and no selectors: pgbourse.serve.handshakes has those.
 """
@@ -14,10 +14,10 @@ from pgbourse.errors import PgbourseError
 
 __all__ = ["TlsError", "TlsSocket", "client_context", "common_name", "describe", "server_context"]
 
-# What fits into one record. OpenSSL wants a write that the kernel didn't take again with the same beginning,
-# so it is given no more at a time than it has to be given again.
+# What fits into one record. When the kernel refuses a write, OpenSSL must be called again with the same
+# bytes, so it never gets more than one record at a time.
 _RECORD_BYTES = 16 * 1024
-# As in the constraints of the tables that DBAs write names into.
+# As in the constraints of the tables that hold the names.
 _NAME = re.compile(r"[ -~]{1,255}")
 
 
@@ -28,12 +28,12 @@ class TlsError(PgbourseError):
 def server_context(
     certificate: Path | None, key: Path | None, client_authorities: Path | None
 ) -> ssl.SSLContext | None:
-    """Return how a server speaks TLS, or None where it shall not: without a certificate.
+    """Return the context of a TLS server; None without a certificate, for plain TCP.
 
-    The key is in a file of its own, or in the certificate's. With client authorities, a client must show a
+    The key is in its own file, or in the certificate's. With client authorities, a client must present a
     certificate that one of them has signed.
 
-    Raises TlsError, with the file's name, when one can't be used.
+    Raises TlsError, with the file's name, if a file can't be used.
     """
     if certificate is None:
         for option, given in (("--tls-key", key), ("--tls-client-ca", client_authorities)):
@@ -43,12 +43,12 @@ def server_context(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    # Every connection shows its certificate: there is nothing to resume. Without tickets the server also says
-    # nothing of its own accord after a handshake.
+    # Every connection presents its certificate, so there is nothing to resume. Without tickets the server
+    # also sends nothing unasked after a handshake.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
-    # A client that closes without a word of TLS is still owed its replies, as over plain TCP. What was cut
-    # short, the framing tells.
+    # A client that ends TCP without a close_notify still gets its replies, as over plain TCP. The framing
+    # notices a request that was cut short.
     context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
     _load_certificate(context, certificate, key)
     if client_authorities is not None:
@@ -63,12 +63,12 @@ def client_context(
     key: Path | None = None,
     pinned: Path | None = None,
 ) -> ssl.SSLContext | None:
-    """Return how a client speaks TLS, or None without authorities and without a pinned certificate.
+    """Return the context of a TLS client; None, for plain TCP, without authorities or a pinned certificate.
 
-    The server's certificate must be signed by one of the authorities, for the host that is asked for; or it
-    must be the pinned one, whatever host that is for. The client shows `certificate` if there is one.
+    The server's certificate must be signed by one of the authorities for the host that we connect to, or be
+    the pinned one, whatever its host. The client presents `certificate` if there is one.
 
-    Raises TlsError, with the file's name, when one can't be used.
+    Raises TlsError, with the file's name, if a file can't be used.
     """
     if authorities is None and pinned is None:
         if certificate is not None:
@@ -110,14 +110,14 @@ def common_name(certificate: Any) -> str:
 
 
 class TlsSocket:
-    """A non-blocking TLS connection with the methods of a plain socket that a gateway uses, and no others.
+    """A non-blocking TLS connection with those methods of a plain socket that a gateway uses.
 
-    `recv` is for one thread and `send` for another. A lock guards OpenSSL's state of the connection, which is
-    not for two at once.
+    One thread may `recv` while another sends: a lock guards OpenSSL's state of the connection, which two
+    threads must not use at once.
     """
 
     def __init__(self, secured: ssl.SSLSocket, *, established: bool = False) -> None:
-        """Take over a non-blocking socket; nothing can be said before its handshake is done."""
+        """Take over a non-blocking socket. Nothing can be sent before its handshake is done."""
         self._socket = secured
         self._established = established
         self._lock = threading.Lock()
@@ -126,9 +126,9 @@ class TlsSocket:
         return self._socket.fileno()
 
     def shake_hands(self) -> int:
-        """Go on with the handshake; return what it waits for (EVENT_READ, EVENT_WRITE), 0 once it is done.
+        """Continue the handshake; return what it waits for (EVENT_READ, EVENT_WRITE), 0 once it is done.
 
-        Raises OSError, which ssl.SSLError is, when it fails.
+        Raises OSError (ssl.SSLError is one) if it fails.
         """
         try:
             self._socket.do_handshake()
@@ -140,13 +140,13 @@ class TlsSocket:
         return 0
 
     def certificate(self) -> Any:
-        """Return the certificate that the peer has shown, as ssl.SSLSocket.getpeercert does."""
+        """Return the certificate that the peer presented, in the form of ssl.SSLSocket.getpeercert."""
         return self._socket.getpeercert()
 
     def recv(self, size: int) -> bytes:
-        """Return what one record holds; `size` must be as large as one, so that nothing is left behind.
+        """Return what one record holds. `size` must be at least a record's, so that nothing stays behind.
 
-        A selector knows nothing of what OpenSSL has already taken from the kernel.
+        A selector knows nothing about bytes that OpenSSL has already taken from the kernel.
         """
         if not self._established:
             raise BlockingIOError
@@ -157,28 +157,28 @@ class TlsSocket:
             raise BlockingIOError from None
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
-        """Send what the kernel takes. What it did not take must come again, be it with more behind it."""
+        """Send what the kernel takes, and return how much. The next call must start with the rest."""
         if not self._established:
             raise ConnectionError("the handshake is not done")
         sent = 0
         while sent < len(data):
-            # A copy, unless it is short: a view could outlive this call in an exception's traceback, and keep
-            # the caller from changing its buffer.
+            # The slice is a copy: a view could outlive this call in an exception's traceback, and keep the
+            # caller from changing its buffer.
             record = data[sent : sent + _RECORD_BYTES]
             try:
                 with self._lock:
                     sent += self._socket.send(record)
             except ssl.SSLWantWriteError:
-                # Not for want of reading: that would be a renegotiation, which is off, and so an error.
+                # SSLWantReadError can't happen: only a renegotiation would raise it, and that is off.
                 if not sent:
                     raise BlockingIOError from None
                 break
         return sent
 
     def shutdown(self, how: int) -> None:
-        """Say that nothing more comes, in TLS and then in TCP. What is received after that is not decrypted.
+        """Send a close_notify, then shut down TCP. What is received after that is not decrypted.
 
-        Raises BlockingIOError when the kernel has no room for that: to be tried again once it has.
+        Raises BlockingIOError if the kernel has no room for the close_notify; call again once it has.
         """
         with self._lock:
             if self._established:
@@ -187,7 +187,7 @@ class TlsSocket:
                 except ssl.SSLWantWriteError:
                     raise BlockingIOError from None
                 except (ssl.SSLError, ValueError):
-                    pass  # it is said; what the peer says, or has said, doesn't matter
+                    pass  # ours is sent; whatever the peer sends or has sent doesn't matter
             self._established = True
             self._socket.shutdown(how)
 
@@ -224,7 +224,7 @@ def _load_authorities(context: ssl.SSLContext, file: Path) -> None:
 
 
 def _first_certificate(file: Path) -> bytes:
-    """Return the certificate that a file begins with, which its owner shows, without those that signed it."""
+    """Return the first certificate in a file: its owner's, without the chain that follows."""
     found = re.search(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", _read(file), re.DOTALL)
     if found is None:
         raise TlsError(f"there is no certificate in {file}, in PEM")
@@ -235,7 +235,7 @@ def _first_certificate(file: Path) -> bytes:
 
 
 def _read(file: Path) -> bytes:
-    """Return what a file holds: OpenSSL doesn't say which of its files it can't read."""
+    """Return a file's content, or say which file can't be read: OpenSSL doesn't."""
     try:
         return file.read_bytes()
     except OSError as error:
@@ -243,7 +243,7 @@ def _read(file: Path) -> bytes:
 
 
 def describe(error: OSError) -> str:
-    """Say in a few words why a handshake failed."""
+    """Return in a few words why a handshake failed."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     reason = getattr(error, "reason", None) or error.strerror or str(error)

@@ -1,1 +1,1 @@
-"""`pgbourse top`, an exchange live on a terminal: samples -> screen -> live, each knows the one before."""
+"""`pgbourse top`, an exchange live on a terminal: samples -> screen -> live; each imports the one before."""

@@ -23,11 +23,11 @@ _NO_METRICS = "not asked: give --metrics-url (pgbourse serve --metrics-port offe
 
 
 def top(database_url: str, metrics_url: str | None, seconds: float, *, once: bool = False) -> None:
-    """Show an exchange on the terminal, anew every so many seconds, until q or Ctrl-C.
+    """Show an exchange on the terminal, updated at this interval in seconds, until q or Ctrl-C.
 
-    With `once`, print one screen after the first interval instead.
+    With `once`, print a single screen after the first interval instead.
 
-    Raises TopError when the database can't be read to begin with; what fails later is shown and tried again.
+    Raises TopError if the database can't be read at the start; later failures are shown and tried again.
     """
     console = Console()
     history = History(gateway_problem="" if metrics_url else _NO_METRICS)
@@ -64,7 +64,7 @@ def top(database_url: str, metrics_url: str | None, seconds: float, *, once: boo
 
 
 def _sample(history: History, database: DatabaseSampler, metrics_url: str | None) -> None:
-    """Add to the history what can be had."""
+    """Add a sample of the database, and of the gateway, to the history; or the problem with it."""
     try:
         history.database.append(database.sample(history.window()))
         history.database_problem = ""
@@ -82,7 +82,7 @@ def _sample(history: History, database: DatabaseSampler, metrics_url: str | None
 
 @contextlib.contextmanager
 def _noted_interrupts() -> Iterator[list[int]]:
-    """Let Ctrl-C be noted as well as raised: where it strikes in a finaliser, Python drops the exception."""
+    """Record Ctrl-C as well as raising it: if it strikes in a finaliser, Python drops the exception."""
     interrupts: list[int] = []
 
     def note(number: int, _: object) -> None:
@@ -98,7 +98,7 @@ def _noted_interrupts() -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def _own_screen(console: Console) -> Iterator[None]:
-    """Let keys arrive one by one and unseen, and leave the terminal as it was, wherever Ctrl-C strikes."""
+    """Read keys one by one without echo, and restore the terminal at the end, even after Ctrl-C."""
     before = termios.tcgetattr(sys.stdin) if sys.stdin.isatty() else None
     try:
         if before is not None:
@@ -113,7 +113,7 @@ def _own_screen(console: Console) -> Iterator[None]:
 
 
 def _quits_within(seconds: float) -> bool:
-    """Wait so long, or until somebody presses q."""
+    """Wait for so many seconds; True as soon as somebody presses q."""
     deadline = time.monotonic() + seconds
     watched = [sys.stdin] if sys.stdin.isatty() else []
     while (left := deadline - time.monotonic()) > 0:

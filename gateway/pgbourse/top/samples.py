@@ -1,7 +1,7 @@
-"""What top looks at: an exchange's database, as exchange_reader may see it, and a gateway's metrics.
+"""What top reads: an exchange's database, as exchange_reader may see it, and a gateway's metrics.
 
-A sample holds counters as they stand; pgbourse.top.screen makes rates of two of them. Every query is short
-and touches little, however long the history is.
+A sample holds plain counters; pgbourse.top.screen turns two of them into rates. Every query is short and
+touches little, however long the history is.
 """
 
 import http.client
@@ -30,11 +30,11 @@ __all__ = [
     "sample_gateway",
 ]
 
-_SYMBOLS = 100  # the busiest are looked at; more than a terminal has lines
-_RECENT_ORDERS = 1000  # their symbols are shown also when nothing goes on
+_SYMBOLS = 100  # at most so many, the busiest; more than a terminal has lines
+_RECENT_ORDERS = 1000  # their symbols are shown even when nothing is going on
 _SCRAPE_SECONDS = 2.0
 
-# A look at the exchange must not become its burden.
+# Watching the exchange must not slow it down.
 _SESSION = "set default_transaction_read_only = on; set statement_timeout = '5s'; set jit = off"
 
 _TOTALS = """
@@ -109,12 +109,12 @@ _MARKETS = """
 
 
 class TopError(PgbourseError):
-    """What is to be shown can't be read."""
+    """The database or the metrics can't be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Counters of the database, which only grow, and what statistics say of the size of the book."""
+    """The database's counters, which only grow, and estimates from its statistics."""
 
     orders: int  # the latest order's id
     executions: int  # the latest fill's id
@@ -122,7 +122,7 @@ class Totals:
     rollbacks: int
     blocks_hit: int
     blocks_read: int
-    active_seconds: float  # that sessions have spent in statements
+    active_seconds: float  # spent in statements by all sessions
     wal_bytes: float
     open_orders: int
     credits: int
@@ -130,7 +130,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """What sessions of others do at this moment; times in seconds."""
+    """What other sessions are doing now; times in seconds."""
 
     waiting: int  # for a lock
     idle_in_transaction: int
@@ -140,7 +140,7 @@ class Sessions:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """One symbol: orders, fills and shares traded in the time looked at, and the book's top now."""
+    """One symbol: orders, fills and shares traded in the interval, and the top of its book now."""
 
     sym: str
     orders: int
@@ -163,7 +163,7 @@ class DatabaseSample:
     at: float
     totals: Totals
     sessions: Sessions
-    since: float | None  # the time from which on the markets are counted; None: nothing is counted
+    since: float | None  # the start of the markets' interval; None if there is none yet
     markets: tuple[Market, ...]
 
 
@@ -174,7 +174,7 @@ class GatewaySample:
     at: float
     requests: Mapping[str, float]  # by kind
     refused: float
-    latency: tuple[tuple[float, float], ...]  # of documents: upper bound in seconds, how many were below it
+    latency: tuple[tuple[float, float], ...]  # of documents: upper bound in seconds, number below it
     batches: float
     batched_documents: float
     connections: float
@@ -183,7 +183,7 @@ class GatewaySample:
 
 
 class DatabaseSampler:
-    """A connection that takes samples, opened anew after each failure."""
+    """A connection that takes samples, reopened after each failure."""
 
     def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
@@ -191,9 +191,9 @@ class DatabaseSampler:
         self.name = ""  # of the database, its server's version and address, once connected
 
     def sample(self, since: DatabaseSample | None) -> DatabaseSample:
-        """Look at the database, and at what has happened in its markets since an earlier sample.
+        """Read the database's counters, and what has happened in its markets since an earlier sample.
 
-        Raises TopError when the database is out of reach, is no exchange or may not be read.
+        Raises TopError if the database is out of reach, holds no exchange or may not be read.
         """
         try:
             connection = self._connection = self._connection or self._connect()
@@ -244,7 +244,7 @@ class DatabaseSampler:
 def sample_gateway(url: str) -> GatewaySample:
     """Read a gateway's metrics, which `pgbourse serve --metrics-port` offers under /metrics.
 
-    Raises TopError when there is no answer, or that of something else.
+    Raises TopError if nothing answers, or something other than a gateway.
     """
     try:
         with urllib.request.urlopen(url, timeout=_SCRAPE_SECONDS) as answer:

@@ -1,4 +1,4 @@
-"""What top shows: samples in, one screen of a terminal out. Pure, whatever the terminal's size."""
+"""What top shows: samples in, one terminal screen out. Pure; any terminal size."""
 
 import math
 from collections import deque
@@ -21,15 +21,15 @@ __all__ = ["History", "quantile", "render"]
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _KEPT = 240  # samples, for the curve: more than fit on a line
-_WINDOW = 3  # samples that the busiest symbols are counted over, so that they don't jump about
+_WINDOW = 3  # samples over which the busiest symbols are counted, so that they don't jump about
 _PANEL_LINES = 9
-_WIDE = 120  # columns from which on there is room for everything
+_WIDE = 120  # columns: with so many there is room for everything
 
-# Seconds from which on a person should look.
+# Seconds above which a person should take a look.
 _SLOW_WAIT = 0.5
 _OLD_TRANSACTION = 60.0
 
-_ALIGNED_PLACES = 4  # prices with no more places stand one under the other
+_ALIGNED_PLACES = 4  # prices with up to so many decimal places are aligned
 
 _DIM = "dim"
 _ALARM = "bold red"
@@ -50,7 +50,7 @@ class History:
 
 
 def render(history: History, *, title: str, clock: str, width: int, height: int) -> Table:
-    """Draw a screen of so many columns and lines."""
+    """Draw a screen of this width in columns and height in lines."""
     panels = Table.grid(expand=True)
     for _ in range(3):
         panels.add_column(ratio=1)
@@ -68,9 +68,9 @@ def render(history: History, *, title: str, clock: str, width: int, height: int)
 
 
 def quantile(older: GatewaySample, newer: GatewaySample, part: float) -> float | None:
-    """Return the seconds within which this part of the documents between two samples was answered.
+    """Return a quantile, in seconds, of the latency of documents answered between two samples.
 
-    Interpolates within the bucket that it falls in; infinity beyond the last bound; None without documents.
+    Interpolates within a bucket. Returns infinity beyond the last bound, None without documents.
     """
     before = dict(older.latency)
     counts = [(bound, below - before.get(bound, 0)) for bound, below in newer.latency]
@@ -172,7 +172,7 @@ def _database(history: History) -> Table | Text:
 
 def _markets(history: History, wide: bool, rows: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, header_style="bold cyan", padding=(0, 1))
-    # With room to spare the columns share it; without, they are as wide as their figures usually are.
+    # Columns share the room there is; on a narrow screen they are as wide as their figures usually are.
     table.add_column("symbol", no_wrap=True, overflow="ellipsis", ratio=2)
     names = ["bid size"] * wide + ["bid", "ask"] + ["ask size"] * wide + ["spread", "orders/s", "fills/s"]
     for name in [*names, *["shares/s"] * wide, "waiting"]:
@@ -222,7 +222,7 @@ def _market(market: Market, wide: bool, seconds: float | None, places: int) -> l
 
 
 class _Curve:
-    """A line of bars, as many of the latest values as there is room for."""
+    """A line of bars for the latest values, as many as fit."""
 
     def __init__(self, values: Sequence[float]) -> None:
         self._values = values
@@ -253,7 +253,7 @@ def _rate(samples: Sequence[DatabaseSample], count: Callable[[Totals], int]) -> 
 
 
 def _count(value: float) -> str:
-    """Write a count or rate in at most seven characters, as long as it is below a billion."""
+    """Write a count or rate in at most seven characters, if it is below a billion."""
     if value >= 10_000_000:
         return f"{value / 1_000_000:,.0f} M"
     if 0 < value < 10 and value != int(value):
@@ -267,7 +267,7 @@ def _places(value: Decimal) -> int:
 
 
 def _number(value: Decimal | None, places: int = 0) -> str:
-    """Write a price or a number of shares exactly, with at least so many places."""
+    """Write a price or a number of shares exactly, with at least so many decimal places."""
     return "-" if value is None else f"{value:,.{max(places, _places(value))}f}"
 
 
