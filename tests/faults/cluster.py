@@ -38,6 +38,11 @@ class Cluster:
         return self._folder.path
 
     @property
+    def data(self) -> Path:
+        """Where PostgreSQL keeps its files."""
+        return self._folder.data
+
+    @property
     def log(self) -> Path:
         return self._folder.log
 
@@ -111,7 +116,7 @@ class Cluster:
         assert self._binaries is not None
         standby = Cluster(path)
         shutil.rmtree(path, ignore_errors=True)
-        data = standby._folder.data
+        data = standby.data
         data.mkdir(parents=True)
         path.chmod(0o755)
         self._folder.own(data)

@@ -27,9 +27,9 @@ _ROOT = Path(__file__).parents[2]
 _symbols = itertools.count(1)
 
 
-def rounds(share: int) -> range:
-    """Return so many rounds of every 100 that PGBOURSE_FAULT_ROUNDS asks for, one at least; 30 are usual."""
-    return range(max(1, int(os.environ.get("PGBOURSE_FAULT_ROUNDS", "30")) * share // 100))
+def rounds(share: int, least: int = 1) -> range:
+    """Return so many of every 100 rounds that PGBOURSE_FAULT_ROUNDS asks for, usually 12; some at least."""
+    return range(max(least, int(os.environ.get("PGBOURSE_FAULT_ROUNDS", "12")) * share // 100))
 
 
 def integrity(session: Session) -> list[object]:

@@ -97,7 +97,7 @@ def pair(folder: Path) -> Iterator[Pair]:
 def test_no_acknowledged_request_is_lost(pair: Pair, start_gateway: StartGateway) -> None:
     gateway = start_gateway("--database-url", pair.conninfo())
     scene = Scene(pair.connect, gateway)
-    for number in rounds(8):
+    for number in rounds(8, least=2):
         if number:
             pair.rebuild()
         scene.play(pair.fail_over_with_a_deaf_standby if number % 2 else pair.fail_over)

@@ -13,6 +13,7 @@ import pytest
 
 from pgbourse.database import binaries
 from pgbourse.database.embedded import EmbeddedError, EmbeddedPostgres
+from tests.integration.client import wait_until
 
 
 def postmaster(folder: Path) -> psutil.Process:
@@ -26,6 +27,15 @@ def setting(postgres: EmbeddedPostgres, name: str) -> str:
         row = connection.execute("select current_setting(%s)", [name]).fetchone()
     assert row is not None
     return str(row[0])
+
+
+def accepts(postgres: EmbeddedPostgres) -> bool:
+    """Say whether the server takes a connection."""
+    try:
+        psycopg.connect(postgres.dsn()).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def test_it_is_durable_and_private(folder: Path) -> None:
@@ -67,7 +77,7 @@ def test_it_is_started_again_when_it_dies(folder: Path) -> None:
         first = postmaster(folder / "server")
         first.kill()
         first.wait()
-        postgres._wait_until_ready()
+        wait_until(lambda: accepts(postgres), "it is started again")
         assert postmaster(folder / "server").pid != first.pid
         with psycopg.connect(postgres.dsn()) as connection:
             connection.execute("select from kept")

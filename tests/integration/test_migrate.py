@@ -27,6 +27,10 @@ from pgbourse.database.migrate import (
 
 Connection = psycopg.Connection[TupleRow]
 
+ADVISORY_LOCK = (
+    0x626F75727365  # "bourse": the same in every version, for two versions must take turns as well
+)
+
 
 @pytest.fixture
 def sql_copy(tmp_path: Path) -> Path:
@@ -207,7 +211,8 @@ def test_two_runners_take_turns(empty_database: str) -> None:
     """Both wait for a lock that we hold, so that they meet; each file is applied by one of them."""
     applied: list[list[str]] = []
     runners = [threading.Thread(target=lambda: applied.append(migrate(empty_database))) for _ in range(2)]
-    with connect(empty_database) as holder, pgbourse.database.migrate._alone(holder):
+    with connect(empty_database) as holder:
+        holder.execute("select pg_advisory_lock(%s)", [ADVISORY_LOCK])
         for runner in runners:
             runner.start()
         waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted and database = "
