@@ -1,5 +1,7 @@
 """`pgbourse load` against our server, and against others that misbehave; `pgbourse generate` against ours."""
 
+import copy
+import itertools
 import json
 import os
 import re
@@ -7,6 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +22,13 @@ from psycopg.rows import TupleRow
 
 from pgbourse.cli import main
 from pgbourse.loadtest.connections import LoadError, Target
-from pgbourse.loadtest.generate import documents
+from pgbourse.loadtest.generate import ReferenceServer, documents
 from pgbourse.loadtest.load import LoadSettings, load
 from pgbourse.loadtest.run import Run
 from pgbourse.loadtest.workload import Feeder, Workload
 from pgbourse.wire.framing import Framer, Framing
+from tests.faults.scene import GatewayProcess
+from tests.integration.client import wait_until
 from tests.integration.conftest import Gateway, StartGateway
 
 # Pieces to send one by one; None closes the connection, and an empty list is no answer.
@@ -69,7 +74,7 @@ def test_load_counts_what_the_database_holds(
     report = result(settings)
     assert report["result"]["documents"] == 200
     assert report["result"]["opened"] == 200 * orders
-    assert report["check"] == {"findings": 0, "first": []}
+    assert report["check"] == {"unknown_documents": 0, "findings": 0, "first": []}
     assert connection.execute("select count(*) from exchange.orders").fetchall() == [(200 * orders,)]
 
 
@@ -322,3 +327,136 @@ def test_generated_documents_are_answered_as_expected(gateway: Gateway, orders: 
             reply = client.ask(document)
             etree.indent(reply)
             assert re.sub('time="[0-9]+"', 'time="0"', etree.tostring(reply, encoding="unicode")) == expected
+
+
+# Lost connections
+
+
+class Unreliable:
+    """A sound exchange that closes connections instead of replying, having done what was asked or not."""
+
+    def __init__(self, workload: Workload, closes: Callable[[int], bool]) -> None:
+        self._closes = closes
+        self._done = itertools.cycle((False, True))
+        self._market = ReferenceServer()
+        self._lock = threading.Lock()
+        for document, _ in workload.setup_documents():
+            self._market.reply(document)
+
+    def answer(self, number: int, document: bytes) -> Answer:
+        with self._lock:
+            if not self._closes(number):
+                return [self._market.reply(document).encode() + b"\n"]
+            if next(self._done):
+                self._market.reply(document)
+            return [None]
+
+
+class Forgetful(Unreliable):
+    """Falls back, when it closes a connection, to what it was ten documents before."""
+
+    def answer(self, number: int, document: bytes) -> Answer:
+        if self._closes(number + 10):
+            self._before = copy.deepcopy(self._market)
+        reply = super().answer(number, document)
+        if self._closes(number):
+            self._market = self._before
+        return reply
+
+
+def reconnecting(target: Target, **changes: Any) -> Target:
+    return replace(target, reconnect=True, stall_seconds=60.0, **changes)
+
+
+@pytest.mark.parametrize("rate", [None, 2000.0])
+@pytest.mark.parametrize("new_connection_each", [False, True])
+def test_a_run_carries_on_after_lost_connections(
+    settings: LoadSettings,
+    capsys: pytest.CaptureFixture[str],
+    new_connection_each: bool,
+    rate: float | None,
+) -> None:
+    exchange = Unreliable(WORKLOAD, lambda number: number % 40 == 39 and number < 200)
+    with exchange_that(exchange.answer) as target:
+        target = reconnecting(target, new_connection_each=new_connection_each)
+        settings = replace(settings, target=target, check=True, rate=rate)
+        assert load(settings) == 0
+    report = result(settings)
+    assert report["result"]["documents"] == 195
+    assert report["result"]["unanswered"] == 5
+    assert report["result"]["lost_connections"] == 5
+    assert report["check"]["findings"] == 0
+    assert report["check"]["unknown_documents"] == 5
+    printed = capsys.readouterr().out
+    assert "5 connections were lost" in printed
+    assert "check: 5 documents went unanswered, and may have been done or not" in printed
+
+
+def test_an_exchange_that_forgets_what_it_acknowledged_is_found_out(settings: LoadSettings) -> None:
+    exchange = Forgetful(WORKLOAD, lambda number: number == 100)
+    with exchange_that(exchange.answer) as target:
+        settings = replace(settings, target=reconnecting(target), check=True)
+        assert load(settings) == 1
+    (line, *_) = result(settings)["check"]["first"]
+    assert "two orders have the id" in line
+
+
+def test_a_question_that_gets_lost_is_asked_again(settings: LoadSettings) -> None:
+    """The run has 200 documents; the two after them are queries, one for each account."""
+    exchange = Unreliable(WORKLOAD, lambda number: number in (200, 201))
+    with exchange_that(exchange.answer) as target:
+        settings = replace(settings, target=reconnecting(target), check=True)
+        assert load(settings) == 0
+    assert result(settings)["check"] == {"unknown_documents": 0, "findings": 0, "first": []}
+
+
+def test_a_server_that_stays_away_ends_the_run(settings: LoadSettings) -> None:
+    gone = threading.Event()
+
+    def answer(number: int, document: bytes) -> Answer:
+        if number < 50:
+            return opened(document)
+        gone.set()
+        return [None]
+
+    with exchange_that(answer) as target:
+        target = replace(reconnecting(target), stall_seconds=1.0)
+        with pytest.raises(LoadError, match="the server has been away for 1 s"):
+            load(replace(settings, target=target, documents=None, seconds=60.0))
+    assert gone.is_set()
+    figures = result(settings)["result"]
+    assert figures["documents"] == 50
+    assert figures["longest_silence_seconds"] >= 1.0
+
+
+def test_a_gateway_that_is_killed_and_started_again_keeps_its_word(
+    database: str, settings: LoadSettings, tmp_path: Path, connection: psycopg.Connection[TupleRow]
+) -> None:
+    def orders() -> int:
+        ((number,),) = connection.execute("select count(*) from exchange.orders").fetchall()
+        return int(number)
+
+    def there_are(number: int) -> Callable[[], bool]:
+        return lambda: orders() >= number
+
+    def kill_and_start_again() -> None:
+        for enough in (100, 200):
+            wait_until(there_are(enough), "there are orders")
+            gateway.end()
+            gateway.start()
+
+    with GatewayProcess(tmp_path / "gateway.log", "--database-url", database) as gateway:
+        target = Target(*gateway.address, reconnect=True, stall_seconds=60.0)
+        settings = replace(settings, target=target, check=True, documents=1500)
+        with ThreadPoolExecutor(1) as executor:
+            killed = executor.submit(kill_and_start_again)
+            assert (
+                load(replace(settings, workload=replace(WORKLOAD, orders=3, queries=0.2, cancels=0.1))) == 0
+            )
+            killed.result()
+    report = result(settings)
+    figures = report["result"]
+    assert figures["lost_connections"] >= 2
+    assert figures["unanswered"] == report["check"]["unknown_documents"] > 0
+    assert figures["documents"] + figures["unanswered"] == 1500
+    assert figures["opened"] <= orders() <= figures["opened"] + 3 * figures["unanswered"]

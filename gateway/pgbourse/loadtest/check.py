@@ -1,6 +1,9 @@
-"""Tell from its replies alone whether an exchange was right: those to the load, then every order's status."""
+"""Tell from its replies alone whether an exchange was right: those to the load, then every order's status.
 
-from collections import defaultdict
+Documents may have gone unanswered: what they ask for may have been done or not, and both are right.
+"""
+
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -31,7 +34,19 @@ class _Order:
     canceled: Decimal = Decimal(0)
     open: Decimal = Decimal(0)
     fills: list[tuple[Decimal, Decimal]] = field(default_factory=list)  # shares, price
+    most_fills: list[tuple[Decimal, Decimal]] = field(default_factory=list)  # of all statuses so far
+    cancel_unknown: bool = False  # a document that cancels it went unanswered
     told: bool = False  # by the queries at the end
+
+
+@dataclass(frozen=True, slots=True)
+class _Unknown:
+    """An order of which nobody knows whether it was opened."""
+
+    sym: str
+    buying: bool
+    shares: Decimal
+    limit: Decimal
 
 
 class Checker:
@@ -42,8 +57,10 @@ class Checker:
 
     def __init__(self) -> None:
         self.orders: dict[str, _Order] = {}
+        self.unknown_documents = 0
         self.findings: list[str] = []  # the first ones
         self.number_of_findings = 0
+        self._unknown: list[_Unknown] = []
         self._parser = etree.XMLParser(resolve_entities=False, no_network=True)
 
     def saw(self, template: Template, document: bytes, reply: bytes) -> None:
@@ -58,11 +75,27 @@ class Checker:
         for request, result in zip(requests, results, strict=True):
             self._compare(template.account, request, result)
 
+    def saw_no_reply(self, template: Template, document: bytes) -> None:  # noqa: ARG002
+        """Take a document that was sent and not answered."""
+        self.unknown_documents += 1
+        for request in etree.fromstring(document, self._parser):
+            if request.tag == "order":
+                amount, limit = Decimal(request.get("amount", "")), Decimal(request.get("limit", ""))
+                self._unknown.append(_Unknown(request.get("sym", ""), amount > 0, abs(amount), limit))
+            elif request.tag == "cancel" and (order := self.orders.get(request.get("id", ""))) is not None:
+                order.cancel_unknown = True
+
+    @property
+    def unasked(self) -> int:
+        """Return how many orders have no status yet."""
+        return sum(not order.told for order in self.orders.values())
+
     def queries(self) -> Iterator[tuple[bytes, Template]]:
-        """Make documents that ask for the status of every order."""
+        """Make documents that ask for the status of every order that has not told it yet."""
         by_account: defaultdict[str, list[str]] = defaultdict(list)
         for order in self.orders.values():
-            by_account[order.account].append(order.order_id)
+            if not order.told:
+                by_account[order.account].append(order.order_id)
         for account, ids in by_account.items():
             for start in range(0, len(ids), _QUERIES):
                 some = ids[start : start + _QUERIES]
@@ -76,28 +109,58 @@ class Checker:
         for query in etree.fromstring(document, self._parser):
             self.orders[query.get("id", "")].told = True
 
-    def conclude(self, *, whole: bool) -> None:
-        """Compare the two sides of every trade; not `whole`, some can't be: documents went unanswered."""
+    def conclude(self) -> None:
+        """Compare the two sides of every trade, once all orders have told their status."""
         for order in self.orders.values():
-            if order.told and bool(order.canceled) != order.cancelled:
+            canceled = bool(order.canceled)
+            if order.told and canceled != order.cancelled and not (canceled and order.cancel_unknown):
                 self._find(
                     f"order {order.order_id} was {'' if order.cancelled else 'not '}cancelled: see its status"
                 )
-        lost = sum(not order.told for order in self.orders.values())
-        if lost:
-            self._find(f"{lost} orders got no status at the end")
-        if not whole:
-            self._find("documents went unanswered: what was bought and sold can't be compared")
+            if order.told and (gone := Counter(order.most_fills) - Counter(order.fills)):
+                fills = ", ".join(f"{shares} at {price}" for shares, price in gone.elements())
+                self._find(f"order {order.order_id} was executed, {fills}, and its status has that no more")
+        if lost := self.unasked:
+            self._find(f"{lost} orders got no status at the end: what was bought and sold can't be compared")
             return
-        traded: defaultdict[tuple[str, Decimal], Decimal] = defaultdict(Decimal)
+        self._compare_sides()
+        self._check_books()
+
+    def _compare_sides(self) -> None:
+        """Find what was bought and not sold, or sold and not bought, at any price.
+
+        Orders of unknown fate may be the other side of it, as far as their shares and their limits go.
+        """
+        traded: defaultdict[str, defaultdict[Decimal, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
         for order in self.orders.values():
             for shares, price in order.fills:
-                traded[order.sym, price] += shares if order.buying else -shares
-        for (sym, price), difference in sorted(traded.items()):
-            if difference:
-                more, less = ("bought", "sold") if difference > 0 else ("sold", "bought")
-                self._find(f"{abs(difference)} shares of {sym} more were {more} than {less} at {price}")
-        self._check_books()
+                traded[order.sym][price] += shares if order.buying else -shares
+        for sym, differences in sorted(traded.items()):
+            for bought_more in (True, False):
+                self._compare_side(sym, differences, bought_more)
+
+    def _compare_side(self, sym: str, differences: dict[Decimal, Decimal], bought_more: bool) -> None:
+        """Look for the unknown sells that what was bought alone must come from, or the other way round.
+
+        A sell can trade at its limit and above. So from the lowest price on, what was bought alone up to a
+        price must be covered by the unknown sells with limits up to it. A buy: from the highest price down.
+        """
+        sign = 1 if bought_more else -1
+        others = sorted(
+            (order.limit * sign, order.shares)
+            for order in self._unknown
+            if order.sym == sym and order.buying != bought_more
+        )
+        covered, number = Decimal(0), 0
+        for price in sorted(differences, key=lambda price: price * sign):
+            while number < len(others) and others[number][0] <= price * sign:
+                covered += others[number][1]
+                number += 1
+            covered -= max(Decimal(0), differences[price] * sign)
+            if covered < 0:
+                more, less = ("bought", "sold") if bought_more else ("sold", "bought")
+                self._find(f"{-covered} shares of {sym} more were {more} than {less} at {price}")
+                covered = Decimal(0)
 
     def _check_books(self) -> None:
         bids: dict[str, Decimal] = {}
@@ -161,6 +224,8 @@ class Checker:
             (Decimal(part.attrib["shares"]), Decimal(part.attrib["price"]))
             for part in result.iterfind("executed")
         ]
+        if len(order.fills) > len(order.most_fills):
+            order.most_fills = order.fills
         order.cancelled = order.cancelled or result.tag == "canceled"
         executed = sum((shares for shares, _ in order.fills), Decimal(0))
         if order.open + order.canceled + executed != order.shares:

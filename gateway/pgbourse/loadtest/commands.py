@@ -105,10 +105,16 @@ def generate(number: int, folder: Path, first_account: int, symbol_prefix: str, 
     "--new-connection-each", is_flag=True, default=False, help="Make a new connection for each document."
 )
 @_option(
+    "--reconnect",
+    is_flag=True,
+    default=False,
+    help="Carry on when the server closes connections or is away, as in a failover. What then goes "
+    "unanswered may be done or not; --check finds out whether all that was answered is still there.",
+)
+@_option(
     "--stall-seconds",
-    default=10.0,
     type=click.FloatRange(0.1),
-    help="A server that is silent so long has stalled.",
+    help="A server that is silent, or away, for so long has stalled: 10, or 60 with --reconnect.",
 )
 @_option(
     "--check",
@@ -130,7 +136,8 @@ def load(
     symbol_prefix: str | None,
     request_framing: str,
     new_connection_each: bool,
-    stall_seconds: float,
+    reconnect: bool,
+    stall_seconds: float | None,
     check: bool,
     json_file: Path | None,
     progress: bool | None,
@@ -140,6 +147,7 @@ def load(
     """Put load on a server of this protocol and measure it.
 
     Works on accounts of its own, made first. Exits 1 when the server fails, and when --check finds anything.
+    With --reconnect, lost connections alone are no failure.
     """
     from pgbourse.loadtest.connections import Target
     from pgbourse.loadtest.load import LoadSettings, load
@@ -148,6 +156,8 @@ def load(
 
     if tls is not None and new_connection_each:
         raise click.UsageError("--new-connection-each can't be had with TLS")
+    if stall_seconds is None:
+        stall_seconds = 60.0 if reconnect else 10.0
     if seconds is None and documents is None:
         seconds = 10.0
     first = fresh_account() if first_account is None else first_account
@@ -155,7 +165,13 @@ def load(
     return load(
         LoadSettings(
             target=Target(
-                host, port, Framing[_FRAMINGS[request_framing]], new_connection_each, stall_seconds, tls
+                host,
+                port,
+                Framing[_FRAMINGS[request_framing]],
+                new_connection_each=new_connection_each,
+                stall_seconds=stall_seconds,
+                tls=tls,
+                reconnect=reconnect,
             ),
             workload=_workload(mix, first, prefix),
             clients=clients,

@@ -34,6 +34,7 @@ class Target:
     new_connection_each: bool = False  # a connection for each document
     stall_seconds: float = 10.0  # without a reply, after which the server counts as stalled
     tls: ssl.SSLContext | None = None
+    reconnect: bool = False  # carry on when the server closes a connection, or can't be reached for a while
 
 
 def allow_open_files() -> float:
@@ -73,27 +74,35 @@ class Connections:
 
         Raises LoadError when the server can't be reached.
         """
-        host, port = self._target.host, self._target.port
-        allow_open_files()
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            self._family, self._address = found[0], found[4]
+            self.find()
             for client in clients[: 1 if self._target.new_connection_each else None]:
-                client.socket = connection = socket.socket(self._family, socket.SOCK_STREAM)
-                connection.settimeout(_CONNECT_SECONDS)
-                connection.connect(self._address)
-                if self._target.tls is not None:
-                    client.socket = None  # it is taken over
-                    secured = self._target.tls.wrap_socket(connection, server_hostname=host)
-                    client.socket = TlsSocket(secured, established=True)
-                    connection = secured
-                self._prepare(connection, client, selectors.EVENT_READ)
+                self.connect(client)
             if self._target.new_connection_each:
                 self.close(clients[0])
         except OSError as error:
             made = sum(client.socket is not None for client in clients)
             which = f"client {made} of {len(clients)} " if made > 1 else ""
-            raise LoadError(f"can't connect {which}to {host}:{port}") from error
+            raise LoadError(f"can't connect {which}to {self._target.host}:{self._target.port}") from error
+
+    def find(self) -> None:
+        """Find the server's address, which connections need; raises OSError when the host has none."""
+        allow_open_files()
+        found = socket.getaddrinfo(self._target.host, self._target.port, type=socket.SOCK_STREAM)[0]
+        self._family, self._address = found[0], found[4]
+
+    def connect(self, client: LoadClient) -> None:
+        """Connect a client, and wait until it is; raises OSError when the server does not let it."""
+        client.answered = 0
+        client.socket = connection = socket.socket(self._family, socket.SOCK_STREAM)
+        connection.settimeout(_CONNECT_SECONDS)
+        connection.connect(self._address)
+        if self._target.tls is not None:
+            client.socket = None  # it is taken over
+            secured = self._target.tls.wrap_socket(connection, server_hostname=self._target.host)
+            client.socket = TlsSocket(secured, established=True)
+            connection = secured
+        self._prepare(connection, client, selectors.EVENT_READ)
 
     def begin(self, client: LoadClient, data: bytes) -> str | None:
         """Begin a connection that sends these data once it is there; return what is wrong, if anything."""
@@ -107,7 +116,9 @@ class Connections:
         return f"can't connect again: {errno.errorcode.get(status, status)}"
 
     def close(self, client: LoadClient) -> None:
-        """Close a client's connection, if it has one."""
+        """Close a client's connection, if it has one, and forget what was under way on it."""
+        client.unsent = memoryview(b"")
+        client.received.clear()
         if client.socket is not None:
             if client.socket in self.selector.get_map():
                 self.selector.unregister(client.socket)

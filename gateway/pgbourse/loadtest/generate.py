@@ -14,7 +14,7 @@ from pgbourse.errors import PgbourseError
 from pgbourse.loadtest.reference import Order, ReferenceExchange
 from pgbourse.loadtest.workload import Draw, Workload
 
-__all__ = ["GenerateError", "documents", "generate"]
+__all__ = ["GenerateError", "ReferenceServer", "documents", "generate"]
 
 _TIME = "0"  # in place of the second at which something happened
 _COMPARE = """\
@@ -61,7 +61,7 @@ def documents(workload: Workload, number: int) -> Iterator[tuple[bytes, str]]:
     """Make documents, and the replies of an empty exchange that gets them in this order."""
     rng = random.Random(workload.seed)
     draw = Draw(workload, rng)
-    market = _Market()
+    market = ReferenceServer()
     made = 0
     for document, _ in workload.setup_documents():
         yield document, market.reply(document)
@@ -80,7 +80,13 @@ def documents(workload: Workload, number: int) -> Iterator[tuple[bytes, str]]:
         yield document, market.reply(document)
 
 
-class _Market:
+_REFUSALS = {
+    "nothing_open": "order {} has no open shares to cancel",
+    "unknown_order": "no such order: {}",
+}
+
+
+class ReferenceServer:
     """The reference exchange, behind the protocol."""
 
     def __init__(self) -> None:
@@ -130,9 +136,8 @@ class _Market:
             status = etree.SubElement(results, "status" if child.tag == "query" else "canceled", echo)
             _add_parts(order, status)
         else:
-            assert order == "nothing_open", order
             refusal = etree.SubElement(results, "error", echo)
-            refusal.text = f"order {echo['id']} has no open shares to cancel"
+            refusal.text = _REFUSALS[order].format(echo["id"])
 
 
 def _add_parts(order: Order, status: etree._Element) -> None:

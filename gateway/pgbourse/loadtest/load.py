@@ -23,6 +23,7 @@ from pgbourse.loadtest.workload import Feeder, Template, Workload
 __all__ = ["LoadSettings", "load", "run_closed_loop", "set_up"]
 
 _CHECK_CLIENTS = 8  # ask for the status of all orders at the end
+_CHECK_ROUNDS = 10  # of questions: those that get lost are asked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ class LoadSettings:
 def load(settings: LoadSettings) -> int:
     """Put load on a server and print what came of it. Ctrl-C ends the run early, with its summary.
 
-    Returns 0; 1 when documents went unanswered or were answered wrongly, and when nothing was accepted; 130
-    when interrupted.
+    Returns 0; 1 when documents went unanswered (unless clients were to reconnect) or were answered wrongly,
+    and when nothing was accepted; 130 when interrupted.
 
     Raises LoadError when the server can't be reached, fails in the set-up, or within the run (after the
     summary).
@@ -59,14 +60,15 @@ def load(settings: LoadSettings) -> int:
     if measurement.failure is not None:
         checker = None  # it would ask a server that has failed
     if checker is not None:
-        _check(settings, checker, whole=not measurement.unanswered)
+        _check(settings, checker)
     if settings.json_file is not None:
         _write_json(settings, measurement, checker)
     if measurement.failure is not None:
         raise LoadError(measurement.failure)
     if interrupted:
         return 130
-    wrong = measurement.incomplete or measurement.unanswered or (checker and checker.number_of_findings)
+    unanswered = 0 if settings.target.reconnect else measurement.unanswered
+    wrong = measurement.incomplete or unanswered or (checker and checker.number_of_findings)
     return 1 if wrong or (measurement.refused and not measurement.opened) else 0
 
 
@@ -76,7 +78,7 @@ def set_up(target: Target, workload: Workload) -> float:
     Raises LoadError when the server can't be reached, or does not do all of it.
     """
     begin = time.perf_counter()
-    measurement = Run(target, workload.setup_documents(), clients=1).go()
+    measurement = Run(replace(target, reconnect=False), workload.setup_documents(), clients=1).go()
     if measurement.failure is not None:
         raise LoadError(f"the set-up failed: {measurement.failure}")
     if measurement.refused or measurement.incomplete:
@@ -122,6 +124,7 @@ def _run(settings: LoadSettings, checker: Checker | None) -> tuple[Measurement, 
         seconds=settings.seconds,
         rate=settings.rate,
         on_reply=_all_of(hooks),
+        on_unknown=checker.saw_no_reply if checker is not None else None,
         on_tick=progress,
     )
     with progress or nullcontext(), _interruptible(run) as interrupted:
@@ -158,18 +161,21 @@ def _interruptible(run: Run) -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _check(settings: LoadSettings, checker: Checker, *, whole: bool) -> None:
+def _check(settings: LoadSettings, checker: Checker) -> None:
     """Ask for every order's status and print what can't be."""
-    run = Run(
-        replace(settings.target, stall_seconds=max(60.0, settings.target.stall_seconds)),
-        checker.queries(),
-        clients=min(settings.clients, _CHECK_CLIENTS),
-        on_reply=checker.saw_status,
-    )
-    measurement = run.go()
-    checker.conclude(whole=whole and measurement.failure is None)
+    target = replace(settings.target, stall_seconds=max(60.0, settings.target.stall_seconds))
+    for _ in range(_CHECK_ROUNDS):
+        clients = min(settings.clients, _CHECK_CLIENTS)
+        measurement = Run(target, checker.queries(), clients=clients, on_reply=checker.saw_status).go()
+        if not checker.unasked or measurement.failure is not None:
+            break
+    checker.conclude()
     if not checker.number_of_findings:
         click.echo(f"check: {len(checker.orders)} orders agree with their fills, limits and each other")
+    if checker.unknown_documents:
+        click.echo(
+            f"check: {checker.unknown_documents} documents went unanswered, and may have been done or not"
+        )
     for finding in checker.findings:
         click.echo(f"check: {finding}")
     if checker.number_of_findings > len(checker.findings):
@@ -183,13 +189,18 @@ def _write_json(settings: LoadSettings, measurement: Measurement, checker: Check
         "server": f"{target.host}:{target.port}",
         "request_framing": target.framing.name.lower(),
         "new_connection_each": target.new_connection_each,
+        "reconnect": target.reconnect,
         "clients": settings.clients,
         "rate": settings.rate,
         "workload": asdict(workload),
         "result": measurement.as_dict(),
     }
     if checker is not None:
-        report["check"] = {"findings": checker.number_of_findings, "first": checker.findings}
+        report["check"] = {
+            "unknown_documents": checker.unknown_documents,
+            "findings": checker.number_of_findings,
+            "first": checker.findings,
+        }
     try:
         settings.json_file.write_text(json.dumps(report, indent=2) + "\n")
     except OSError as error:

@@ -28,6 +28,8 @@ class Measurement:
         self.refused = 0  # results that are an <error>
         self.incomplete = 0  # replies with more or fewer results than requests
         self.unanswered = 0  # documents sent whose reply never came whole: their fate is unknown
+        self.lost_connections = 0  # where the run carried on
+        self.longest_silence = 0.0  # seconds in which no client got a reply
         self.unsent = 0  # at a fixed rate: documents that were due and had no free connection
         self.errors: Counter[str] = Counter()
         self.failure: str | None = None  # why the run ended early
@@ -95,6 +97,8 @@ class Measurement:
             "errors": dict(self.errors.most_common()),
             "incomplete": self.incomplete,
             "unanswered": self.unanswered,
+            "lost_connections": self.lost_connections,
+            "longest_silence_seconds": round(self.longest_silence, 3),
             "unsent": self.unsent,
             "failure": self.failure,
             "load_tool_cpu_share": round(self.cpu_share, 4),
@@ -114,6 +118,11 @@ class Measurement:
             + ("; it may limit these figures" if self.cpu_share > 0.8 else ""),
         ]
         lines += [f"{count:9} x {message}" for message, count in self.errors.most_common()]
+        if self.lost_connections:
+            lines.append(
+                f"{self.lost_connections} connections were lost; "
+                f"for {self.longest_silence:.1f} s no reply came to any client"
+            )
         if self.unsent:
             lines.append(f"{self.unsent} documents were due and found no free connection")
         if self.incomplete:

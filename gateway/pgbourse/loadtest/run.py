@@ -3,6 +3,9 @@
 A reply is known to be complete by its last bytes and is counted, not parsed. The loop is closed (a client
 sends its next document when it has its reply), or with a rate open: documents are due at fixed times, and
 latency is measured from when a document was due, whether or not a connection was free then.
+
+Where the target asks for it, a run carries on after a lost connection: the client connects again, and the
+fate of the document that it waited for stays unknown.
 """
 
 import errno
@@ -14,15 +17,17 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from pgbourse.loadtest.connections import Connections, LoadClient, Target
+from pgbourse.loadtest.lost import LostClients
 from pgbourse.loadtest.measurement import Measurement
 from pgbourse.loadtest.replies import ENDS, count_results, excerpt, is_complete, problem
 from pgbourse.loadtest.workload import Template
 from pgbourse.wire.framing import wrap_reply
 
-__all__ = ["OnReply", "Run", "Source"]
+__all__ = ["OnReply", "OnUnknown", "Run", "Source"]
 
 Source = Iterator[tuple[bytes, Template]]  # documents, and what they were made from
 OnReply = Callable[[Template, bytes, bytes], None]  # what it was made from, a document, its reply
+OnUnknown = Callable[[Template, bytes], None]  # the same, without a reply
 
 _TICK: Final = 0.5  # seconds between two looks at what has stalled, and two progress lines
 _READ_BYTES: Final = 32 * 1024  # malloc asks the kernel for larger ones each time
@@ -40,11 +45,13 @@ class Run:
         seconds: float | None = None,
         rate: float | None = None,
         on_reply: OnReply | None = None,
+        on_unknown: OnUnknown | None = None,
         on_tick: Callable[[Measurement], None] | None = None,
     ) -> None:
         """Take documents from `source` until it is empty or `seconds` have passed, `rate` a second if given.
 
-        `on_reply` gets each document and its reply; `on_tick`, twice a second, the figures so far.
+        `on_reply` gets each document and its reply, `on_unknown` each one that was sent and never answered,
+        and `on_tick`, twice a second, the figures so far.
         """
         self.measurement = Measurement()
         self._target = target
@@ -52,13 +59,14 @@ class Run:
         self._seconds = seconds
         self._interval = 1 / rate if rate else 0.0
         self._on_reply = on_reply
+        self._on_unknown = on_unknown
         self._on_tick = on_tick
         self._connections = Connections(target)
         self._selector = self._connections.selector
         self._clients = [LoadClient() for _ in range(clients)]
-        self._idle: deque[LoadClient] = deque(
-            self._clients
-        )  # an open loop gives them the documents that are due
+        self._idle: deque[LoadClient] = deque()  # an open loop gives them the documents that are due
+        self._lost = LostClients()
+        self._again: deque[tuple[bytes, Template]] = deque()  # documents of which not a byte was sent
         self._waiting = 0  # clients that wait for a reply
         self._sending = True
         self._due = 0.0  # when the next document is, in an open loop
@@ -71,19 +79,22 @@ class Run:
     def go(self) -> Measurement:
         """Carry out the run and return its figures; `failure` in them says why it ended early.
 
-        Raises LoadError when the server can't be reached to begin with.
+        Raises LoadError when the server can't be reached to begin with, unless clients are to reconnect.
         """
         measurement = self.measurement
         try:
-            self._connections.open(self._clients)
+            if self._target.reconnect:
+                self._connections.find()
+                self._lost = LostClients(self._clients, time.perf_counter())
+            else:
+                self._connections.open(self._clients)
             cpu, begin = time.process_time(), time.perf_counter()
             self._due = begin
             self._last = begin
             end = begin + self._seconds if self._seconds is not None else float("inf")
-            if not self._interval:
+            if not self._target.reconnect:
                 for client in self._clients:
-                    self._send_next(client, time.perf_counter())
-                self._idle.clear()
+                    self._use(client)
             self._loop(begin, end)
             measurement.seconds = self._last - begin
             measurement.cpu_seconds = time.process_time() - cpu
@@ -95,14 +106,16 @@ class Run:
         select_ready, next_tick = self._selector.select, begin + _TICK
         now = begin
         while self._sending or self._waiting:
+            if self._lost:
+                self._reconnect()
             if self._interval and self._sending:
                 self._send_due(now)
                 # The selector counts in milliseconds; select(), asked about the selector itself, does not.
                 pause = max(0.0, self._due - time.perf_counter()) if self._idle else _TICK
-                select.select([self._selector.fileno()], [], [], min(pause, _TICK))
+                select.select([self._selector.fileno()], [], [], min(pause, self._longest_pause()))
                 events = select_ready(0)
             else:
-                events = select_ready(_TICK)
+                events = select_ready(self._longest_pause())
             now = time.perf_counter()
             if now >= end:
                 self._end(now)
@@ -125,6 +138,32 @@ class Run:
         if self._interval and now > self._due:
             self.measurement.unsent = int((now - self._due) / self._interval)
 
+    def _longest_pause(self) -> float:
+        """Return how many seconds the loop may wait for the server."""
+        if self._lost and self._sending:
+            return min(_TICK, self._lost.seconds_until_due(time.perf_counter()))
+        return _TICK
+
+    def _reconnect(self) -> None:
+        """Connect lost clients again, one after the other, until one of them fails or must wait."""
+        while self._sending and (client := self._lost.due(time.perf_counter())) is not None:
+            if not self._target.new_connection_each:
+                try:
+                    self._connections.connect(client)
+                except OSError:
+                    self._connections.close(client)
+                    self._lost.back_off(time.perf_counter())
+                    return
+            self._lost.found()
+            self._use(client)
+
+    def _use(self, client: LoadClient) -> None:
+        """Give a client its next document: now, or in an open loop when one is due."""
+        if self._interval:
+            self._idle.append(client)
+        elif self._sending:
+            self._send_next(client, time.perf_counter())
+
     def _send_due(self, now: float) -> None:
         while self._idle and self._due <= now and self._sending:
             client = self._idle.popleft()
@@ -133,7 +172,9 @@ class Run:
 
     def _send_next(self, client: LoadClient, due: float) -> None:
         """Send the next document on an idle client; when there is none, send no more."""
-        item = next(self._source, None) if self._sending else None
+        item = None
+        if self._sending:
+            item = self._again.popleft() if self._again else next(self._source, None)
         if item is None:
             self._sending = False
             return
@@ -141,20 +182,24 @@ class Run:
         client.started = due
         client.sent = time.perf_counter()
         self._waiting += 1
-        data = wrap_reply(client.document, self._target.framing)
+        data = self._frame(client.document)
         if self._target.new_connection_each:
             if wrong := self._connections.begin(client, data):
-                self._lose(client, wrong)
+                self._closed(client, wrong)
         elif client.socket is not None:
             try:
                 done = client.socket.send(data)
             except BlockingIOError:
                 done = 0
             except OSError:
+                client.unsent = memoryview(data)
                 return  # the server has closed: reading says so, after whatever it had to say
             if done < len(data):
                 client.unsent = memoryview(data)[done:]
                 self._selector.modify(client.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, client)
+
+    def _frame(self, document: bytes) -> bytes:
+        return wrap_reply(document, self._target.framing)
 
     def _write(self, client: LoadClient) -> None:
         """Go on with what could not be sent at once, or at all before the connection was there."""
@@ -165,7 +210,7 @@ class Run:
             return
         except OSError as error:
             if error.errno != errno.EPIPE:
-                self._lose(client, f"a connection was lost: {error.strerror}")
+                self._closed(client, f"a connection was lost: {error.strerror}")
                 return
             client.unsent = memoryview(b"")  # reading says why the server has closed
         if not client.unsent:
@@ -178,10 +223,10 @@ class Run:
         except BlockingIOError:
             return
         except OSError as error:
-            self._lose(client, f"a connection was lost: {error.strerror}")
+            self._closed(client, f"a connection was lost: {error.strerror}")
             return
         if not data:
-            self._lose(client, self._why_closed(client))
+            self._closed(client, self._why_closed(client))
         elif client.template is None:
             if data.strip():
                 self._lose(client, f"the server sent what nobody asked for: {excerpt(data)}")
@@ -197,8 +242,11 @@ class Run:
                 self._lose(client, wrong)
 
     def _answered(self, client: LoadClient, reply: bytes) -> None:
-        now = self._last = time.perf_counter()
+        now = time.perf_counter()
         measurement, template = self.measurement, client.template
+        if now - self._last > measurement.longest_silence:
+            measurement.longest_silence = now - self._last
+        self._last = now
         assert template is not None
         measurement.record(now - client.started)
         measurement.documents += 1
@@ -217,10 +265,7 @@ class Run:
             self._on_reply(template, client.document, reply)
         if self._target.new_connection_each:
             self._connections.close(client)
-        if self._interval:
-            self._idle.append(client)
-        elif self._sending:
-            self._send_next(client, time.perf_counter())
+        self._use(client)
 
     def _tick(self, now: float, since_begin: float) -> None:
         measurement, limit = self.measurement, self._target.stall_seconds
@@ -234,21 +279,55 @@ class Run:
             number = f"{len(overdue)} of {len(self._clients)} clients"
             for client in overdue:
                 self._lose(client, f"the server has stalled: {number} got no reply in {limit:g} s, {what}")
+        if self._sending and self._lost.seconds_without(now) > limit:
+            self._fail(
+                f"the server has been away for {limit:g} s: {len(self._lost)} clients can't connect again"
+            )
         if self._on_tick is not None:
             self._on_tick(measurement)
 
-    def _lose(self, client: LoadClient, why: str) -> None:
-        """Give a connection up. The first one ends the run."""
-        if client.template is not None:
+    def _closed(self, client: LoadClient, why: str) -> None:
+        """Take the end of a connection, which ends the run unless clients are to connect again."""
+        if not self._target.reconnect:
+            self._lose(client, why)
+            return
+        whole = client.template is not None and len(client.unsent) == len(self._frame(client.document))
+        if whole and client.template is not None:  # nothing happened: it is sent again
+            self._again.append((client.document, client.template))
             client.template = None
             self._waiting -= 1
-            self.measurement.unanswered += 1
-        elif not self._sending:
+        if client in self._idle:
+            self._idle.remove(client)
+        self.measurement.lost_connections += not whole
+        self._give_up_document(client)
+        self._connections.close(client)
+        self._lost.add(client, time.perf_counter())
+
+    def _lose(self, client: LoadClient, why: str) -> None:
+        """Give a connection up. The first one ends the run."""
+        if client.template is None and not self._sending:
             why = ""  # a server may close what is no longer used
+        self._give_up_document(client)
         self._connections.close(client)
         if why:
-            self.measurement.failure = self.measurement.failure or why
-            self._sending = False
+            self._fail(why)
+
+    def _give_up_document(self, client: LoadClient) -> None:
+        """Wait no longer for a reply, if the client does: nobody knows what became of its document."""
+        if client.template is None:
+            return
+        if self._on_unknown is not None:
+            self._on_unknown(client.template, client.document)
+        client.template = None
+        self._waiting -= 1
+        self.measurement.unanswered += 1
+
+    def _fail(self, why: str) -> None:
+        """End the run; the first reason is the one that is told."""
+        silence = time.perf_counter() - self._last
+        self.measurement.longest_silence = max(silence, self.measurement.longest_silence)
+        self.measurement.failure = self.measurement.failure or why
+        self._sending = False
 
     def _why_closed(self, client: LoadClient) -> str:
         if client.received:
