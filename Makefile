@@ -53,6 +53,7 @@ docs: $(VENV)/.dev
 	PGBOURSE_WRITE_DOCS=1 $(VENV)/bin/python -m pytest --quiet tests/sql/test_reference.py tests/dba/test_tour.py
 
 soak: $(VENV)/.dev
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[soak]'
 	PGBOURSE_FAULT_ROUNDS=300 PGBOURSE_FUZZ_SEEDS=1000 PGBOURSE_FUZZ_BATCHES=600 PGBOURSE_FUZZ_INPUTS=20000 \
 	PGBOURSE_FUZZ_EXAMPLES=300 $(VENV)/bin/python -m pytest -o timeout=7200 tests/faults tests/fuzz \
 		tests/sql/test_model.py tests/integration/test_concurrency.py tests/integration/test_stateful.py $(ARGS)
