@@ -113,7 +113,7 @@ def test_a_soak_of_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit) as end:
         main(["bench", "--only", "idle", "--soak", "1s"])
     assert end.value.code == 2
-    assert "asks for --only soak" in capsys.readouterr().err
+    assert "needs --only soak" in capsys.readouterr().err
 
 
 def test_idle_connections_are_known_to_the_server_and_kept(gateway: Gateway) -> None:

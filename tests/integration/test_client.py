@@ -111,7 +111,7 @@ def test_replies_are_taken_while_it_sends() -> None:
 def test_an_answer_is_not_taken_for_that_of_an_earlier_request(pgbourse: Exchange) -> None:
     client = pgbourse.client
     client.send('<create><symbol sym="X"/></create>')
-    with pytest.raises(ClientError, match="replies to 1 earlier documents are still to be received"):
+    with pytest.raises(ClientError, match="receive the replies to 1 earlier documents first"):
         client.create_symbol("Y")
     assert client.receive() == [Created(sym="X")]
     assert client.create_symbol("Y") == Created(sym="Y")

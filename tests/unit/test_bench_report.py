@@ -247,5 +247,5 @@ def test_a_duration_may_have_a_unit(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "m", "0", "-1s", "1d", "1e3"])
 def test_other_durations_are_refused(text: str) -> None:
-    with pytest.raises(click.BadParameter, match="is no duration"):
+    with pytest.raises(click.BadParameter, match="is not a duration"):
         Duration().convert(text, None, None)

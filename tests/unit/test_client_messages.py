@@ -132,7 +132,7 @@ def test_each_answer_of_the_gateway_has_its_result(
         (b"<html/>", "is <html>: it must be <results>"),
         (b"<results><surprise/></results>", "surprise"),
         (b'<results><opened sym="X" amount="1" limit="1"/></results>', "'id'"),
-        (b'<results><status id="1"><open shares="many"/></status></results>', "does not know"),
+        (b'<results><status id="1"><open shares="many"/></status></results>', "does not understand"),
         (b'<results><canceled id="1"/></results>', "does not say what it has ended"),
     ],
 )

@@ -1,1 +1,1 @@
-"""`pgbourse bench`: what a machine carries, beside pgbench as the yardstick, and the report of it."""
+"""`pgbourse bench`: measure what a machine can do, with pgbench as the yardstick, and report it."""

@@ -1,4 +1,4 @@
-"""`pgbourse bench`: every point in rounds, the yardstick beside them, and a soak; figures ready for JSON."""
+"""`pgbourse bench`: every point in rounds, the yardstick with them, and a soak; figures ready for JSON."""
 
 import contextlib
 import datetime
@@ -20,11 +20,11 @@ from pgbourse.loadtest.connections import allow_open_files
 
 __all__ = ["bench", "estimate"]
 
-_OTHER_FILES = 200  # that the load has open beside its connections
+_OTHER_FILES = 200  # open files of the load besides its connections
 
 
 def estimate(plan: Plan, database_url: str | None) -> float:
-    """Return about how many seconds the plan takes."""
+    """Estimate how many seconds the plan takes."""
     plan = _possible(plan)
     measured = points(plan, _cores(database_url))
     one_round = sum(_step_seconds(plan, step) for step in steps(plan, measured))
@@ -37,7 +37,7 @@ def estimate(plan: Plan, database_url: str | None) -> float:
 def bench(plan: Plan, database_url: str | None, progress: Progress) -> dict[str, Any]:
     """Carry out the plan and return its report, ready for JSON.
 
-    Raises a PgbourseError when PostgreSQL, pgbench or a server does not start, or a document goes unanswered.
+    Raises a PgbourseError if PostgreSQL, pgbench or a server does not start, or a document goes unanswered.
     """
     plan = _possible(plan)
     pgbench.find_pgbench()
@@ -48,7 +48,7 @@ def bench(plan: Plan, database_url: str | None, progress: Progress) -> dict[str,
         run.prepare(measured)
         one_round = steps(plan, measured)
         for number in range(plan.rounds):
-            # There and back, so that a machine that slows down slows nobody more than the others.
+            # Forwards and backwards, so that a machine that slows down affects all points alike.
             run.round(number, one_round if number % 2 == 0 else one_round[::-1])
         report: dict[str, Any] = {
             "pgbourse": __version__,
@@ -76,13 +76,13 @@ def _step_seconds(plan: Plan, step: Point) -> float:
 
 
 def _possible(plan: Plan) -> Plan:
-    """Return the plan without the idle connections, where this process may not open as many."""
+    """Return the plan, without the idle connections if this process may not open that many."""
     possible = plan.connections + _OTHER_FILES <= allow_open_files()
     return plan if possible else replace(plan, connections=0)
 
 
 def _cores(database_url: str | None) -> int:
-    """Return how many cores gateway and database can be confined to: needs Linux, and a database of ours."""
+    """Return how many cores to confine gateway and database to; 0 unless on Linux with our own database."""
     if database_url is not None or not hasattr(os, "sched_setaffinity"):
         return 0
     return len(os.sched_getaffinity(0))

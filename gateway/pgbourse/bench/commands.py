@@ -1,4 +1,4 @@
-"""The command that benchmarks: its options, and no more."""
+"""The command `bench`: its options only."""
 
 import re
 import sys
@@ -16,7 +16,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 class Duration(click.ParamType[float]):
-    """A time in seconds, written with or without a unit: 90, 90s, 30m, 1h."""
+    """A time in seconds, with or without a unit: 90, 90s, 30m, 1h."""
 
     name = "duration"
 
@@ -24,7 +24,7 @@ class Duration(click.ParamType[float]):
         match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)?", str(value))
         if match is None or float(match[1]) == 0:
             self.fail(
-                f"{value!r} is no duration: a number more than 0, of seconds or with s, m or h", param, ctx
+                f"{value!r} is not a duration: it must be above 0, in seconds or with s, m or h", param, ctx
             )
         return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2] or "s"]
 
@@ -36,17 +36,17 @@ class Duration(click.ParamType[float]):
     "groups",
     multiple=True,
     type=click.Choice(GROUPS),
-    help="Measure this group alone, with what it is compared with; several with several --only.",
+    help="Measure only this group and what it is compared with. Repeat the option for more.",
 )
-@click.option("--output", type=_FILE, help="Write the report there as HTML, and its data beside it as JSON.")
+@click.option("--output", type=_FILE, help="Write the report there as HTML, and its data next to it as JSON.")
 @click.option(
-    "--plots", type=click.Path(file_okay=False, path_type=Path), help="Write each plot there as SVG."
+    "--plots", type=click.Path(file_okay=False, path_type=Path), help="Write each plot to this folder as SVG."
 )
-@click.option("--soak", type=Duration(), help="How long the soak takes, such as 90s or 30m; 1m by default.")
+@click.option("--soak", type=Duration(), help="Length of the soak, such as 90s or 30m; 1m by default.")
 @click.option(
     "--database-url",
     envvar="PGBOURSE_BENCH_DATABASE_URL",
-    help="A PostgreSQL to measure on, in databases that are made and dropped. Without it one is started.",
+    help="A PostgreSQL to measure on, in databases that are created and dropped. Without it one is started.",
 )
 def bench(
     quick: bool,
@@ -56,7 +56,7 @@ def bench(
     soak: float | None,
     database_url: str | None,
 ) -> None:
-    """Measure what this machine carries, beside pgbench as the yardstick, and report it with plots."""
+    """Measure what this machine can do, with pgbench as the yardstick, and report it with plots."""
     from dataclasses import replace
 
     from pgbourse.bench import report
@@ -64,9 +64,9 @@ def bench(
     from pgbourse.bench.points import FULL, QUICK
 
     if soak is not None and groups and "soak" not in groups:
-        raise click.UsageError("--soak with --only asks for --only soak as well")
+        raise click.UsageError("--soak with --only needs --only soak as well")
     if plots is not None and output is None:
-        raise click.UsageError("--plots goes with --output")
+        raise click.UsageError("--plots needs --output")
     if output is not None:
         report.require_plotting()
     plan = QUICK if quick else FULL

@@ -1,4 +1,4 @@
-"""Connections that are open and say nothing, while others are busy."""
+"""Connections that are open and idle while others are busy."""
 
 import contextlib
 import selectors
@@ -13,15 +13,15 @@ from pgbourse.wire.framing import wrap_reply
 
 __all__ = ["idle_connections"]
 
-_SECONDS: Final = 30.0  # for a connection to be made, or a document to be answered
-_AT_ONCE: Final = 100  # documents that are sent before the first reply is read
+_SECONDS: Final = 30.0  # to connect, or to get a document answered
+_AT_ONCE: Final = 100  # documents sent before the first reply is read
 
 
 @contextlib.contextmanager
 def idle_connections(target: Target, feeder: Feeder, number: int) -> Iterator[None]:
-    """Keep so many connections open, each of which had one document answered: the server knows them all.
+    """Keep so many connections open. Each has had one document answered, so the server knows them all.
 
-    Raises LoadError when they can't be made, and at the end when the server did not keep them.
+    Raises LoadError if they can't be opened, or if the server has not kept them to the end.
     """
     allow_open_files()
     with contextlib.ExitStack() as stack:
@@ -51,5 +51,5 @@ def _read_reply(connection: socket.socket) -> None:
     received = b""
     while not is_complete(received):
         if not (data := connection.recv(65536)):
-            raise LoadError("the server closed a connection that was to be idle")
+            raise LoadError("the server closed an idle connection")
         received += data

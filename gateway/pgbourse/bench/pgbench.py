@@ -28,7 +28,7 @@ __all__ = [
 SCALE = 10  # of TPC-B: ten branches, a million accounts
 BATCH_ORDERS = 100
 
-# A refusal divides by zero, which ends pgbench: what is measured is orders that were opened.
+# A refusal divides by zero, which ends pgbench: only accepted orders are measured.
 _ONE_ORDER = r"""
 \set account random({first}, {last})
 \set symbol random(0, {symbols} - 1)
@@ -38,19 +38,19 @@ select 1 / (outcome = 'opened')::integer from exchange.place_order(
     (:account)::text, '{prefix}' || (:symbol)::text, (:shares)::numeric, (:quarters)::numeric * 0.25);
 """
 
-# Every order is a document of its own: a sequence of its own. The orders are constants of a plan that is made
-# once, so that what is measured is the call alone.
+# Every order is its own document, so it has its own sequence. The orders are constants in a plan that is made
+# once, so that nothing but the call is measured.
 _BATCH = """\
 select 1 / (count(*) filter (where outcome = 'opened') = {orders})::integer from exchange.process_batch(
     '{{{sequences}}}'::integer[], '{{{actions}}}'::text[], '{{{accounts}}}'::text[], '{{{syms}}}'::text[],
     '{{{shares}}}'::numeric[], '{{{limits}}}'::numeric[], '{{{order_ids}}}'::bigint[]);
 """
-_BATCHES = 100  # that a run draws from; pgbench takes up to 128 scripts
+_BATCHES = 100  # for a run to draw from; pgbench takes up to 128 scripts
 
 
 @dataclass(frozen=True, slots=True)
 class PgbenchResult:
-    """What a run of pgbench came to."""
+    """The figures of a run of pgbench."""
 
     transactions_per_second: float
     median_ms: float  # of the transactions, from pgbench's own log
@@ -59,16 +59,16 @@ class PgbenchResult:
 def find_pgbench() -> Path:
     """Return the pgbench of the embedded PostgreSQL, or else of the one on this machine.
 
-    Raises BenchError when there is none; EmbeddedError when there is no PostgreSQL.
+    Raises BenchError if there is none, EmbeddedError if there is no PostgreSQL.
     """
     program = find_binaries(None).folder / "pgbench"
     if not program.is_file():
-        raise BenchError(f"there is no pgbench, which is the yardstick: {program} does not exist")
+        raise BenchError(f"pgbench, the yardstick, is missing: {program} does not exist")
     return program
 
 
 def initialize(database: str) -> None:
-    """Make the tables of TPC-B in an empty database."""
+    """Create the tables of TPC-B in an empty database."""
     _call(["--initialize", "--quiet", f"--scale={SCALE}", database])
 
 
@@ -94,7 +94,7 @@ def run_batches(database: str, workload: Workload, seconds: float) -> PgbenchRes
 
 
 def batches(workload: Workload, number: int, orders: int = BATCH_ORDERS) -> Iterator[str]:
-    """Make statements that call process_batch, each with orders of its own; a refusal divides by zero."""
+    """Write statements that call process_batch, each with its own orders; a refusal divides by zero."""
     rng = random.Random(workload.seed)
     draw, accounts = Draw(workload, rng), workload.account_ids()
     for _ in range(number):
@@ -127,18 +127,18 @@ def run(database: str, options: Sequence[str], *, clients: int, seconds: float) 
                 database,
             ]
         )
-        # client, number of the transaction, its microseconds, …
+        # Columns of the log: client, transaction number, microseconds, …
         latencies = sorted(
             int(line.split()[2]) for log in Path(folder).iterdir() for line in log.read_text().splitlines()
         )
     rate = re.search(r"^tps = ([0-9.]+) \(without", output, re.MULTILINE)
     if rate is None or not latencies:
-        raise BenchError(f"can't read what pgbench says: {output[-500:]}")
+        raise BenchError(f"can't read pgbench's output: {output[-500:]}")
     return PgbenchResult(float(rate[1]), latencies[len(latencies) // 2] / 1e3)
 
 
 def _run_scripts(database: str, scripts: Sequence[str], seconds: float) -> PgbenchResult:
-    """Run one client that draws a script for each transaction."""
+    """Run one client, which draws a script for each transaction."""
     with tempfile.TemporaryDirectory(prefix="pgbourse-bench-") as folder:
         files = [Path(folder) / f"{number}.sql" for number in range(len(scripts))]
         for file, script in zip(files, scripts, strict=True):
@@ -156,7 +156,7 @@ def _call(arguments: Sequence[str]) -> str:
             check=False,
         )
     except OSError as error:
-        raise BenchError("pgbench does not run on this machine") from error
+        raise BenchError("pgbench can't be run on this machine") from error
     if result.returncode != 0:
         raise BenchError(f"pgbench failed: {result.stderr.strip().splitlines()[-1:] or 'it said nothing'}")
     return result.stdout

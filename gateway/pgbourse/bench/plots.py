@@ -30,7 +30,7 @@ _BLUE, _ORANGE, _GREY = "#1f6fb4", "#d9731a", "#777777"
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A drawing, and what it shows."""
+    """A drawing and its title."""
 
     name: str
     title: str
@@ -54,7 +54,7 @@ def draw(report: dict[str, Any]) -> list[Plot]:
         return [f"{point['label']}{unit}" for point in points]
 
     drawings: list[tuple[str, str, Callable[[Axes], None]]] = []
-    if len(clients) > 1:  # else there is only what others are compared with
+    if len(clients) > 1:  # otherwise there is only the point that others are compared with
         drawings += [
             (
                 "clients",
@@ -174,5 +174,5 @@ def _svg(drawing: Callable[[Axes], None]) -> str:
         drawing(figure.subplots())
         written = io.StringIO()
         figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
-    # Within an HTML page the XML declaration and the document type are out of place.
+    # An HTML page can't hold the XML declaration and the document type.
     return re.sub(r"^.*?(?=<svg)", "", written.getvalue(), flags=re.DOTALL)

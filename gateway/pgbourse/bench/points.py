@@ -1,4 +1,4 @@
-"""What `pgbourse bench` measures: which loads on which states of the exchange, how often and how long."""
+"""What `pgbourse bench` measures: which loads, on which states of the exchange, how often and how long."""
 
 from dataclasses import dataclass
 
@@ -16,12 +16,12 @@ __all__ = [
     "steps",
 ]
 
-YARDSTICK_CLIENTS = (8, 32)  # the better of them is what ratios are to
+YARDSTICK_CLIENTS = (8, 32)  # ratios are to the better of them
 GROUPS = (
     "clients", "orders", "cores", "history", "resting", "idle", "makers", "functions", "snapshot", "soak"
 )  # fmt: skip
 _CLIENTS = (1, 8, 32, 128, 512)
-_MANY = 128  # clients where their number is not what is varied
+_MANY = 128  # clients, unless their number is what varies
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +34,25 @@ class Point:
     orders: int = 1  # in a document
     history: int = 0  # orders placed and filled beforehand
     resting: int = 0  # orders in the book beforehand
-    connections: int = 0  # open in all; 0: those of the clients
-    makers: int = 0  # accounts that quote, where others take
-    cores: int | None = None  # for gateway and database; None: all of them, and the load on the same
+    connections: int = 0  # open in total; 0: only those of the clients
+    makers: int = 0  # accounts that quote while the others take; 0: orders are drawn evenly
+    cores: int | None = None  # for gateway and database; None: all of them, shared with the load
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much time is spent, and on what. Times are in seconds."""
+    """How long to measure, and what. Times are in seconds."""
 
-    rounds: int  # all points are run so often, one after the other, so that a slow minute hits no single one
+    rounds: int  # passes over all points, so that a slow minute of the machine spoils no single one
     seconds: float  # of one run
-    warm_up: float  # before each, for caches and plans
+    warm_up: float  # before each run, for caches and plans
     pgbench_seconds: float  # of one run of pgbench
     soak: float
     held: float  # how long another session holds a snapshot
-    held_part: float  # what is compared: so long before it is taken, and at its end
+    held_part: float  # compared: so many seconds before the snapshot, and the last of it
     history: tuple[int, ...]
     resting: int
-    connections: int = 5000  # 0: not that many can be opened
+    connections: int = 5000  # 0 if this process may not open that many
     accounts: int = 1000
     makers: int = 64
     groups: tuple[str, ...] = GROUPS
@@ -61,15 +61,15 @@ class Plan:
 FULL = Plan(5, 8.0, 2.0, 12.0, 60.0, 120.0, 15.0, (10_000, 100_000, 1_000_000), 100_000)
 QUICK = Plan(2, 2.0, 0.5, 3.0, 10.0, 10.0, 3.0, (10_000, 100_000), 10_000)
 
-BASE = Point("clients", "128")  # what those are compared with that have something beside the same load
+BASE = Point("clients", "128")  # the point that history, resting and idle are compared with
 _BESIDE_BASE = ("history", "resting", "idle")
-# The steps of a round that are no points: they go through no gateway.
+# Steps of a round that are not points, because they use no gateway.
 YARDSTICK = Point("yardstick", "pgbench")
 FUNCTIONS = Point("functions", "without a gateway")
 
 
 def points(plan: Plan, cores: int) -> list[Point]:
-    """Return what to measure, with points for up to so many cores; 0: processes can't be confined to some."""
+    """Return what to measure. Points confine processes to up to `cores` cores; 0 if that is impossible."""
     found = [Point("clients", str(clients), clients) for clients in _CLIENTS]
     found += [Point("orders", "10", 32, 10), Point("orders", "100", 8, 100)]
     some = 1
@@ -90,7 +90,7 @@ def points(plan: Plan, cores: int) -> list[Point]:
 
 
 def steps(plan: Plan, measured: list[Point]) -> list[Point]:
-    """Return a round: the points, with the yardstick and the functions, what is compared close together."""
+    """Return a round: points, yardstick and functions, with those next to each other that are compared."""
     chosen = {*measured, *([FUNCTIONS] if "functions" in plan.groups else [])}
     if not chosen:
         return []

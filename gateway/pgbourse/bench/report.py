@@ -33,7 +33,7 @@ def require_plotting() -> None:
 
 
 def rows(report: dict[str, Any]) -> list[tuple[str, str, str, str, str, str]]:
-    """Return the table's rows: what, orders/s, its range, ratio to the yardstick, median and p99 latency."""
+    """Return the table's rows: load, orders/s, their range, ratio to pgbench, median and p99 latency."""
     found = []
     for point in report["points"]:
         name = _GROUPS[point["group"]].format_map(point)
@@ -48,7 +48,7 @@ def rows(report: dict[str, Any]) -> list[tuple[str, str, str, str, str, str]]:
 
 
 def table(report: dict[str, Any]) -> str:
-    """Return the figures and the targets as tables of plain text, which is Markdown as well."""
+    """Return the figures and the targets as tables in plain text that is also Markdown."""
     parts = [summary(report)]
     if found := rows(report):
         parts.append(
@@ -61,7 +61,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 def summary(report: dict[str, Any]) -> str:
-    """Return a sentence or two on the machine and the yardstick."""
+    """Return a sentence or two about the machine and the yardstick."""
     machine, yardstick = report["machine"], report["yardstick"]
     told = (
         f"pgbourse {report['pgbourse']} on PostgreSQL {report['postgresql']['version']}, {machine['cores']} "
@@ -77,7 +77,7 @@ def summary(report: dict[str, Any]) -> str:
 
 
 def remarks(report: dict[str, Any]) -> list[str]:
-    """Return a sentence on the held snapshot and one on the soak, where they were measured."""
+    """Return a sentence about the held snapshot and one about the soak, if they were measured."""
     return [
         line(report[name])
         for name, line in (("snapshot", _snapshot_line), ("soak", _soak_line))
@@ -105,7 +105,7 @@ def _soak_line(soak: dict[str, Any]) -> str:
 
 
 def _table(head: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> str:
-    """Return a table, with the columns that hold figures in all lines to the right."""
+    """Return a table; columns with figures in every line are right-aligned."""
     columns = list(zip(head, *lines, strict=True))
     widths = [max(map(len, column)) for column in columns]
     right = [all(cell[:1].isdigit() or not cell for cell in column[1:]) for column in columns]
@@ -125,9 +125,9 @@ def _table(head: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> str:
 
 
 def write(report: dict[str, Any], output: Path, plots: Path | None = None) -> Path:
-    """Write the HTML report, its data as JSON beside it, and if asked each plot as SVG into a folder.
+    """Write the HTML report, its data as JSON next to it, and each plot as SVG if there is a folder.
 
-    Returns where the data are. Raises BenchError when a file can't be written.
+    Returns the path of the data. Raises BenchError if a file can't be written.
     """
     import jinja2
 

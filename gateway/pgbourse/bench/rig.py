@@ -1,4 +1,4 @@
-"""What a benchmark runs on: a PostgreSQL, databases made for a run and dropped, servers on chosen cores."""
+"""What a benchmark runs on: a PostgreSQL, databases for a single run, servers on chosen cores."""
 
 import contextlib
 import itertools
@@ -28,7 +28,7 @@ _LISTENING = "listening on 127.0.0.1:"
 
 
 class BenchError(PgbourseError):
-    """The benchmark can't be carried out on this machine, or on this database."""
+    """The benchmark can't run on this machine, or on this database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class RunningServer:
 class Rig:
     """The PostgreSQL under test: the embedded one in a temporary folder, or one that a URL names.
 
-    The role of a URL must be allowed to create databases and to migrate them. Use it as a context manager.
+    The URL's role must be allowed to create databases and migrate them. Use it as a context manager.
     """
 
     def __init__(self, database_url: str | None) -> None:
@@ -52,7 +52,7 @@ class Rig:
         self._postmaster: psutil.Process | None = None  # of the embedded one
         self._admin = ""
         self.version = ""  # of the server
-        self.settings: dict[str, str] = {}  # of the server, those that bear on speed and durability
+        self.settings: dict[str, str] = {}  # of the server: those that affect speed and durability
 
     def __enter__(self) -> Self:
         try:
@@ -65,7 +65,7 @@ class Rig:
                 self.settings = dict(rows)
         except psycopg.Error as error:
             self._stack.close()
-            raise BenchError("can't use the database to be measured") from error
+            raise BenchError("can't use the database that is to be measured") from error
         except BaseException:
             self._stack.close()
             raise
@@ -76,16 +76,16 @@ class Rig:
 
     @property
     def embedded(self) -> bool:
-        """Whether the PostgreSQL is ours, on this machine."""
+        """Whether the PostgreSQL is our own, on this machine."""
         return self._postmaster is not None
 
     def connect(self, database: str | None = None) -> psycopg.Connection[TupleRow]:
-        """Connect in autocommit mode, to the database with this connection string or to the first one."""
+        """Connect in autocommit mode, to the database with this connection string or to the initial one."""
         return psycopg.connect(database or self._admin, autocommit=True)
 
     @contextlib.contextmanager
     def database(self, template: str | None = None) -> Iterator[str]:
-        """Give the connection string of a new database, empty or a copy of another one, for as long."""
+        """Create a database, empty or a copy of another one, and drop it at the end; give its conninfo."""
         name = f"pgbourse_bench_{os.getpid()}_{next(self._numbers)}"
         source = psycopg.conninfo.conninfo_to_dict(template)["dbname"] if template else "template0"
         create = sql.SQL("create database {} template {}").format(
@@ -103,36 +103,37 @@ class Rig:
                 connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
     def checkpoint(self) -> None:
-        """Write everything out, so that what came before does not cost the next measurement."""
+        """Write everything out, so that the next measurement does not pay for the last one."""
         with contextlib.suppress(psycopg.errors.InsufficientPrivilege), self.connect() as connection:
             connection.execute("checkpoint")
 
     @contextlib.contextmanager
     def serving(self, database: str, cores: int | None = None) -> Iterator[RunningServer]:
-        """Run a server on a database for as long; with `cores`, it and PostgreSQL on the first so many.
+        """Run a server on a database until the block ends.
 
-        The load then gets the other cores, where there are any.
+        With `cores`, the server and PostgreSQL are confined to the first so many, and the load gets the
+        others, if there are any.
 
-        Raises BenchError when the server does not start.
+        Raises BenchError if the server does not start.
         """
         with contextlib.ExitStack() as stack:
             release = stack.enter_context(self._on_cores(cores)) if cores is not None else None
             command = [sys.executable, "-m", "pgbourse.cli", "serve", "--port", "0", "--log-level", "warning"]
-            # The connection string may hold a password: not for everybody's eyes on the command line.
+            # The connection string may hold a password, which everybody could read on a command line.
             environment = os.environ | {"PGBOURSE_DATABASE_URL": database}
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
             stack.callback(_end, process)
             assert process.stdout is not None
             line = process.stdout.readline()
             if _LISTENING not in line:
-                raise BenchError("the server to be measured does not start; its last words are above")
+                raise BenchError("the server to be measured does not start; its output is above")
             port = int(line.split(_LISTENING)[1].split()[0])
             if release is not None:
                 release()
             yield RunningServer(Target("127.0.0.1", port), psutil.Process(process.pid))
 
     def cpu_seconds(self, server: RunningServer) -> dict[str, float]:
-        """Return the CPU time used so far by the gateway, and by PostgreSQL where it is ours."""
+        """Return the CPU seconds used so far by the gateway, and by PostgreSQL if it is our own."""
         used = {"gateway": _cpu(server.process)}
         if self._postmaster is not None:
             used["database"] = sum(map(_cpu, [self._postmaster, *self._postmaster.children(recursive=True)]))
@@ -140,9 +141,9 @@ class Rig:
 
     @contextlib.contextmanager
     def _on_cores(self, cores: int) -> Iterator[Callable[[], None]]:
-        """Keep PostgreSQL, and what this process starts, on the first cores.
+        """Confine PostgreSQL, and what this process starts, to the first cores.
 
-        What it gives, when called, sends this process to the others.
+        Gives a function that moves this process to the other cores.
         """
         everywhere = sorted(os.sched_getaffinity(0))
         self._confine_database(everywhere[:cores])
@@ -161,7 +162,7 @@ class Rig:
 
     def _start_embedded(self) -> str:
         folder = Path(tempfile.mkdtemp(prefix="pgbourse-bench-"))
-        folder.chmod(0o755)  # as root, the user of PostgreSQL must be let in
+        folder.chmod(0o755)  # if we are root, PostgreSQL's user must be able to enter
         self._stack.callback(shutil.rmtree, folder)
         postgres = self._stack.enter_context(EmbeddedPostgres(folder / "postgres"))
         pid = int((folder / "postgres" / "data" / "postmaster.pid").read_text().split("\n", 1)[0])

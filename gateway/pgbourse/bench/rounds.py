@@ -1,4 +1,4 @@
-"""The runs of a benchmark: databases to start from, rounds over all points, what takes long at the end."""
+"""The runs of a benchmark: databases to start from, rounds over all points, long loads at the end."""
 
 import contextlib
 import functools
@@ -21,26 +21,26 @@ from pgbourse.loadtest.workload import Feeder, Workload
 
 __all__ = ["START_SECONDS", "Progress", "Rounds", "seeding_seconds"]
 
-START_SECONDS = 1.5  # about what a database and a server take to be there, for the progress bar
+START_SECONDS = 1.5  # about how long a database and a server take to start, for the progress bar
 _SOAK_CLIENTS = 128  # of the held snapshot as well
 
-# Told of progress: seconds of the estimate that have passed, and what is being done.
+# Called with progress: seconds of the estimate that have passed, and what is being done.
 Progress = Callable[[float, str], None]
 
 
 def seeding_seconds(point: Point) -> float:
-    """Return about how long it takes to give a point its past."""
+    """Estimate how many seconds it takes to create a point's history or resting orders."""
     return (point.history + 10 * point.resting) / 150_000
 
 
 class Rounds:
-    """The state of a benchmark: the databases that its runs start from, and what they came to."""
+    """The state of a benchmark: the databases that its runs start from, and the figures so far."""
 
     def __init__(self, rig: Rig, plan: Plan, progress: Progress, stack: contextlib.ExitStack) -> None:
         self._rig = rig
         self._plan = plan
         self._progress = progress
-        self._stack = stack  # of the databases that are kept to the end
+        self._stack = stack  # of databases that are kept to the end
         self._workload = Workload(accounts=plan.accounts)
         self._feeder = functools.cache(lambda orders, makers: self._make_feeder(orders, makers))
         self._yardstick: dict[int, list[float]] = {clients: [] for clients in YARDSTICK_CLIENTS}
@@ -48,7 +48,7 @@ class Rounds:
         self._sql: dict[str, list[dict[str, Any]]] = {"place_order": [], "process_batch": []}
 
     def prepare(self, measured: list[Point]) -> None:
-        """Make the databases: pgbench's, one with accounts to copy from, and those with a past."""
+        """Create the databases: pgbench's, a template with accounts, those with history or resting orders."""
         self._progress(0, "pgbench's tables")
         self._tpcb = self._stack.enter_context(self._rig.database())
         pgbench.initialize(self._tpcb)
@@ -71,7 +71,7 @@ class Rounds:
         self._runs = {point: [] for point in measured}
 
     def round(self, number: int, one_round: list[Point]) -> None:
-        """Take every step once."""
+        """Run every step once."""
         for step in one_round:
             self._progress(0, f"round {number + 1} of {self._plan.rounds}: {step.group} {step.label}")
             if step == YARDSTICK:
@@ -123,13 +123,13 @@ class Rounds:
         }
 
     def soak(self) -> dict[str, Any]:
-        """Run one load for long and return it second by second."""
+        """Run one load for a long time and return its figures second by second."""
         self._progress(0, "soak")
         point = Point("soak", "", _SOAK_CLIENTS)
         with self._rig.database(self._template) as database:
             figures = self._run(point, database, self._plan.soak, series=True)
         rates = figures.pop("rates")
-        part = min(60, len(rates) // 4)  # the second minute against the last, or quarters of less
+        part = min(60, len(rates) // 4)  # the second minute against the last, or quarters of a shorter soak
         kept = statistics.mean(rates[-part:]) / statistics.mean(rates[part : 2 * part]) if part else None
         return figures | {
             "clients": _SOAK_CLIENTS,
@@ -160,7 +160,7 @@ class Rounds:
 
     @contextlib.contextmanager
     def _database(self, point: Point) -> Iterator[str]:
-        """Give the point's own database, or a fresh one."""
+        """Give the point's own database, or a new one."""
         if point in self._seeded:
             yield self._seeded[point]
             return
@@ -170,7 +170,7 @@ class Rounds:
     def _run(
         self, point: Point, database: str, seconds: float | None = None, *, series: bool = False
     ) -> dict[str, Any]:
-        """Put the point's load on a server over this database and return the figures."""
+        """Run the point's load against a server over this database and return the figures."""
         feeder = self._feeder(point.orders, point.makers)
         self._rig.checkpoint()
         with contextlib.ExitStack() as stack:
@@ -234,7 +234,7 @@ def _by_second(result: Measurement) -> list[float]:
     rates: list[float] = []
     at, opened = 0.0, 0
     for seconds, _, so_far in result.series:
-        if seconds - at > 0.9:  # the figures are taken about twice a second
+        if seconds - at > 0.9:  # samples come about twice a second
             rates.append(round((so_far - opened) / (seconds - at), 1))
             at, opened = seconds, so_far
     return rates

@@ -1,4 +1,4 @@
-"""Years of trading in seconds: history and a deep book for a benchmark, sound as if clients had made them."""
+"""Years of trading in seconds: history and a deep book, as sound as if clients had made them."""
 
 from typing import LiteralString
 
@@ -8,7 +8,7 @@ from psycopg.rows import TupleRow
 __all__ = ["seed_history", "seed_resting"]
 
 # Orders come in fours: A buys from B, then B buys the same from A at the same price. So nobody's cash or
-# shares change, and each order finds only its counterpart.
+# shares change, and each order matches only its counterpart.
 _HISTORY: LiteralString = """
 with
 people as (
@@ -46,7 +46,7 @@ select symbol_key, buy_order_id, sell_order_id, shares, price, price, price, now
 order by pair
 """
 
-# Far enough from the prices that are traded never to match.
+# Too far from the traded prices ever to match.
 _RESTING: LiteralString = """
 select count(*) filter (where answer.outcome = 'opened')
 from (
@@ -70,9 +70,9 @@ _BATCH = 1000
 
 
 def seed_history(connection: psycopg.Connection[TupleRow], orders: int) -> None:
-    """Add orders that were placed and filled; `orders` is rounded down to a multiple of four.
+    """Insert orders that were placed and filled; `orders` is rounded down to a multiple of four.
 
-    The connection is a superuser's, in autocommit mode, to a database with at least two accounts.
+    The connection must be a superuser's, in autocommit mode, to a database with at least two accounts.
     """
     with connection.transaction():
         connection.execute(_HISTORY, {"orders": orders // 4 * 4})
@@ -85,7 +85,7 @@ def seed_resting(connection: psycopg.Connection[TupleRow], orders: int) -> None:
     for first in range(0, orders, _BATCH):
         count = min(_BATCH, orders - first)
         row = connection.execute(_RESTING, {"first": first, "orders": count}).fetchone()
-        assert row == (count,), f"{count} orders were to rest: {row}"
+        assert row == (count,), f"{count} orders should rest: {row}"
     _settle_down(connection)
 
 

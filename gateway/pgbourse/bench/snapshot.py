@@ -1,4 +1,4 @@
-"""What it costs that a session holds one snapshot open, as a long report does: no old row can be removed."""
+"""What a held snapshot costs, such as that of a long report: no old row version can be removed."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -12,9 +12,9 @@ __all__ = ["hold_snapshot", "measure_held"]
 
 @contextlib.contextmanager
 def hold_snapshot(connection: psycopg.Connection[TupleRow]) -> Iterator[None]:
-    """Hold a snapshot, on a connection in autocommit mode to the database that the load is on.
+    """Hold a snapshot, on a connection in autocommit mode to the database under load.
 
-    Raises psycopg.Error at the end if the session did not live to see it.
+    Raises psycopg.Error at the end if the session has been lost.
     """
     connection.execute("begin isolation level repeatable read; select 1")
     yield
@@ -24,9 +24,9 @@ def hold_snapshot(connection: psycopg.Connection[TupleRow]) -> Iterator[None]:
 def measure_held(
     connection: psycopg.Connection[TupleRow], load: Callable[[float], float], held: float, part: float
 ) -> dict[str, Any]:
-    """Measure a load before a snapshot is taken and when it has been held for long.
+    """Measure a load before a snapshot, and after it has been held for a long time.
 
-    `load` runs for so many seconds and returns its rate: unmeasured, before the snapshot, and under it.
+    `load` runs for so many seconds and returns its rate. It runs to warm up, before, and under it.
     """
     load(part)
     before = load(part)

@@ -1,4 +1,4 @@
-"""The targets of speed, and where a benchmark's figures stand: computed from the report's data alone."""
+"""The performance targets, and where a benchmark stands: computed from the report's data alone."""
 
 import statistics
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 class _Figures:
-    """Look up what a report says, one value for each round. A KeyError says that it was not measured."""
+    """Look up figures in a report, one value a round. A KeyError means that it was not measured."""
 
     def __init__(self, report: dict[str, Any]) -> None:
         self._report = report
@@ -70,11 +70,11 @@ class _Figures:
 class _Target:
     load: str
     goal: float
-    of: str  # what the goal is counted in
-    groups: str  # of the points that it takes
+    of: str  # the unit of the goal
+    groups: str  # the groups of points that it needs
     reach: Callable[[_Figures], list[float]]
     at_most: bool = False
-    options: str = ""  # that `pgbourse bench` needs as well
+    options: str = ""  # further options of `pgbourse bench` that it needs
 
     @property
     def command(self) -> str:
@@ -181,9 +181,9 @@ _TARGETS = (
 
 
 def targets(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the targets of the groups that were chosen, and what was reached: the median of the rounds.
+    """Return the targets of the chosen groups, and what was reached: the median of the rounds.
 
-    It is None where the plan was smaller than the target asks.
+    What was reached is None if the plan was smaller than the target requires.
     """
     figures, found = _Figures(report), []
     for target in _TARGETS:

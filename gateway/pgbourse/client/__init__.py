@@ -1,4 +1,4 @@
-"""A client of the exchange for Python programs. It needs no PostgreSQL and works on every system."""
+"""A client of the exchange for Python programs. It needs no PostgreSQL and works on every platform."""
 
 from pgbourse.client.client import Client, ClientError, ConnectionLost, RequestRefused, TimedOut
 from pgbourse.client.messages import (

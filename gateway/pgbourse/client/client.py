@@ -5,8 +5,8 @@
         order = client.place_order("1", "SPY", 10, Decimal("99.5"))
         print(client.query_order("1", order.order_id).open_shares)
 
-A connection is for one thread at a time. After a ConnectionLost it is closed for good: make a new one, and
-query before you repeat what may have been carried out.
+One thread at a time may use a connection. After a ConnectionLost it stays closed: make a new one, and query
+before you repeat what may have been carried out.
 """
 
 import selectors
@@ -57,7 +57,7 @@ class ClientError(PgbourseError):
 
 
 class ConnectionLost(ClientError):
-    """No reply came: what was sent and not answered may have been carried out or not."""
+    """No reply came: requests without an answer may or may not have been carried out."""
 
 
 class TimedOut(ConnectionLost):
@@ -65,7 +65,7 @@ class TimedOut(ConnectionLost):
 
 
 class RequestRefused(ClientError):
-    """The exchange refused the request, and nothing of it was carried out; `refusal` says what it said."""
+    """The exchange refused the request and carried out nothing of it; `refusal` holds its answer."""
 
     def __init__(self, refusal: Refused) -> None:
         super().__init__(refusal.message)
@@ -77,7 +77,7 @@ class Client:
 
     The methods named after a request send it, wait, and return its result, or raise RequestRefused. `create`
     and `transact` send several in one document and return refusals among the results. `send` and `receive`
-    are the halves of `ask`, which takes any document: between them, any number can be under way.
+    are the two halves of `ask`, which takes any document: send as many as you like before you receive.
     """
 
     def __init__(
@@ -88,11 +88,11 @@ class Client:
         timeout: float | None = 30.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Connect. No call waits for longer than `timeout` seconds; with None, as long as it takes.
+        """Connect. No call waits longer than `timeout` seconds; with None, each waits as long as it takes.
 
-        With a context, such as ssl.create_default_context(cafile=…), TLS is spoken.
+        With a context, such as ssl.create_default_context(cafile=…), the connection uses TLS.
 
-        Raises ClientError when the server can't be reached.
+        Raises ClientError if the server can't be reached.
         """
         self._timeout = timeout
         try:
@@ -102,8 +102,8 @@ class Client:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, _READ)
         self._framer = Framer(_MAX_REPLY_BYTES)
-        self._replies: deque[bytes] = deque()  # received, and not yet asked for
-        self._unanswered = 0  # documents sent whose replies were not yet asked for
+        self._replies: deque[bytes] = deque()  # received, but not yet asked for
+        self._unanswered = 0  # documents sent whose replies have not been asked for
         self._end: ClientError | ReplyError | None = None  # why nothing more will be received
 
     def __enter__(self) -> Self:
@@ -113,7 +113,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connection. What was sent is carried out all the same; its replies are lost."""
+        """Close the connection. What was sent may still be carried out; its replies are lost."""
         self._end = self._end or ClientError("this client is closed")
         self._selector.close()
         self._socket.close()
@@ -123,11 +123,11 @@ class Client:
         return self._one(create_document(NewAccount(account_id, balance)), Created)
 
     def create_symbol(self, sym: str) -> Created:
-        """Make a symbol known."""
+        """Create a symbol."""
         return self._one(create_document(NewSymbol(sym)), Created)
 
     def grant_shares(self, sym: str, account_id: str, shares: Number) -> Created:
-        """Give an account shares of a symbol, which becomes known by that if it was not."""
+        """Give an account shares of a symbol, which is created if it does not exist."""
         return self._one(create_document(Grant(sym, account_id, shares)), Created)
 
     def place_order(self, account_id: str, sym: str, amount: Number, limit: Number) -> Opened:
@@ -135,11 +135,11 @@ class Client:
         return self._one(transactions_document(account_id, Order(sym, amount, limit)), Opened)
 
     def query_order(self, account_id: str, order_id: int) -> Status:
-        """Ask what has become of an order of this account."""
+        """Query an order of this account."""
         return self._one(transactions_document(account_id, Query(order_id)), Status)
 
     def cancel_order(self, account_id: str, order_id: int) -> Canceled:
-        """End the open part of an order of this account; refused where nothing is open."""
+        """End the open part of an order of this account; refused if nothing is open."""
         return self._one(transactions_document(account_id, Cancel(order_id)), Canceled)
 
     def create(self, *items: Creation) -> list[Result]:
@@ -153,23 +153,23 @@ class Client:
     def ask(self, document: bytes | str) -> list[Result]:
         """Send an XML document and return the results that its reply holds.
 
-        Raises ClientError when replies to earlier documents are still to be received.
+        Raises ClientError if replies to earlier documents have not been received.
         """
         return read_reply(self.ask_raw(document))
 
     def ask_raw(self, document: bytes | str) -> bytes:
         """Send an XML document and return its reply, as XML."""
         if self._unanswered and self._end is None:
-            raise ClientError(f"replies to {self._unanswered} earlier documents are still to be received")
+            raise ClientError(f"receive the replies to {self._unanswered} earlier documents first")
         self.send(document)
         return self.receive_raw()
 
     def send(self, document: bytes | str) -> None:
-        """Send an XML document and don't wait for its reply, which `receive` will return in its turn.
+        """Send an XML document without waiting for its reply, which `receive` will return in turn.
 
-        Replies that come meanwhile are taken and kept, so that the server does not have to wait for us.
+        Replies that arrive meanwhile are read and kept, so that the server never waits for us.
 
-        Raises TimedOut, and whatever has ended the connection before.
+        Raises TimedOut, or the error that has ended the connection before.
         """
         if self._end is not None:
             raise self._end
@@ -185,20 +185,20 @@ class Client:
                 if self._wait(_READ | _WRITE, deadline) & _READ:
                     self._read()
             except OSError:
-                break  # the server has closed: reading tells what it had to say about it
+                break  # the server has closed: its last reply may say why
 
     def receive(self) -> list[Result]:
-        """Wait for the reply to the earliest document whose reply was not yet received; return its results.
+        """Wait for the reply to the earliest document that has none yet; return its results.
 
-        Raises ConnectionLost or TimedOut when no reply comes, ReplyError when it is none of this protocol,
-        ClientError when nothing has been sent.
+        Raises ConnectionLost or TimedOut if no reply comes, ReplyError if it is not one of this protocol,
+        ClientError if nothing has been sent.
         """
         return read_reply(self.receive_raw())
 
     def receive_raw(self) -> bytes:
-        """Do as `receive` does and return the reply as XML."""
+        """Like `receive`, but return the reply as XML."""
         if not self._unanswered:
-            raise self._end or ClientError("no reply is to come: nothing has been sent")
+            raise self._end or ClientError("there is no reply to wait for: nothing has been sent")
         deadline = self._deadline()
         while not self._replies:
             if self._end is not None:
@@ -209,9 +209,9 @@ class Client:
         return self._replies.popleft()
 
     def drain(self) -> None:
-        """Wait for all replies that are still to be received, and drop them: then all is carried out.
+        """Wait for all replies that are due, and drop them: then everything has been carried out.
 
-        Raises as `receive` does.
+        Raises what `receive` raises.
         """
         while self._unanswered:
             self.receive_raw()
@@ -236,7 +236,7 @@ class Client:
         return None if self._timeout is None else time.monotonic() + self._timeout
 
     def _wait(self, interest: int, deadline: float | None) -> int:
-        """Wait until the socket can be read or written, as asked, and return which."""
+        """Wait until the socket is ready for one of these events, and return which."""
         self._selector.modify(self._socket, interest)
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         events = self._selector.select(left)
@@ -247,7 +247,7 @@ class Client:
         return events[0][1]
 
     def _read(self) -> None:
-        """Take what has come: replies, or the end."""
+        """Read what has arrived: replies, or the end."""
         try:
             data = self._socket.recv(_READ_BYTES)
         except BlockingIOError:
@@ -259,7 +259,7 @@ class Client:
         frames = self._framer.feed(data) if data else self._framer.finish()
         self._replies.extend(frame.document for frame in frames)
         if self._framer.error is not None:
-            self._end = ReplyError("what the server answers is no reply")
+            self._end = ReplyError("what the server sent is not a reply")
             self._end.__cause__ = self._framer.error
         elif not data:
             self._end = ConnectionLost(f"the server closed the connection without a reply: {_UNKNOWN}")
@@ -268,9 +268,9 @@ class Client:
 def _connect(
     host: str, port: int, timeout: float | None, tls: ssl.SSLContext | None
 ) -> socket.socket | TlsSocket:
-    """Return a non-blocking connection that was made, and secured if there is a context, in time.
+    """Connect, with TLS if there is a context, before the deadline; return the non-blocking socket.
 
-    Raises OSError when that can't be done.
+    Raises OSError if that fails.
     """
     connection = socket.create_connection((host, port), timeout=timeout)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,4 +1,4 @@
-"""What a client says and hears, typed: requests -> XML documents, and XML replies -> results.
+"""A client's messages, typed: requests -> XML documents, and XML replies -> results.
 
 The mirror image of pgbourse.wire.messages: no sockets here either. Numbers are exact both ways.
 """
@@ -42,7 +42,7 @@ Number: TypeAlias = int | Decimal | str  # text goes as it is
 
 
 class ReplyError(PgbourseError):
-    """What the server answered is no reply of this protocol."""
+    """What the server sent is not a reply of this protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,14 @@ class NewAccount:
 
 @dataclass(frozen=True, slots=True)
 class NewSymbol:
-    """Make a symbol known."""
+    """Create a symbol."""
 
     sym: str
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Give an account shares of a symbol, which becomes known by that if it was not."""
+    """Give an account shares of a symbol, which is created if it does not exist."""
 
     sym: str
     account_id: str
@@ -80,7 +80,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Ask what has become of an order."""
+    """Query an order."""
 
     order_id: int
 
@@ -116,7 +116,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """A fill: so many shares at this price each."""
+    """A fill: this many shares, each at this price."""
 
     shares: Decimal
     price: Decimal
@@ -133,7 +133,7 @@ class Cancellation:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What has become of an order: shares still open (0 where none are), and its fills, oldest first."""
+    """The state of an order: shares still open (0 if none are), and its fills, oldest first."""
 
     order_id: int
     open_shares: Decimal
@@ -181,7 +181,7 @@ def transactions_document(account_id: str, *items: Transaction) -> bytes:
 def read_reply(document: bytes) -> list[Result]:
     """Read a reply: one result for each part of the request, in its order.
 
-    Raises ReplyError when it is no reply of this protocol.
+    Raises ReplyError if it is not a reply of this protocol.
     """
     try:
         root = ElementTree.fromstring(document)
@@ -190,7 +190,7 @@ def read_reply(document: bytes) -> list[Result]:
     except ElementTree.ParseError as error:
         raise ReplyError(f"the server's reply is not XML: {error}") from error
     except (KeyError, ValueError, ArithmeticError) as error:
-        raise ReplyError(f"the server's reply holds what this client does not know: {error}") from error
+        raise ReplyError(f"this client does not understand the server's reply: {error}") from error
     raise ReplyError(f"the server's reply is <{root.tag}>: it must be <results>")
 
 
@@ -217,7 +217,7 @@ def _transaction(item: Transaction) -> str:
 
 
 def _write(number: Number) -> str:
-    """Write a number without an exponent; as text, so that what is no number gets the server's own words."""
+    """Write a number without an exponent. Text goes unchecked: the server says best what is wrong with it."""
     if isinstance(number, Decimal):
         return f"{number:f}"
     if isinstance(number, str):

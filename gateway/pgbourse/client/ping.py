@@ -1,4 +1,4 @@
-"""Ask a running server for a real answer: one that its database has given."""
+"""Ask a running server for a real answer: one that comes from its database."""
 
 import socket
 import ssl
@@ -10,21 +10,21 @@ from pgbourse.wire.framing import Frame, Framer, Framing, wrap_reply
 
 __all__ = ["PingError", "ping"]
 
-# Order ids begin at 1, so this changes nothing, and an error that repeats the id is the database's answer. A
-# server that can't ask its database answers without the id, or not at all.
+# Order ids begin at 1, so this changes nothing. An error that repeats the id is the database's answer; a
+# server that can't reach its database answers without the id, or not at all.
 _REQUEST = b'<transactions id="0"><query id="0"/></transactions>'
 _ANSWER = b'<error id="0">'
 _MAX_REPLY_BYTES = 64 * 1024
 
 
 class PingError(PgbourseError):
-    """No server is there, or it does not answer as one that can trade."""
+    """There is no server, or it can't trade."""
 
 
 def ping(host: str, port: int, timeout: float, tls: ssl.SSLContext | None = None) -> float:
-    """Send a query that changes nothing and return the seconds until its answer; with a context, over TLS.
+    """Send a query that changes nothing, over TLS if there is a context; return the seconds to its answer.
 
-    Raises PingError when there is no answer from the database within `timeout` seconds.
+    Raises PingError if no answer from the database comes within `timeout` seconds.
     """
     where = f"{host}:{port}"
     started = time.monotonic()
@@ -39,7 +39,7 @@ def ping(host: str, port: int, timeout: float, tls: ssl.SSLContext | None = None
                 data = server.recv(4096)
                 replies = framer.feed(data) if data else framer.finish()
                 if not replies and (not data or framer.error is not None):
-                    raise PingError(f"{where} closed the connection, or answers what is no reply")
+                    raise PingError(f"{where} closed the connection, or did not answer with a reply")
     except TimeoutError as error:
         raise PingError(f"{where} gave no answer within {timeout:g} seconds") from error
     except ssl.SSLError as error:

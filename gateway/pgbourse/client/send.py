@@ -21,11 +21,11 @@ class SendError(PgbourseError):
 def send(files: Sequence[Path], host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
     """Send the documents in these files one after the other and print each reply, indented.
 
-    A file holds one document; `-`, or no file at all, is standard input. Each goes over a connection of its
-    own, since some servers close theirs after a reply. Returns 1 if a reply holds an <error>, else 0.
+    A file holds one document; `-`, or no file at all, means standard input. Each document gets its own
+    connection, because some servers close theirs after a reply. Returns 1 if a reply has an <error>, else 0.
 
     Raises SendError, ClientError or ReplyError at the first document that can't be read or sent, or gets no
-    reply. A reply takes as long as it takes.
+    reply. There is no time-out.
     """
     failed = False
     for file in files or [Path("-")]:

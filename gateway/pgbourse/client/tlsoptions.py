@@ -1,4 +1,4 @@
-"""The options by which the commands that are clients of a server speak TLS with it."""
+"""The TLS options of the commands that connect to a server."""
 
 import functools
 from collections.abc import Callable
@@ -13,7 +13,7 @@ _Command = Callable[..., Any]
 
 
 def tls_options(command: _Command) -> _Command:
-    """Give a command the options, and their outcome as the argument `tls`: an SSL context, or None."""
+    """Give a command the options, and what they mean as the argument `tls`: an SSL context, or None."""
 
     @functools.wraps(command)
     def with_context(
@@ -34,9 +34,9 @@ def tls_options(command: _Command) -> _Command:
             ("--tls-ca", "Speak TLS; the server's certificate must be signed by an authority in this file."),
             (
                 "--tls-cert",
-                "Speak TLS; the server's certificate must be the one in this file, as `serve` was given it.",
+                "Speak TLS; the server's certificate must be the one in this file, which `serve` has too.",
             ),
-            ("--client-cert", "Certificate to show to a server that asks for one."),
+            ("--client-cert", "Certificate to present to a server that asks for one."),
             ("--client-key", "Its key; by default in the same file."),
         )
     ):

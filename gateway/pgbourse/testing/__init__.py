@@ -1,6 +1,6 @@
 """An exchange for the tests of other programs: see docs/testing.md.
 
-pytest imports this wherever pgbourse is installed, so nothing else is imported before it is asked for.
+pytest imports this in every environment with pgbourse, so it imports nothing else before it must.
 """
 
 from typing import TYPE_CHECKING, Any

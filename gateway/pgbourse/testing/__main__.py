@@ -1,4 +1,4 @@
-"""`python -m pgbourse.testing`, inside a container: empty the exchange there as often as told."""
+"""`python -m pgbourse.testing`, inside a container: empty the exchange there on each request."""
 
 from pgbourse.testing.exchange import empty_as_told
 

@@ -1,10 +1,10 @@
 """An exchange for tests: a real one, started within seconds and emptied within milliseconds.
 
-`open_exchange` starts it: over a database that is named, in a container where an engine has the image, else
-with the embedded PostgreSQL. pgbourse.testing.pytest_plugin makes fixtures of it.
+`open_exchange` starts it: over a given database, in a container if a Docker engine has the image, or else
+with the embedded PostgreSQL. pgbourse.testing.pytest_plugin turns it into fixtures.
 
-As a program (`python -m pgbourse.testing`) it runs inside the container, where alone the database can be
-reached: it empties the exchange once for each line that it reads.
+As a program (`python -m pgbourse.testing`) it runs inside the container, because only there the database can
+be reached: it empties the exchange once for each line that it reads.
 """
 
 import contextlib
@@ -31,20 +31,20 @@ __all__ = ["Emptier", "Exchange", "ExchangeError", "open_exchange"]
 
 _Connection = psycopg.Connection[TupleRow]
 
-_RESET_SECONDS = 30.0  # for requests that a test has left behind; longer than any batch takes
+_RESET_SECONDS = 30.0  # to wait for requests that a test has left behind; longer than any batch takes
 _STOP_SECONDS = 60.0  # more than the drain and PostgreSQL's shutdown take
 _SERVE = [sys.executable, "-m", "pgbourse.cli", "serve", "--port", "0"]
 _DONE = "done"
-_IMAGE = "pgbourse:all-in-one"  # as the Dockerfile says how to build it
+_IMAGE = "pgbourse:all-in-one"  # the Dockerfile says how to build it
 _PROTOCOL_PORT = 12345  # inside the container
 
 
 class ExchangeError(PgbourseError):
-    """The exchange for the tests can't be started, or not be emptied."""
+    """The exchange for the tests can't be started, or can't be emptied."""
 
 
 class Exchange:
-    """A running exchange. `client` is a connection to it; `connect` makes more. All end with the test."""
+    """A running exchange. `client` is a connection to it; `connect` opens more. All end with the test."""
 
     def __init__(
         self, kind: str, host: str, port: int, empty: Callable[[], None], database_url: str | None = None
@@ -52,7 +52,7 @@ class Exchange:
         self.kind = kind  # what it runs on: "database", "container …" or "embedded"
         self.host = host
         self.port = port
-        self.database_url = database_url  # a superuser's or owner's, to look inside; None in a container
+        self.database_url = database_url  # of a superuser or owner, to look inside; None in a container
         self._empty = empty
         self._clients: list[Client] = []
         self._client: Client | None = None
@@ -64,30 +64,30 @@ class Exchange:
 
     @property
     def client(self) -> Client:
-        """A connection that is made when it is first asked for."""
+        """A connection, opened at first use."""
         if self._client is None:
             self._client = self.connect()
         return self._client
 
     def connect(self, *, timeout: float | None = 30.0) -> Client:
-        """Make a connection, closed when the test is over."""
+        """Open a connection, which is closed when the test ends."""
         client = Client(self.host, self.port, timeout=timeout)
         self._clients.append(client)
         return client
 
     def reset(self) -> None:
-        """Close all clients and make the exchange as new: nothing in it, and order ids begin at 1.
+        """Close all clients and empty the exchange; order ids begin at 1 again.
 
-        Replies that a test has not waited for are waited for here, so that no request of one test is carried
-        out in the next.
+        It first waits for replies that the test has not waited for, so that no request of one test is carried
+        out during the next.
 
-        Raises ExchangeError when the exchange stays busy.
+        Raises ExchangeError if the exchange stays busy.
         """
         self.close_clients()
         self._empty()
 
     def close_clients(self) -> None:
-        """Wait for the replies that the clients are owed, and close them."""
+        """Wait for the replies that are due to the clients, and close them."""
         clients, self._clients, self._client = self._clients, [], None
         for client in clients:
             with client, contextlib.suppress(ClientError, ReplyError):
@@ -98,11 +98,11 @@ class Exchange:
 def open_exchange(database_url: str | None = None) -> Iterator[Exchange]:
     """Run an exchange on a free port of 127.0.0.1.
 
-    With a database URL it uses that database, whose name must hold the word "test": it is migrated, and
+    With a database URL it uses that database, whose name must contain the word "test": it is migrated, and
     emptied at each reset. Otherwise PGBOURSE_TEST_EXCHANGE decides: the name of an image of pgbourse, or
-    `embedded`. Without that, the image pgbourse:all-in-one is used if Docker has it.
+    `embedded`. Without it, the image pgbourse:all-in-one is used if Docker has it.
 
-    Raises ExchangeError when it can't be started.
+    Raises ExchangeError if it can't be started.
     """
     wanted = os.environ.get("PGBOURSE_TEST_EXCHANGE")
     if database_url is not None:
@@ -130,7 +130,7 @@ def _over_database(database_url: str) -> Iterator[Exchange]:
 @contextlib.contextmanager
 def _embedded() -> Iterator[Exchange]:
     folder = Path(tempfile.mkdtemp(prefix="pgbourse-"))
-    folder.chmod(0o755)  # when we are root, PostgreSQL is another user
+    folder.chmod(0o755)  # if we are root, PostgreSQL runs as another user
     try:
         data_dir = folder / "data"
         database_url = EmbeddedPostgres(data_dir).dsn()
@@ -154,13 +154,13 @@ def _in_container(image: str) -> Iterator[Exchange]:
 
 @contextlib.contextmanager
 def _serving(command: list[str], **settings: str) -> Iterator[int]:
-    """Run a server until the end of the block and give the port that it says it listens on.
+    """Run a server until the block ends, and give the port that it listens on.
 
-    Of the environment's settings it gets these alone: what is set for another server must not reach it.
+    It gets these settings and none of the environment's, which are meant for another server.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PGBOURSE_")}
     with tempfile.TemporaryFile() as log:
-        # A session of its own, so that Ctrl-C ends the tests first, and the server after them.
+        # It gets a session of its own, so that Ctrl-C ends the tests first and the server after them.
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -195,7 +195,7 @@ def _connect(database_url: str) -> Iterator[_Connection]:
 
 
 def _forget_durability(connection: _Connection) -> None:
-    """Spare the disk: these data are thrown away."""
+    """Switch fsync off: these data are thrown away."""
     connection.execute("alter system set fsync = off")
     connection.execute("select pg_reload_conf()")
 
@@ -211,7 +211,7 @@ class Emptier:
         ).fetchall()
         tables = sql.SQL(", ").join(sql.Identifier("exchange", name) for (name,) in found)
         self._truncate = sql.SQL("truncate {} restart identity").format(tables)
-        # It never waits for long with locks in its hands, so it ends in no deadlock with the gateway's sweep.
+        # It never waits long while it holds locks, so it can't deadlock with the gateway's sweep.
         connection.execute("set lock_timeout = '50ms'")
 
     def __call__(self) -> None:
@@ -232,7 +232,7 @@ class Emptier:
 
 @contextlib.contextmanager
 def _remote_emptier(container: str) -> Iterator[Callable[[], None]]:
-    """Run this module inside a container, and give what makes it empty the exchange there."""
+    """Run this module inside a container, and give a function that empties the exchange there."""
     command = ["docker", "exec", "--interactive", container, "python", "-m", "pgbourse.testing"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -252,7 +252,7 @@ def _remote_emptier(container: str) -> Iterator[Callable[[], None]]:
 
 
 def empty_as_told() -> None:
-    """Be the program inside the container: empty the exchange once for each line on standard input."""
+    """Run inside the container: empty the exchange once for each line on standard input."""
     data_dir = Path(os.environ.get("PGBOURSE_DATA_DIR") or default_data_dir())
     with _connect(EmbeddedPostgres(data_dir).dsn()) as connection:
         _forget_durability(connection)
@@ -275,7 +275,7 @@ def _docker(*arguments: str) -> str:
 
 
 def _docker_has(image: str) -> bool:
-    """Whether there is a Docker engine that has this image; it is not asked to fetch it."""
+    """Return whether there is a Docker engine with this image. Never pulls it."""
     with contextlib.suppress(ExchangeError, FileNotFoundError):
         return bool(_docker("image", "inspect", "--format", "{{.Id}}", image))
     return False

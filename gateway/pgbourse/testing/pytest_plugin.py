@@ -1,6 +1,6 @@
 """Fixtures for the tests of programs that talk to an exchange: see docs/testing.md.
 
-pytest loads this wherever pgbourse is installed, so nothing but pytest is imported until a fixture is used.
+pytest loads this in every environment with pgbourse, so it imports only pytest until a fixture is used.
 """
 
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ __all__ = ["pgbourse", "pgbourse_database_url", "pgbourse_server"]
 
 @pytest.fixture(scope="session")
 def pgbourse_database_url() -> str | None:
-    """Override this to run the exchange over a database of yours, which is emptied before each test."""
+    """Override this to run the exchange over your own database, which is emptied before each test."""
     return None
 
 
 @pytest.fixture(scope="session")
 def pgbourse_server(pgbourse_database_url: str | None) -> "Iterator[Exchange]":
-    """An exchange that runs as long as the tests do."""
+    """An exchange that runs for the whole test session."""
     from pgbourse.testing import open_exchange
 
     with open_exchange(pgbourse_database_url) as exchange:
@@ -31,7 +31,7 @@ def pgbourse_server(pgbourse_database_url: str | None) -> "Iterator[Exchange]":
 
 @pytest.fixture
 def pgbourse(pgbourse_server: "Exchange") -> "Iterator[Exchange]":
-    """An exchange with nothing in it, on a free port; what a test leaves in it stays until the next one."""
+    """An empty exchange on a free port; what a test leaves in it stays until the next one begins."""
     pgbourse_server.reset()
     yield pgbourse_server
     pgbourse_server.close_clients()
