@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,12 @@ ROOT = Path(__file__).parents[2]
 
 # The wheel is built once.
 pytestmark = pytest.mark.xdist_group("wheel")
+
+
+def run(*command: str, cwd: Path, env: dict[str, str] | None = None) -> str:
+    result = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +33,43 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wheel
 
 
-def run(*command: str, cwd: Path, env: dict[str, str] | None = None) -> str:
-    result = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(True, id="dependencies of ours"),
+        pytest.param(False, id="its own", marks=pytest.mark.long("it installs all dependencies anew")),
+    ],
+)
+def installed(wheel: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A virtual environment with the wheel and pytest, in a folder that every user may enter."""
+    with tempfile.TemporaryDirectory(prefix="pgbourse-wheel-") as name:
+        Path(name).chmod(0o755)  # when we are root, PostgreSQL is another user
+        venv = Path(name) / "venv"
+        env = bare_environment()
+        run(sys.executable, "-m", "venv", "--without-pip", str(venv), cwd=wheel.parent, env=env)
+        install = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            str(venv / "bin" / "python"),
+            "install",
+            "--quiet",
+        ]
+        if request.param:
+            # A .pth file adds our packages, but reads no .pth file there: the checkout stays out of sight.
+            (site,) = venv.glob("lib/python*/site-packages")
+            (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+            run(*install, "--no-deps", str(wheel), cwd=wheel.parent, env=env)
+        else:
+            run(*install, str(wheel), "pytest", cwd=wheel.parent, env=env)
+        yield venv
+
+
+def bare_environment() -> dict[str, str]:
+    """The environment without what is ours in it: nothing of this checkout may help."""
+    ours = ("PYTHON", "PGBOURSE_", "PYTEST_", "VIRTUAL_ENV")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
 def test_the_wheel_holds_the_package_and_all_of_sql(wheel: Path) -> None:
@@ -40,28 +81,11 @@ def test_the_wheel_holds_the_package_and_all_of_sql(wheel: Path) -> None:
     assert not [name for name in names if not name.startswith(("pgbourse/", "pgbourse-"))]
 
 
-@pytest.mark.parametrize(
-    "borrowed",
-    [
-        pytest.param(True, id="dependencies of ours"),
-        pytest.param(False, id="its own", marks=pytest.mark.long("it installs all dependencies anew")),
-    ],
-)
-def test_an_installed_wheel_serves(wheel: Path, folder: Path, tmp_path: Path, borrowed: bool) -> None:
-    # Nothing else of this environment may help: neither its packages nor its settings.
-    ours = ("PYTHON", "PGBOURSE_", "VIRTUAL_ENV")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    run(sys.executable, "-m", "venv", "--without-pip", str(folder / "venv"), cwd=tmp_path, env=env)
-    python, pgbourse = (str(folder / "venv" / "bin" / name) for name in ("python", "pgbourse"))
-    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
-    if borrowed:
-        # A .pth file adds our packages, but reads no .pth file there: the checkout stays out of sight.
-        (site,) = (folder / "venv").glob("lib/python*/site-packages")
-        (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
-        install.append("--no-deps")
-    run(*install, str(wheel), cwd=tmp_path, env=env)
+def test_an_installed_wheel_serves(installed: Path, folder: Path, tmp_path: Path) -> None:
+    python, pgbourse = (str(installed / "bin" / name) for name in ("python", "pgbourse"))
+    env = bare_environment()
     where = run(python, "-c", "import pgbourse; print(pgbourse.__file__)", cwd=tmp_path, env=env)
-    assert where.startswith(str(folder))
+    assert where.startswith(str(installed))
 
     serve = [pgbourse, "serve", "--port", "0", "--data-dir", str(folder / "data")]
     with subprocess.Popen(serve, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as server:
@@ -78,3 +102,29 @@ def test_an_installed_wheel_serves(wheel: Path, folder: Path, tmp_path: Path, bo
         finally:
             server.send_signal(signal.SIGTERM)
         assert server.wait() == 0
+
+
+def test_a_project_with_a_gateway_of_its_own_gets_its_own(installed: Path, tmp_path: Path) -> None:
+    """The wheel brings a pytest plugin, which every project loads: it must not import theirs."""
+    files = {
+        "gateway/__init__.py": "",
+        "gateway/server.py": 'OWNER = "them"\n',
+        "conftest.py": "",  # by which pytest finds their packages
+        "tests/test_server.py": (
+            "import gateway.server\n"
+            "\n"
+            "def test_it_is_theirs():\n"
+            '    assert gateway.server.OWNER == "them"\n'
+            "\n"
+            "def test_our_fixtures_are_there(pgbourse_database_url):\n"
+            "    assert pgbourse_database_url is None\n"
+        ),
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    # -P: as the script `pytest`, it gets no help from the current folder.
+    pytest = [str(installed / "bin" / "python"), "-P", "-m", "pytest"]
+    said = run(*pytest, cwd=tmp_path, env=bare_environment())
+    assert "2 passed" in said
+    assert "pgbourse" in said.split("plugins:")[1].splitlines()[0]
