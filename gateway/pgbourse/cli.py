@@ -5,6 +5,7 @@ Modules that are slow to import are imported by the commands that need them.
 """
 
 import dataclasses
+import io
 import logging
 import signal
 import ssl
@@ -23,7 +24,7 @@ from pgbourse.bench.commands import bench
 from pgbourse.client.tlsoptions import tls_options
 from pgbourse.errors import PgbourseError
 from pgbourse.loadtest.commands import generate, load
-from pgbourse.logs import start_logging
+from pgbourse.logs import printable, start_logging
 from pgbourse.settings import LogFormat, ServeSettings
 
 __all__ = ["cli", "main"]
@@ -244,12 +245,15 @@ def top(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its status; for a PgbourseError with 1, after one line about it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that can't show a character
     try:
         status = cli.main(arguments, prog_name="pgbourse", standalone_mode=False)
     except PgbourseError as error:
         if logging.getLogger("pgbourse").isEnabledFor(logging.DEBUG):
             traceback.print_exc()
-        click.echo(f"pgbourse: {_describe(error)}", err=True)
+        click.echo(f"pgbourse: {printable(_describe(error))}", err=True)
         status = 1
     except click.ClickException as error:
         error.show()

@@ -6,7 +6,7 @@ import time
 
 from pgbourse.settings import LogFormat
 
-__all__ = ["json_formatter", "start_logging", "text_formatter"]
+__all__ = ["json_formatter", "printable", "start_logging", "text_formatter"]
 
 
 def start_logging(level: str, form: LogFormat = "text") -> None:
@@ -27,14 +27,18 @@ def json_formatter() -> logging.Formatter:
     return _Json()
 
 
+def printable(text: str) -> str:
+    """Escape what can't be printed in a text, such as what moves the cursor or ends the line."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         # What a peer sent must not look like another line, or move the cursor. Only the traceback of a bug of
         # ours has several lines; a mark keeps them apart.
-        line = super().format(record).replace("\n", " | ")
-        if line.isprintable():
-            return line
-        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+        return printable(super().format(record).replace("\n", " | "))
 
 
 class _Json(logging.Formatter):

@@ -1,7 +1,9 @@
 """`pgbourse send`: documents in files and on standard input, replies on the terminal, the exit status."""
 
 import io
+import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -87,3 +89,32 @@ def test_what_is_no_reply_is_told_in_one_line(document: Path, answer: bytes, mes
         with pytest.raises(PgbourseError, match=message) as failure:
             send([document], *address)
         assert "\n" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ({"PYTHONIOENCODING": "ascii"}, "S&#252;d &#8364;"),
+        ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, "S&#252;d &#8364;"),
+        ({"PYTHONIOENCODING": "latin-1"}, "S\xfcd &#8364;"),
+        ({"PYTHONIOENCODING": "utf-8"}, "S\xfcd \u20ac"),
+    ],
+)
+def test_a_reply_that_the_terminal_can_not_show_stays_the_same_xml(
+    document: Path, settings: dict[str, str], shown: str
+) -> None:
+    reply = (
+        '<results><error sym="S\xfcd \u20ac">no such symbol: S\xfcd \u20ac \x9b</error></results>\n'.encode()
+    )
+    with server_that(lambda client: client.sendall(reply)) as (host, port):
+        result = subprocess.run(
+            [sys.executable, "-m", "pgbourse.cli", "send", "--host", host, "--port", str(port), document],
+            env=os.environ | settings,
+            capture_output=True,
+            check=False,
+        )
+    encoding = settings.get("PYTHONIOENCODING", "ascii")
+    assert result.stderr == b""
+    assert result.returncode == 1  # of the error in the reply
+    expected = f'<results>\n  <error sym="{shown}">no such symbol: {shown} &#155;</error>\n</results>\n'
+    assert result.stdout.decode(encoding) == expected

@@ -119,6 +119,21 @@ def test_once_prints_one_screen(database: str, gateway: Gateway) -> None:
     assert result.stderr == ""
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_lacks_characters_gets_others(database: str, gateway: Gateway, encoding: str) -> None:
+    trade(gateway)
+    result = subprocess.run(
+        [*TOP, database, "--once"],
+        capture_output=True,
+        check=True,
+        env=os.environ | {"COLUMNS": "80", "LINES": "24", "PYTHONIOENCODING": encoding},
+    )
+    lines = result.stdout.decode("ascii").splitlines()
+    assert ["X", "99.5", "101.0", "1.5", "0", "0"] in [line.replace("|", " ").split() for line in lines]
+    assert max(map(len, lines)) <= 80
+    assert result.stderr == b""
+
+
 def test_a_database_out_of_reach_is_one_line() -> None:
     result = subprocess.run(
         [*TOP, "host=127.0.0.1 port=1 user=nobody dbname=nowhere"],

@@ -181,6 +181,12 @@ def test_errors_are_counted_by_message_without_their_numbers() -> None:
     assert measurement.errors == {"no such order: N": 2, "(no text)": 1, "funds: N < N": 1}
 
 
+def test_errors_are_shown_without_what_a_terminal_obeys() -> None:
+    measurement = Measurement()
+    measurement.note_errors("<results><error>no \x1b[2J \x9b money: 5 \u20ac</error></results>".encode())
+    assert measurement.errors == {r"no \x1b[NJ \x9b money: N €": 1}
+
+
 def test_messages_that_all_differ_take_bounded_memory() -> None:
     measurement = Measurement()
     for number in range(20_000):

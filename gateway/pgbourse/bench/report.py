@@ -134,7 +134,7 @@ def write(report: dict[str, Any], output: Path, plots: Path | None = None) -> Pa
     from pgbourse.bench.plots import draw
 
     drawn = draw(report)
-    source = importlib.resources.files("pgbourse.bench").joinpath("report.html.j2").read_text()
+    source = importlib.resources.files("pgbourse.bench").joinpath("report.html.j2").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page = environment.from_string(source).render(
         report=report,
@@ -146,12 +146,12 @@ def write(report: dict[str, Any], output: Path, plots: Path | None = None) -> Pa
     )
     data = output.with_suffix(".json")
     try:
-        output.write_text(page)
+        output.write_text(page, "utf-8")
         data.write_text(json.dumps(report, indent=1) + "\n")
         if plots is not None:
             plots.mkdir(parents=True, exist_ok=True)
             for plot in drawn:
-                (plots / f"{plot.name}.svg").write_text(plot.svg)
+                (plots / f"{plot.name}.svg").write_text(plot.svg, "utf-8")
     except OSError as error:
         raise BenchError(f"can't write the report to {error.filename}") from error
     return data

@@ -1,5 +1,6 @@
 """`pgbourse send`: documents to a server, its replies to the terminal."""
 
+import re
 import ssl
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from pgbourse.client.client import Client
 from pgbourse.errors import PgbourseError
 
 __all__ = ["SendError", "send"]
+
+_CONTROLS = re.compile("[\x7f-\x9f]")  # those that XML allows, and that a terminal may obey
 
 
 class SendError(PgbourseError):
@@ -32,8 +35,7 @@ def send(files: Sequence[Path], host: str, port: int, tls: ssl.SSLContext | None
         document = _read(file)
         with Client(host, port, timeout=None, tls=tls) as client:
             reply = _parse(client.ask_raw(document))
-        etree.indent(reply)
-        click.echo(etree.tostring(reply, encoding="unicode"))
+        click.echo(_shown(reply))
         failed = failed or reply.tag == "error" or reply.find(".//error") is not None
     return 1 if failed else 0
 
@@ -46,6 +48,14 @@ def _read(file: Path) -> bytes:
     if not document.strip():
         raise SendError(f"{'standard input' if file == Path('-') else file} holds no document")
     return document
+
+
+def _shown(reply: etree._Element) -> str:
+    """Return a reply, indented, as XML that standard output can show: the rest as character references."""
+    etree.indent(reply)
+    text = _CONTROLS.sub(lambda found: f"&#{ord(found[0])};", etree.tostring(reply, encoding="unicode"))
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "xmlcharrefreplace").decode(encoding)
 
 
 def _parse(reply: bytes) -> etree._Element:

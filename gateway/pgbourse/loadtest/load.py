@@ -19,6 +19,7 @@ from pgbourse.loadtest.measurement import Measurement
 from pgbourse.loadtest.progress import LoadProgress
 from pgbourse.loadtest.run import OnReply, Run, Source
 from pgbourse.loadtest.workload import Feeder, Template, Workload
+from pgbourse.logs import printable
 
 __all__ = ["LoadSettings", "load", "run_closed_loop", "set_up"]
 
@@ -177,7 +178,7 @@ def _check(settings: LoadSettings, checker: Checker) -> None:
             f"check: {checker.unknown_documents} documents went unanswered, and may have been done or not"
         )
     for finding in checker.findings:
-        click.echo(f"check: {finding}")
+        click.echo(f"check: {printable(finding)}")
     if checker.number_of_findings > len(checker.findings):
         click.echo(f"check: {checker.number_of_findings - len(checker.findings)} findings more")
 

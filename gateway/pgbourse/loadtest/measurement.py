@@ -7,6 +7,8 @@ from typing import Any
 
 from ddsketch import DDSketch
 
+from pgbourse.logs import printable
+
 __all__ = ["PERCENTILES", "Measurement"]
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
@@ -34,7 +36,8 @@ class Measurement:
         self.errors: Counter[str] = Counter()
         self.failure: str | None = None  # why the run ended early
         self.seconds = 0.0  # from the first document to the last reply
-        self.cpu_seconds = 0.0  # of the load tool itself, meanwhile
+        self.cpu_seconds = 0.0  # of the load tool itself
+        self.cpu_share = 0.0  # its use of one core, 1.0 being all of it
         self._latencies = DDSketch(_ACCURACY)
         self._longest = 0.0
         self._taken = 0.0
@@ -54,7 +57,8 @@ class Measurement:
     def note_errors(self, reply: bytes) -> None:
         """Count the error messages of a reply, alike those that differ in numbers only."""
         for text in _ERROR_TEXT.findall(reply):
-            message = _NUMBER.sub("N", html.unescape(text.decode(errors="replace")).strip()) or "(no text)"
+            message = _NUMBER.sub("N", html.unescape(text.decode(errors="replace")).strip())
+            message = printable(message) or "(no text)"
             if message not in self.errors and len(self.errors) >= _MAX_MESSAGES:
                 message = _OTHERS
             self.errors[message] += 1
@@ -68,11 +72,6 @@ class Measurement:
     def orders_per_second(self) -> float:
         """Return the orders opened a second."""
         return self.opened / self.seconds if self.seconds else 0.0
-
-    @property
-    def cpu_share(self) -> float:
-        """Return the load tool's own use of one core, 1.0 being all of it."""
-        return self.cpu_seconds / self.seconds if self.seconds else 0.0
 
     def latency_ms(self) -> dict[str, float]:
         """Return percentiles of the latency and its maximum, in milliseconds, by name."""

@@ -98,6 +98,8 @@ class Run:
             self._loop(begin, end)
             measurement.seconds = self._last - begin
             measurement.cpu_seconds = time.process_time() - cpu
+            # Over the whole run: a server that stalls adds nothing to `seconds`.
+            measurement.cpu_share = measurement.cpu_seconds / (time.perf_counter() - begin)
         finally:
             self._connections.close_all(self._clients)
         return measurement

@@ -1,6 +1,7 @@
 """The loop of top: take samples, draw, wait for the next turn or a key."""
 
 import contextlib
+import io
 import os
 import select
 import signal
@@ -29,6 +30,8 @@ def top(database_url: str, metrics_url: str | None, seconds: float, *, once: boo
 
     Raises TopError if the database can't be read at the start; later failures are shown and tried again.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # one character for one, so that columns stay straight
     console = Console()
     history = History(gateway_problem="" if metrics_url else _NO_METRICS)
     database = DatabaseSampler(database_url)

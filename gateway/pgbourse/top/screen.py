@@ -20,6 +20,7 @@ from pgbourse.top.samples import DatabaseSample, GatewaySample, Market, Totals
 __all__ = ["History", "quantile", "render"]
 
 _BARS = " ▁▂▃▄▅▆▇█"
+_ASCII_BARS = " .:-=+*#@"  # where the terminal shows nothing else
 _KEPT = 240  # samples, for the curve: more than fit on a line
 _WINDOW = 3  # samples over which the busiest symbols are counted, so that they don't jump about
 _PANEL_LINES = 9
@@ -230,9 +231,10 @@ class _Curve:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         shown = list(self._values)[-options.max_width :]
         highest = max(shown, default=0.0) or 1.0
-        top = len(_BARS) - 1
-        bars = "".join(_BARS[min(top, math.ceil(max(0.0, value) / highest * top))] for value in shown)
-        yield Segment(bars.rjust(options.max_width), Style(color="green"))
+        bars = _ASCII_BARS if options.ascii_only else _BARS
+        top = len(bars) - 1
+        line = "".join(bars[min(top, math.ceil(max(0.0, value) / highest * top))] for value in shown)
+        yield Segment(line.rjust(options.max_width), Style(color="green"))
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement(1, options.max_width)
