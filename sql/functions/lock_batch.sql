@@ -55,20 +55,24 @@ begin
         ) as slots
     ) as locked;
 
-    -- Lock 3 of 3: the accounts, ascending. Nothing after them waits.
-    select coalesce(max(locked.account_key), 0)
-    into last_account_key
-    from (
-        select accounts.account_key
-        from exchange.accounts
-        where accounts.account_id in (
-            select ordering.account_id
-            from unnest(p_actions, p_account_ids) as ordering (action, account_id)
-            where ordering.action = 'place_order'
-        )
-        order by accounts.account_key
-        for no key update of accounts
-    ) as locked;
+    -- Lock 3 of 3: the accounts, ascending. Nothing after them waits. A batch that places no orders asks for no row
+    -- locks, not even for none: so one of queries can be done while the database takes no writes.
+    last_account_key := 0;
+    if p_actions && array['place_order'] then
+        select coalesce(max(locked.account_key), 0)
+        into last_account_key
+        from (
+            select accounts.account_key
+            from exchange.accounts
+            where accounts.account_id in (
+                select ordering.account_id
+                from unnest(p_actions, p_account_ids) as ordering (action, account_id)
+                where ordering.action = 'place_order'
+            )
+            order by accounts.account_key
+            for no key update of accounts
+        ) as locked;
+    end if;
 
     -- Keys ascend in the order of commits. In a batch that creates, only its own accounts can be new.
     if p_actions && array['create_account', 'create_symbol', 'grant_shares'] then

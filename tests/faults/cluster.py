@@ -99,6 +99,21 @@ class Cluster:
         assert not left
         self._process = None
 
+    def freeze(self) -> None:
+        """Stop every process of the server where it is; the kernel goes on acknowledging for them."""
+        assert self._process is not None
+        postmaster = psutil.Process(self._process.pid)
+        postmaster.suspend()  # first, so that it starts no more of them
+        for child in postmaster.children(recursive=True):
+            child.suspend()
+
+    def thaw(self) -> None:
+        """Let a frozen server go on, if it runs."""
+        if self._process is not None:
+            postmaster = psutil.Process(self._process.pid)
+            for process in (*postmaster.children(recursive=True), postmaster):
+                process.resume()
+
     def stop(self) -> None:
         """End the server, if it runs, and let the folder go."""
         if self._process is not None:

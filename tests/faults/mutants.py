@@ -16,10 +16,10 @@ from psycopg.errors import Diagnostic
 
 import pgbourse.cli
 from pgbourse.database import embedded
-from pgbourse.serve import calls as database
-from pgbourse.serve import dispatch
+from pgbourse.serve import dispatch, sessions
 from pgbourse.serve.calls import Caller, ConnectionGone, FateUnknown
 from pgbourse.serve.dispatch import Dispatcher
+from pgbourse.serve.sessions import Session
 from tests.faults.careless import CARELESS
 
 __all__ = ["MUTANTS"]
@@ -34,7 +34,7 @@ def replies_before_the_commit() -> None:
         if on.connection is not None:
             result = on.connection.pgconn.exec_(statement)
             if result.status != pq.ExecStatus.COMMAND_OK:
-                on.close()
+                on.disconnect()
                 raise ConnectionGone(result.get_error_message())
 
     def call_in_transaction(self: Caller, name: bytes, parameters: Sequence[bytes]) -> Any:
@@ -84,7 +84,8 @@ def answers_what_it_cannot_know() -> None:
 def trusts_the_first_result() -> None:
     """Take CommandComplete for the end of the transaction."""
 
-    def first(self: Caller, pgconn: Any) -> Any:
+    def first(self: Caller, connection: Session) -> Any:
+        pgconn = connection.pgconn
         pgconn.flush()
         while pgconn.is_busy():
             select.select([pgconn.socket], [], [])
@@ -114,11 +115,12 @@ def cancels_what_takes_long() -> None:
     """Give up waiting for an answer after a while, as many a client library can be told to."""
     answer = Caller._answer
 
-    def impatient(self: Caller, pgconn: Any) -> Any:
+    def impatient(self: Caller, connection: Session) -> Any:
+        pgconn = connection.pgconn
         pgconn.flush()
         if not select.select([pgconn.socket], [], [], 0.5)[0]:
             pgconn.get_cancel().cancel()
-        return answer(self, pgconn)
+        return answer(self, connection)
 
     Caller._answer = impatient  # type: ignore[method-assign]
 
@@ -150,7 +152,7 @@ def leaves_its_own_server_dead() -> None:
 
 
 def _set_synchronous_commit(value: str) -> None:
-    database._SESSION += f"set synchronous_commit = {value};"
+    sessions._SESSION += f"set synchronous_commit = {value};"
 
 
 MUTANTS: dict[str, Callable[[], None]] = {

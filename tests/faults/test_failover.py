@@ -50,6 +50,10 @@ class Pair:
         """Kill the primary and promote the standby; return when that could be written to."""
         self.primary.kill()
         self.primary.stop()
+        return self.promote()
+
+    def promote(self) -> float:
+        """Promote the standby, whatever the primary does; return when it could be written to."""
         with self.standby.connect() as session:
             session.execute("select pg_promote()")
             wait_until(lambda: writable(session), "the standby is promoted")

@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone
+from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, ReadOnly
 from tests.integration.conftest import Session
 
 EMPTY = [b"{}"] * 7
@@ -80,20 +80,22 @@ def test_a_failed_statement_leaves_the_connection_usable(worker: Caller) -> None
     assert worker.process_batch(EMPTY) == []
 
 
-def test_a_read_only_server_is_left_for_another(worker: Caller, connection: Session) -> None:
-    """It may be a standby, or a primary that was demoted: a new connection may find the primary."""
-    connection.execute(
-        f"alter database {connection.info.dbname} set default_transaction_read_only = on".encode()
-    )
+def test_a_session_that_takes_no_writes_says_so_and_goes_on_reading(
+    worker: Caller, connection: Session
+) -> None:
+    set_for_database(connection, "set default_transaction_read_only = on")
     worker.connect()
+    assert worker.is_read_only
     creation = [b"{1}", b"{create_account}", b"{1}", b"{NULL}", b"{5}", b"{NULL}", b"{NULL}"]
-    with pytest.raises(ConnectionGone, match="read-only transaction"):
+    query = [b"{1}", b"{query_order}", b"{1}", b"{NULL}", b"{NULL}", b"{NULL}", b"{7}"]
+    with pytest.raises(ReadOnly, match="read-only transaction"):
         worker.process_batch(creation)
-    connection.execute(
-        f"alter database {connection.info.dbname} reset default_transaction_read_only".encode()
-    )
+    assert worker.process_batch(query)[0].code == "unknown_order"
+    set_for_database(connection, "reset default_transaction_read_only")
+    worker.disconnect()
     worker.connect()
-    assert worker.process_batch(creation)[0][1] == "created"
+    assert not worker.is_read_only
+    assert worker.process_batch(creation)[0].outcome == "created"
 
 
 def test_what_is_not_connected_says_so(worker: Caller) -> None:

@@ -1,11 +1,11 @@
 """The sweep of idle accounts."""
 
-import contextlib
+from collections.abc import Iterator
 
-import psycopg
 import pytest
 
 from pgbourse.serve.housekeeping import Sweeper
+from pgbourse.serve.sessions import SharedPool
 from tests.integration.client import wait_until
 from tests.integration.conftest import Gateway, Session
 
@@ -17,14 +17,20 @@ TRADE = [
 ]
 
 
+@pytest.fixture
+def pool(database: str) -> Iterator[SharedPool]:
+    with SharedPool(database, 1) as pool:
+        yield pool
+
+
 def test_credits_of_accounts_that_stay_away_are_folded(
-    gateway: Gateway, database: str, connection: Session
+    gateway: Gateway, pool: SharedPool, connection: Session
 ) -> None:
     for document in TRADE:
         gateway.ask(document)
     owed = "select account_id, unsettled_cash from exchange.account_balances where unsettled_cash > 0"
     assert connection.execute(owed).fetchall() == [("2", 10)]
-    sweeper = Sweeper(database, 0.01)
+    sweeper = Sweeper(pool, 0.01)
     sweeper.start()
     wait_until(lambda: connection.execute(owed).fetchall() == [], "the credits have been folded")
     sweeper.stop()
@@ -33,12 +39,12 @@ def test_credits_of_accounts_that_stay_away_are_folded(
 
 
 def test_it_goes_on_after_a_failure(
-    gateway: Gateway, database: str, connection: Session, caplog: pytest.LogCaptureFixture
+    gateway: Gateway, pool: SharedPool, connection: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     for document in TRADE:
         gateway.ask(document)
     connection.execute("revoke execute on function exchange.settle_idle_accounts from exchange_gateway")
-    sweeper = Sweeper(database, 0.01)
+    sweeper = Sweeper(pool, 0.01)
     sweeper.start()
     wait_until(lambda: "sweep of idle accounts fails" in caplog.text, "it has failed")
     connection.execute("grant execute on function exchange.settle_idle_accounts to exchange_gateway")
@@ -49,13 +55,8 @@ def test_it_goes_on_after_a_failure(
     sweeper.stop()
 
 
-def test_zero_is_never(database: str) -> None:
-    sweeper = Sweeper(database, 0)
+def test_zero_is_never(pool: SharedPool) -> None:
+    sweeper = Sweeper(pool, 0)
     sweeper.start()
     sweeper.stop()
-    with contextlib.closing(psycopg.connect(database)) as connection:
-        row = connection.execute(
-            "select count(*) from pg_stat_activity "
-            "where application_name = 'pgbourse sweep' and datname = current_database()"
-        )
-        assert row.fetchone() == (0,)
+    assert pool.get_stats().get("requests_num", 0) == 0

@@ -17,6 +17,7 @@ import pgbourse.serve.health
 from pgbourse.database.ledger import sql_folder
 from pgbourse.serve.health import HealthServer
 from pgbourse.serve.listener import listen
+from pgbourse.serve.sessions import SharedPool
 from tests.integration.client import wait_until
 from tests.integration.conftest import Block, Gateway, Session, StartGateway
 
@@ -58,11 +59,13 @@ StartHealth = Callable[[Gateway, str], Health]
 
 @pytest.fixture
 def start_health(monkeypatch: pytest.MonkeyPatch) -> Iterator[StartHealth]:
-    monkeypatch.setattr(pgbourse.serve.health, "_FRESH", 0.0)  # each question is asked anew
+    monkeypatch.setattr(pgbourse.serve.health, "FRESH", 0.0)  # each question is asked anew
     with contextlib.ExitStack() as stack:
 
         def start(gateway: Gateway, conninfo: str) -> Health:
-            health = HealthServer(listen("127.0.0.1", 0), gateway.server, conninfo, "15.1")
+            health = HealthServer(
+                listen("127.0.0.1", 0), gateway.server, stack.enter_context(SharedPool(conninfo, 1)), "15.1"
+            )
             health.start()
             stack.callback(health.stop)
             return Health(health.address)
@@ -263,14 +266,14 @@ def test_a_gateway_whose_thread_is_stuck_is_not_alive(
 ) -> None:
     measured.server.stop()
     assert measured.server.join()
-    monkeypatch.setattr(pgbourse.serve.health, "_STUCK", 0.0)
+    monkeypatch.setattr(pgbourse.serve.health, "STUCK", 0.0)
     assert health.get("/healthz") == (503, "the I/O thread has been stuck for 0 seconds\n")
 
 
 def test_a_database_that_does_not_answer_holds_nobody_up(
     health: Health, connection: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pgbourse.serve.health, "_PATIENCE", 0.1)
+    monkeypatch.setattr(pgbourse.serve.health, "PATIENCE", 0.1)
     with connection.transaction():
         connection.execute("lock table exchange.resting_orders in access exclusive mode")
         assert health.metrics()["database_up"] == 0

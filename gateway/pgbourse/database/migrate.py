@@ -38,6 +38,7 @@ __all__ = [
     "migrate",
     "pending",
     "require_current",
+    "require_current_in",
     "status",
 ]
 
@@ -169,17 +170,21 @@ def require_current(database_url: str, files: list[SqlFile] | None = None) -> No
 
     Needs no more right than a gateway has. Raises MigrationError naming the first such file.
     """
-    files = load_files(sql_folder()) if files is None else files
+    with connect(database_url) as connection:
+        require_current_in(connection, load_files(sql_folder()) if files is None else files)
+
+
+def require_current_in(connection: Connection, files: list[SqlFile]) -> None:
+    """Do as require_current does, on a connection that there is already."""
     expected = {(file.kind, file.name): file.checksum for file in files}
     query = "select kind, name, checksum from exchange.list_applied_files()"
-    with connect(database_url) as connection:
-        try:
-            rows = connection.execute(query).fetchall()
-        except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
-            raise MigrationError("the database has no exchange yet: run `pgbourse migrate` first") from None
-        except psycopg.errors.InsufficientPrivilege as error:
-            role = fetch_value(connection, "select current_user")
-            raise MigrationError(f"role {role} lacks the rights of exchange_gateway") from error
+    try:
+        rows = connection.execute(query).fetchall()
+    except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
+        raise MigrationError("the database has no exchange yet: run `pgbourse migrate` first") from None
+    except psycopg.errors.InsufficientPrivilege as error:
+        role = connection.info.user
+        raise MigrationError(f"role {role} lacks the rights of exchange_gateway") from error
     applied = {(kind, name): checksum for kind, name, checksum in rows}
     for kind, name in sorted(applied.keys() - expected.keys()):
         if kind == "migration":

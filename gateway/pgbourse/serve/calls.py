@@ -6,6 +6,7 @@ proves nothing. That is why this module talks to libpq itself: it needs every me
 its order, to tell a statement that certainly left nothing behind from one whose fate nobody can know.
 """
 
+import logging
 import select
 import time
 from collections.abc import Callable, Sequence
@@ -15,13 +16,24 @@ from typing import Any
 import psycopg
 from psycopg import pq
 from psycopg.adapt import Transformer
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.string import TextLoader
+from psycopg_pool import PoolTimeout
 
-from pgbourse.errors import PgbourseError
+from pgbourse.database.conninfo import ConninfoError
+from pgbourse.serve.sessions import (
+    ConnectionGone,
+    DatabaseError,
+    Session,
+    WorkerPool,
+    one_line,
+    require_same_writer,
+    worker_pool,
+)
 from pgbourse.wire.messages import ResultRow
 
-__all__ = ["CallFailed", "Caller", "ConnectionGone", "DatabaseError", "FateUnknown"]
+__all__ = ["CallFailed", "Caller", "ConnectionGone", "DatabaseError", "FateUnknown", "ReadOnly"]
+
+_log = logging.getLogger("pgbourse.dispatch")
 
 # What ResultRow._make does, in 0.12 instead of 0.19 microseconds a row.
 _as_result_row: Callable[[tuple[Any, ...]], ResultRow] = partial(tuple.__new__, ResultRow)
@@ -31,57 +43,15 @@ _CALLS = {
     b"exchange.process_batch($1, $2, $3, $4, $5, $6, $7)",
     b"process_batch_for": b"select request, outcome, order_id, shares, price, at, code, message from "
     b"exchange.process_batch_for($1, $2, $3, $4, $5, $6, $7, $8)",
-    b"settle_idle_accounts": b"select exchange.settle_idle_accounts($1)",
 }
+_PREPARE = b";".join(b"prepare %b as %b" % call for call in _CALLS.items())
 
-# The gateway's role has the API's functions and nothing else. A time-out set for a database or a role
-# must never cancel a statement of ours: with a synchronous standby a cancelled COMMIT shows a commit
-# that may yet be lost. A synchronous_commit weaker than `on` would acknowledge what a crash undoes; the
-# stronger remote_apply stays. The functions see what the last holder of a lock committed only if they read
-# committed. Warnings must reach us: see _hear.
-_SESSION = """
-    set role exchange_gateway;
-    set statement_timeout = 0;
-    set lock_timeout = 0;
-    set idle_session_timeout = 0;
-    set default_transaction_isolation = 'read committed';
-    set client_min_messages = warning;
-    select set_config('transaction_timeout', '0', false) from pg_settings where name = 'transaction_timeout';
-    select set_config('synchronous_commit', 'on', false)
-    where current_setting('synchronous_commit') not in ('on', 'remote_apply');
-"""
+# Milliseconds without a byte of an answer, after which it is asked whether the server still is the primary.
+_SILENCE = 5_000
 
-# A pooler may give each transaction another session, so nothing can be set or prepared in one: the login
-# role must bring the settings. This says which it lacks.
-_POOLED_SESSION = """
-    select string_agg(format('%s is %s', wrong.name, wrong.setting), ', ')
-    from (
-        select 'role' as name, current_user::text as setting where current_user <> 'exchange_gateway'
-        union all
-        select name, setting from pg_settings
-        where (name in ('statement_timeout', 'lock_timeout', 'transaction_timeout') and setting <> '0')
-            or (name = 'synchronous_commit' and setting not in ('on', 'remote_apply'))
-            or (name = 'default_transaction_isolation' and setting <> 'read committed')
-            or (name = 'client_min_messages' and setting in ('error', 'fatal', 'panic'))
-    ) as wrong
-"""
-
-# A peer that vanished without a word is noticed within half a minute.
-_KEEPALIVES = {
-    "keepalives": 1,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-}
-
-_READ_ONLY = "25006"  # a standby, or a primary that was demoted: another connection may find the new primary
+_READ_ONLY = "25006"
 _ADMIN_SHUTDOWN = b"57P01"
 _STANDBY_WAIT = "SyncRepWaitForLSN"  # PostgreSQL's function in which a commit waits for a synchronous standby
-
-
-class DatabaseError(PgbourseError):
-    """A call of the database did not give its result."""
 
 
 class CallFailed(DatabaseError):
@@ -96,8 +66,8 @@ class CallFailed(DatabaseError):
         self.detail = detail
 
 
-class ConnectionGone(DatabaseError):
-    """There is no connection, and the statement left nothing behind, for certain: it may be sent again."""
+class ReadOnly(DatabaseError):
+    """The session takes no writes, and the statement left nothing behind; one that only reads may be sent."""
 
 
 class FateUnknown(DatabaseError):
@@ -105,15 +75,21 @@ class FateUnknown(DatabaseError):
 
 
 class Caller:
-    """A connection to the exchange for one thread, opened by `connect` and again after each loss."""
+    """Calls the exchange's functions for one thread, on a session of its own.
+
+    `connect` opens the session, and again after each loss. A server may take as long for an answer as it
+    wants, for its commit may wait for a synchronous standby; one that another has replaced is not waited for.
+    """
 
     def __init__(self, conninfo: str, name: str) -> None:
         """Take a libpq connection string (several hosts allowed) and the application name to show."""
         self._conninfo = conninfo
         self._name = name
-        self.connection: psycopg.Connection | None = None  # while there is one
+        self._pool: WorkerPool | None = None
+        self.connection: Session | None = None  # while there is one
         self.connects = 0  # how often a connection has been made
         self.seconds = 0.0  # time spent in calls so far
+        self.busy_since = 0.0  # when whoever uses this began to want an answer, 0 while nobody does
 
     @property
     def version(self) -> str:
@@ -123,95 +99,94 @@ class Caller:
         reported = self.connection.info.parameter_status("server_version") or "unknown"
         return reported.split()[0]  # some builds add the name of their distribution
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the session takes no writes, as it was told when it began."""
+        return self.connection is not None and self.connection.is_read_only
+
     def connect(self) -> None:
         """Connect and prepare the session; does nothing when connected.
 
-        Raises ConnectionGone with the reason, in one line and without a password.
+        Raises ConnectionGone with the reason, in one line and without a password. A standby is a reason: it
+        may lag behind what clients have been told.
         """
         if self.connection is not None:
             return
         try:
-            given = conninfo_to_dict(self._conninfo)
-            # A host that doesn't answer must not hold up the try of the next for longer than libpq's minimum.
-            defaults: dict[str, str | int] = {
-                **_KEEPALIVES,
-                "connect_timeout": 2,
-                "application_name": self._name,
-            }
-            missing = {key: value for key, value in defaults.items() if key not in given}
-            connection = psycopg.connect(make_conninfo(self._conninfo, **missing), autocommit=True)
-        except psycopg.Error as error:
-            raise ConnectionGone(_one_line(str(error))) from error
-        try:
-            self._pooled = _is_pooled(connection)
-            if self._pooled:
-                _require_settings(connection)
-            else:
-                _prepare(connection)
-        except BaseException as error:
-            connection.close()
-            if isinstance(error, psycopg.Error):
-                raise ConnectionGone(_one_line(str(error))) from error
-            raise
+            if self._pool is None:
+                self._pool = worker_pool(self._conninfo, self._name)
+            self.connection = connection = self._pool.getconn(timeout=self._pool.timeout)
+        except (psycopg.Error, PoolTimeout, ConninfoError) as error:
+            raise ConnectionGone(one_line(error)) from error
         self.connects += 1
+        try:
+            if connection.is_standby:
+                raise ConnectionGone("the server is a standby, and the exchange needs the primary")
+            if not connection.is_pooled:
+                connection.execute(_PREPARE)
+        except BaseException as error:
+            self.disconnect()
+            if isinstance(error, psycopg.Error):
+                raise ConnectionGone(one_line(error)) from error
+            raise
+        self._identified_at = time.monotonic()
         self._unconfirmed = ""  # why the commit in progress may be lost though it stands on this server
         connection.add_notice_handler(self._hear)
         connection.adapters.register_loader("numeric", TextLoader)  # replies want text: no Decimal in between
-        self.connection = connection
         self._transformer = Transformer(connection)
         self._readable = select.poll()
         self._readable.register(connection.pgconn.socket, select.POLLIN)
 
+    def disconnect(self) -> None:
+        """Let the session go; `connect` opens another."""
+        connection, self.connection = self.connection, None
+        if connection is not None and self._pool is not None:
+            connection.close()
+            self._pool.putconn(connection)
+
     def close(self) -> None:
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
+        """Let the session go, and all that serves to open another."""
+        self.disconnect()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
 
     def process_batch(self, columns: Sequence[bytes]) -> list[ResultRow]:
         """Carry out one batch and return its result rows, ordered by request; it has then committed.
 
         `columns` are the seven parameters of exchange.process_batch as PostgreSQL array literals.
 
-        Raises CallFailed, ConnectionGone or FateUnknown.
+        Raises CallFailed, ConnectionGone, ReadOnly or FateUnknown.
         """
         return list(map(_as_result_row, self._call(b"process_batch", columns)))
 
     def process_batch_for(self, columns: Sequence[bytes]) -> list[ResultRow]:
         """Do as `process_batch` does, for clients with certificates: their names are the first of 8 columns.
 
-        Raises CallFailed, ConnectionGone or FateUnknown.
+        Raises CallFailed, ConnectionGone, ReadOnly or FateUnknown.
         """
         return list(map(_as_result_row, self._call(b"process_batch_for", columns)))
-
-    def settle_idle_accounts(self, limit: int) -> int:
-        """Fold the credits of at most `limit` accounts into their rows and return how many were folded.
-
-        Raises CallFailed, ConnectionGone or FateUnknown.
-        """
-        rows = self._call(b"settle_idle_accounts", [str(limit).encode()])
-        return int(rows[0][0])
 
     def _call(self, name: bytes, parameters: Sequence[bytes]) -> list[tuple[Any, ...]]:
         if self.connection is None:
             raise ConnectionGone("not connected")
+        self._look_before_sending(self.connection)
         pgconn = self.connection.pgconn
-        if self._readable.poll(0):
-            self._ping(pgconn)
         started = time.monotonic()
         try:
-            if self._pooled:
+            if self.connection.is_pooled:
                 pgconn.send_query_params(_CALLS[name], parameters)
             else:
                 pgconn.send_query_prepared(name, parameters)
-            results = self._answer(pgconn)
+            results = self._answer(self.connection)
         except psycopg.Error as error:
-            self.close()
-            raise FateUnknown(_one_line(str(error))) from error
+            self.disconnect()
+            raise FateUnknown(one_line(error)) from error
         finally:
             self.seconds += time.monotonic() - started
         if self._unconfirmed:
             why, self._unconfirmed = self._unconfirmed, ""
-            self.close()
+            self.disconnect()
             raise FateUnknown(why)
         if len(results) == 1 and results[0].status == pq.ExecStatus.TUPLES_OK:
             self._transformer.set_pgresult(results[0])
@@ -224,34 +199,43 @@ class Caller:
         Somebody cancelled the wait. The server then reports a success, but a failover may lose the commit.
         """
         if notice.source_function == _STANDBY_WAIT:
-            self._unconfirmed = _one_line(f"{notice.message_primary}: {notice.message_detail}")
+            self._unconfirmed = one_line(f"{notice.message_primary}: {notice.message_detail}")
 
-    def _ping(self, pgconn: pq.abc.PGconn) -> None:
+    def _look_before_sending(self, connection: Session) -> None:
         """Find out what an idle connection has to say: most likely that the server ended it.
 
         Raises ConnectionGone if so. Asked before anything is sent, so that a connection that died while idle
         costs nothing.
         """
-        if pgconn.exec_(b"").status != pq.ExecStatus.EMPTY_QUERY:
-            self.close()
-            raise ConnectionGone("the server closed the connection while it was idle")
+        try:
+            if self._readable.poll(0):
+                connection.execute("")
+            if connection.is_pooled and time.monotonic() - self._identified_at > _SILENCE / 1000:
+                connection.identify()  # the pooler may have gone on to another server
+                self._identified_at = time.monotonic()
+        except psycopg.Error as error:
+            self.disconnect()
+            raise ConnectionGone(f"the connection was lost while it was idle: {one_line(error)}") from error
 
-    def _answer(self, pgconn: pq.abc.PGconn) -> list[pq.abc.PGresult]:
+    def _answer(self, connection: Session) -> list[pq.abc.PGresult]:
         """Wait for every message up to ReadyForQuery, with no time limit, and return the results in order.
 
         When the server's last words are an error, the loss of the connection behind it is no news.
+
+        Raises psycopg.Error when the connection is lost, or when another server has become the primary.
         """
+        pgconn = connection.pgconn
         while pgconn.flush():
             # Listen as well: the server may be waiting for us to take its notices.
             events = select.poll()
             events.register(pgconn.socket, select.POLLIN | select.POLLOUT)
-            if any(event & ~select.POLLOUT for _, event in events.poll()):
+            if any(event & ~select.POLLOUT for event in self._wait(events, connection)):
                 pgconn.consume_input()
         results: list[pq.abc.PGresult] = []
         try:
             while True:
                 while pgconn.is_busy():
-                    self._readable.poll()
+                    self._wait(self._readable, connection)
                     pgconn.consume_input()
                 result = pgconn.get_result()
                 if result is None:
@@ -262,62 +246,41 @@ class Caller:
                 return results
             raise
 
+    def _wait(self, events: "select.poll", connection: Session) -> list[int]:
+        """Wait for the socket, and whenever that takes long ask whether the server still is the primary."""
+        silences = 0
+        while not (ready := events.poll(_SILENCE)):
+            require_same_writer(self._conninfo, connection.server)
+            silences += 1
+            if silences == 1:
+                seconds = _SILENCE // 1000
+                _log.warning("no answer from the database for %d s, nor another primary: waiting on", seconds)
+        return [event for _, event in ready]
+
     def _failure(self, pgconn: pq.abc.PGconn, results: list[pq.abc.PGresult]) -> DatabaseError:
         """Say what a failed statement has left behind: nothing (CallFailed, ConnectionGone) or who knows."""
         place, error = next(
             ((i, result) for i, result in enumerate(results) if result.status == pq.ExecStatus.FATAL_ERROR),
             (0, results[0]),
         )
-        text = _one_line(error.get_error_message())
+        text = one_line(error.get_error_message())
         sqlstate = (error.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
         if sqlstate and pgconn.transaction_status == pq.TransactionStatus.IDLE:
             # The server reported an error and is ready for the next statement: it has rolled back.
-            if sqlstate != _READ_ONLY:
-                # Not the detail: it may quote a row, and with it a balance, which has no place in a log.
-                fields = (pq.DiagnosticField.MESSAGE_PRIMARY, pq.DiagnosticField.CONTEXT)
-                said = b"; ".join(filter(None, map(error.error_field, fields)))
-                return CallFailed(_one_line(said.decode("utf-8", "replace")), sqlstate, text)
-            self.close()
-            return ConnectionGone(text)
+            if sqlstate == _READ_ONLY:
+                return ReadOnly(text)
+            # Not the detail: it may quote a row, and with it a balance, which has no place in a log.
+            fields = (pq.DiagnosticField.MESSAGE_PRIMARY, pq.DiagnosticField.CONTEXT)
+            said = b"; ".join(filter(None, map(error.error_field, fields)))
+            return CallFailed(one_line(said.decode("utf-8", "replace")), sqlstate, text)
         stopped = (
             place == 0
             and error.error_field(pq.DiagnosticField.SQLSTATE) == _ADMIN_SHUTDOWN
             and error.error_field(pq.DiagnosticField.SOURCE_FUNCTION) == b"ProcessInterrupts"
         )
-        self.close()
+        self.disconnect()
         if stopped:
             # PostgreSQL itself (a pooler has no source function) ended the session before CommandComplete,
             # thus before it had read Sync, thus before the commit began.
             return ConnectionGone(text)
         return FateUnknown(text)
-
-
-def _is_pooled(connection: psycopg.Connection) -> bool:
-    """Tell whether something between us and the server hands out its sessions, as pgbouncer does.
-
-    It made up the process number that it gave us for cancelling.
-    """
-    row = connection.execute("select pg_backend_pid()").fetchone()
-    return row is not None and row[0] != connection.info.backend_pid
-
-
-def _prepare(connection: psycopg.Connection) -> None:
-    """Make the session ours: its settings, and the calls prepared."""
-    connection.execute(_SESSION)
-    for name, text in _CALLS.items():
-        prepared = connection.pgconn.prepare(name, text)
-        if prepared.status != pq.ExecStatus.COMMAND_OK:
-            raise ConnectionGone(_one_line(prepared.get_error_message()))
-
-
-def _require_settings(connection: psycopg.Connection) -> None:
-    """Refuse a pooler whose login role lacks a setting that we would make in a session of ours."""
-    row = connection.execute(_POOLED_SESSION).fetchone()
-    if row is not None and row[0] is not None:
-        raise ConnectionGone(
-            f"behind a pooler the login role must bring its settings (alter role … set …), but {row[0]}"
-        )
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

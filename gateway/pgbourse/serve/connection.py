@@ -17,7 +17,7 @@ lingering  Everything is said: input is discarded until the client closes, or tw
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pgbourse.wire.framing import Frame, Framer
@@ -135,6 +135,12 @@ class ClientConnection:
             return None
         self._taken += len(frame.document)
         return frame
+
+    def put_back(self, frames: Sequence[Frame]) -> None:
+        """Let documents that were taken, and all that were taken after them, wait again in their place."""
+        with self._lock:
+            self._waiting.extendleft(reversed(frames))
+            self._taken -= sum([len(frame.document) for frame in frames])
 
     def answer(self, replies: bytes) -> bool:
         """Send replies, or keep what the client doesn't take; True if it stays held, for more wait."""

@@ -13,10 +13,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, FateUnknown
+from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, FateUnknown, ReadOnly
+from pgbourse.serve.sessions import find_writer
 from pgbourse.serve.tally import Tally
+from pgbourse.serve.writegate import WriteGate
 from pgbourse.wire.framing import Frame, Framing, wrap_reply
-from pgbourse.wire.messages import Document, ResultRow, error_reply, format_reply, parse
+from pgbourse.wire.messages import Action, Document, ResultRow, error_reply, format_reply, parse
 
 __all__ = ["Dispatcher", "Peer"]
 
@@ -36,6 +38,9 @@ class Peer(Protocol):
     def take(self) -> Frame | None:
         """Return the next document, None when none waits."""
 
+    def put_back(self, frames: Sequence[Frame]) -> None:
+        """Let documents that were taken, and all that were taken after them, wait again in their place."""
+
     def answer(self, replies: bytes) -> bool:
         """Deliver; True when more documents wait and the client stays with dispatch."""
 
@@ -50,12 +55,13 @@ class _Item:
         "certificate_name",
         "document",
         "failure",
-        "framing",
+        "frame",
         "lost",
         "received",
         "requests",
         "results",
         "sequence",
+        "waits",
     )
 
     def __init__(
@@ -63,13 +69,14 @@ class _Item:
     ) -> None:
         self.sequence = sequence
         self.certificate_name = certificate_name
-        self.framing = frame.framing
+        self.frame = frame
         self.received = frame.received
         self.document = document
         self.requests = document.requests
         self.results: Sequence[Sequence[ResultRow]] = ()
         self.failure = ""  # what to tell the client instead of results
         self.lost = False  # may have committed or not, or comes after such a one
+        self.waits = False  # was not carried out, for the database takes no writes, or comes after such a one
 
 
 _Turn = tuple[Peer, list[_Item]]  # one client's part of a batch
@@ -95,6 +102,7 @@ class Dispatcher:
         `certified` clients may do what the database says of the certificates that they have shown.
         `on_room` is called by a worker that has taken documents while `wants_room` is set.
         """
+        self._conninfo = conninfo
         self._batch_requests = batch_requests
         self._framing_of_reply: Callable[[Framing], Framing | None] = {
             "plain": lambda _: None,
@@ -108,16 +116,18 @@ class Dispatcher:
         self._work = threading.Condition()
         self._ready: deque[Peer] = deque()
         self._stopping = threading.Event()
+        self._gate: WriteGate[Peer] = WriteGate(conninfo, self.submit, self._stopping)
         # What has been submitted, by the I/O thread, and taken, by each worker in a place of its own: the
         # difference waits. One writer each, so no lock.
         self._submitted = [0, 0]
         self._taken = [[0, 0] for _ in range(workers)]
         self.tallies = [Tally() for _ in range(workers)] if with_tallies else []
+        self._callers = [Caller(conninfo, f"pgbourse worker {i + 1}") for i in range(workers)]
         self._threads = [
             threading.Thread(
                 target=self._run,
                 args=(
-                    Caller(conninfo, f"pgbourse worker {i + 1}"),
+                    self._callers[i],
                     self._taken[i],
                     self.tallies[i] if with_tallies else None,
                 ),
@@ -149,6 +159,15 @@ class Dispatcher:
             taken[1] for taken in self._taken
         )
 
+    def oldest_call(self) -> float:
+        """Return for how many seconds the oldest batch has waited for the database; 0 if none does."""
+        now = time.monotonic()
+        return max(now - (caller.busy_since or now) for caller in self._callers)
+
+    def takes_no_writes(self) -> str:
+        """Say why requests that write wait; nothing if they don't."""
+        return self._gate.reason
+
     def stop(self, timeout: float) -> bool:
         """Let workers finish what is ready, or give up waiting for the database; False if one didn't end."""
         deadline = time.monotonic() + timeout
@@ -169,12 +188,13 @@ class Dispatcher:
                     self._gather(peer, turns, taken)
                     before = caller.seconds
                     self._carry_out(turns, caller)
+                    waiting = self._put_back(turns, taken)
                     if tally is not None:
                         tally.carried_out([items for _, items in turns], caller.seconds - before)
                         tally.reconnects = max(0, caller.connects - 1)
                     while turns:
                         peer, items = turns[-1]
-                        self._answer(peer, items, taken)
+                        self._answer(peer, items, taken, waits=len(turns) in waiting)
                         turns.pop()
                         if tally is not None:
                             tally.answered(items)
@@ -218,11 +238,17 @@ class Dispatcher:
 
     def _carry_out(self, turns: list[_Turn], caller: Caller) -> None:
         """Give every item its results, or its failure, or mark it lost."""
-        items = [item for _, items in turns for item in items if item.requests]
+        if self._gate.reason:
+            _let_writes_wait(turns)
+        items = [item for _, items in turns for item in items if item.requests and not item.waits]
         if not items:
             return
         try:
             self._call(items, caller)
+        except ReadOnly as error:
+            self._gate.shut(str(error))
+            _let_writes_wait(turns)
+            self._carry_out(turns, caller)
         except CallFailed as error:
             _log.warning("a batch of %d documents failed, trying each alone: %s", len(items), error)
             self._carry_out_alone(items, caller)
@@ -234,9 +260,13 @@ class Dispatcher:
     def _carry_out_alone(self, items: list[_Item], caller: Caller) -> None:
         """Try each document of a failed batch alone, so that only the guilty one fails."""
         lost: set[int] = set()
+        waits: set[int] = set()
         for item in items:
             if item.sequence in lost:
                 item.lost = True  # its client's connection will be closed before its turn
+                continue
+            if item.sequence in waits:
+                item.waits = True
                 continue
             try:
                 self._call([item], caller)
@@ -245,6 +275,10 @@ class Dispatcher:
                 _log.error("internal error %s (SQLSTATE %s): %s", reference, error.sqlstate, error)
                 _log.debug("internal error %s: %s", reference, error.detail)
                 item.failure = f"internal error {reference}: nothing of this document was carried out"
+            except ReadOnly as error:
+                self._gate.shut(str(error))
+                item.waits = True
+                waits.add(item.sequence)
             except (FateUnknown, ConnectionGone) as error:
                 _log.error("closing a client, fate of its request unknown: %s", error)
                 item.lost = True
@@ -253,20 +287,39 @@ class Dispatcher:
     def _call(self, items: list[_Item], caller: Caller) -> None:
         """Carry out these documents in one transaction, waiting for the database as long as it is away.
 
-        Raises CallFailed, FateUnknown, and ConnectionGone only if stopped meanwhile.
+        Raises CallFailed, FateUnknown, ReadOnly if some of them write, and ConnectionGone only if stopped
+        meanwhile.
         """
+        caller.busy_since = time.monotonic()
+        try:
+            rows = self._try_until_there(items, caller)
+        finally:
+            caller.busy_since = 0.0
+        _hand_out(items, rows)
+
+    def _try_until_there(self, items: list[_Item], caller: Caller) -> list[ResultRow]:
         columns = _columns(items)
         names = _certificate_names(items) if self._certified else b""
         delay = _FIRST_RETRY
         gone_since = 0.0
+        renewed = False
         while True:
             try:
-                caller.connect()
+                self._connect(caller)
+                if caller.is_read_only and any(map(_writes, items)):
+                    raise ReadOnly("default_transaction_read_only is on")
                 if self._certified:
                     rows = caller.process_batch_for([names, *columns])
                 else:
                     rows = caller.process_batch(columns)
                 break
+            except ReadOnly as error:
+                if not any(map(_writes, items)):
+                    raise CallFailed(str(error), "25006", str(error)) from error
+                if renewed or not find_writer(self._conninfo):
+                    raise
+                renewed = True  # this session began while it lasted
+                caller.disconnect()
             except ConnectionGone as error:
                 if not gone_since:
                     gone_since = time.monotonic()
@@ -277,10 +330,35 @@ class Dispatcher:
                     delay = min(2 * delay, _LAST_RETRY)
         if gone_since:
             _log.warning("the database is back after %.1f s", time.monotonic() - gone_since)
-        _hand_out(items, rows)
+        return rows
 
-    def _answer(self, peer: Peer, items: list[_Item], taken: list[int]) -> None:
-        """Send a client its replies; at the first of unknown fate close its connection instead."""
+    def _connect(self, caller: Caller) -> None:
+        """See to it that there is a session, one that takes writes if any does."""
+        if caller.is_read_only and not self._gate.reason:
+            caller.disconnect()  # the gate has opened since the session began
+        caller.connect()
+        if caller.is_read_only:
+            self._gate.shut("default_transaction_read_only is on")
+
+    def _put_back(self, turns: list[_Turn], taken: list[int]) -> set[int]:
+        """Give documents that wait back to their clients; return these, by their places in the batch."""
+        waiting = set()
+        for place, (peer, items) in enumerate(turns, 1):
+            first = next((i for i, item in enumerate(items) if item.waits), None)
+            if first is None:
+                continue
+            frames = [item.frame for item in items[first:]]
+            del items[first:]
+            peer.put_back(frames)
+            _add(taken, frames, -1)
+            waiting.add(place)
+        return waiting
+
+    def _answer(self, peer: Peer, items: list[_Item], taken: list[int], *, waits: bool) -> None:
+        """Send a client its replies; at the first of unknown fate close its connection instead.
+
+        What `waits` for the database to take writes again is not taken before that.
+        """
         replies: list[bytes] = []
         for item in items:
             if item.lost:
@@ -289,16 +367,31 @@ class Dispatcher:
                 _add(taken, peer.abandon())
                 return
             reply = error_reply(item.failure) if item.failure else format_reply(item.document, item.results)
-            replies.append(wrap_reply(reply, self._framing_of_reply(item.framing)))
+            replies.append(wrap_reply(reply, self._framing_of_reply(item.frame.framing)))
         if peer.answer(b"".join(replies)):
-            self._ready.append(peer)
+            if waits:
+                self._gate.wait(peer)
+            else:
+                self._ready.append(peer)
 
 
-def _add(count: list[int], frames: Sequence[Frame]) -> None:
-    """Add documents, and their bytes, to a count of both."""
-    count[0] += len(frames)
+def _add(count: list[int], frames: Sequence[Frame], times: int = 1) -> None:
+    """Add documents, and their bytes, to a count of both; or take them away, -1 times."""
+    count[0] += times * len(frames)
     for frame in frames:
-        count[1] += len(frame.document)
+        count[1] += times * len(frame.document)
+
+
+def _writes(item: _Item) -> bool:
+    return any(request.action != Action.QUERY_ORDER for request in item.requests)
+
+
+def _let_writes_wait(turns: list[_Turn]) -> None:
+    """Mark the documents that write, and of each client those that come after such a one."""
+    for _, items in turns:
+        waits = False
+        for item in items:
+            waits = item.waits = waits or _writes(item)
 
 
 def _columns(items: Sequence[_Item]) -> list[bytes]:

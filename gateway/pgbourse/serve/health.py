@@ -4,27 +4,28 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import psycopg
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.rows import TupleRow
 
 from pgbourse.database.ledger import load_files, sql_folder
-from pgbourse.database.migrate import require_current
+from pgbourse.database.migrate import require_current_in
 from pgbourse.errors import PgbourseError
 from pgbourse.serve.metrics import make_registry
 from pgbourse.serve.server import Server
+from pgbourse.serve.sessions import ConnectionGone, Session, SharedPool, one_line
 
 __all__ = ["HealthServer"]
 
 _log = logging.getLogger("pgbourse.health")
 
-_STUCK = 10.0  # seconds: the I/O thread turns twice a second at least
-_FRESH = 1.0  # seconds for which an answer of the database serves all who ask
-_PATIENCE = 2  # seconds to wait for the database, less than those who ask wait for us
+STUCK = 10.0  # seconds: the I/O thread turns twice a second at least, and a batch takes a tenth of one
+FRESH = 1.0  # seconds for which an answer of the database serves all who ask
+PATIENCE = 2.0  # seconds to wait for the database, less than those who ask wait for us
 _REQUESTS = 16  # answered at the same time; more are turned away
 _CLIENT_SECONDS = 5.0
 
@@ -32,10 +33,10 @@ _CLIENT_SECONDS = 5.0
 class HealthServer:
     """Threads that answer on a listening socket what there is to know of a running server."""
 
-    def __init__(self, listener: socket.socket, server: Server, conninfo: str, postgresql: str) -> None:
-        """Take over the listening socket. `conninfo` is the database's, `postgresql` its version."""
+    def __init__(self, listener: socket.socket, server: Server, pool: SharedPool, postgresql: str) -> None:
+        """Take over the listening socket. `pool` leads to the database, `postgresql` is its version."""
         self.address: tuple[str, int] = listener.getsockname()[:2]
-        self._probe = _Probe(server, conninfo)
+        self._probe = _Probe(server, pool)
         registry = make_registry(server, self._probe.count_open, postgresql)
         listener.setblocking(True)
         self._http = _Http(listener, registry, self._probe)
@@ -48,43 +49,41 @@ class HealthServer:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
-        self._probe.close()
 
 
 class _Probe:
     """What is asked: is the server alive, is it ready, how much is open."""
 
-    def __init__(self, server: Server, conninfo: str) -> None:
-        given = conninfo_to_dict(conninfo)
-        defaults: dict[str, str | int] = {
-            "connect_timeout": _PATIENCE,
-            "application_name": "pgbourse metrics",
-        }
-        self._conninfo = make_conninfo(conninfo, **{k: v for k, v in defaults.items() if k not in given})
+    def __init__(self, server: Server, pool: SharedPool) -> None:
+        self._pool = pool
         self._server = server
         # Those of this process: an upgrade in place puts others into their folder while it runs.
         self._files = load_files(sql_folder())
         # Guards everything below: one conversation with the database at a time, its result good for all.
         self._lock = threading.Lock()
-        self._connection: psycopg.Connection[TupleRow] | None = None
         self._counts: tuple[int, int] | None = None
-        self._counted_at = -_FRESH
+        self._counted_at = -FRESH
         self._unready = ""
-        self._checked_at = -_FRESH
+        self._checked_at = -FRESH
 
     def dead(self) -> str:
         """Say why the server is to be started anew; nothing if it is alive."""
         silent = time.monotonic() - self._server.status().turned_at
-        return f"the I/O thread has been stuck for {silent:.0f} seconds" if silent > _STUCK else ""
+        return f"the I/O thread has been stuck for {silent:.0f} seconds" if silent > STUCK else ""
 
     def unready(self) -> str:
         """Say why the server should get no new clients; nothing if it is ready for them."""
-        if self._server.status().draining:
+        status = self._server.status()
+        if status.draining:
             return "the server is stopping"
-        if not self._lock.acquire(timeout=_PATIENCE):
+        if status.takes_no_writes:
+            return f"the database takes no writes: {status.takes_no_writes}"
+        if status.oldest_call_seconds > STUCK:
+            return f"the database has not answered a call for {status.oldest_call_seconds:.0f} seconds"
+        if not self._lock.acquire(timeout=PATIENCE):
             return "the database does not answer"
         try:
-            if time.monotonic() - self._checked_at >= _FRESH:
+            if time.monotonic() - self._checked_at >= FRESH:
                 self._unready = self._check()
                 self._checked_at = time.monotonic()
             return self._unready
@@ -93,49 +92,50 @@ class _Probe:
 
     def count_open(self) -> tuple[int, int] | None:
         """Return the numbers of open orders and unsettled credits, None if the database does not answer."""
-        if not self._lock.acquire(timeout=_PATIENCE):
+        if not self._lock.acquire(timeout=PATIENCE):
             return None
         try:
-            if time.monotonic() - self._counted_at >= _FRESH:
+            if time.monotonic() - self._counted_at >= FRESH:
                 self._counts = self._count()
                 self._counted_at = time.monotonic()
             return self._counts
         finally:
             self._lock.release()
 
-    def close(self) -> None:
-        with self._lock:
-            self._disconnect()
-
     # Called with the lock held.
 
     def _check(self) -> str:
         try:
-            require_current(self._conninfo, self._files)
+            with self._session() as session:
+                require_current_in(session, self._files)
+                query = "select pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
+                is_standby, is_read_only = session.execute(query).fetchone() or (False, False)
+        except (ConnectionGone, psycopg.Error) as error:
+            return f"can't reach the database: {one_line(error)}"
         except PgbourseError as error:
             return str(error)
+        if is_standby or is_read_only:
+            session.close()  # for the next look: a session's defaults are those of its beginning
+            what = "it is a standby" if is_standby else "transactions are read-only"
+            return f"the database takes no writes: {what}"
         return ""
 
     def _count(self) -> tuple[int, int] | None:
+        query = "select open_orders, unsettled_credits from exchange.count_open()"
         try:
-            if self._connection is None:
-                self._connection = psycopg.connect(self._conninfo, autocommit=True)
-                self._connection.execute("set role exchange_gateway")
-                self._connection.execute(
-                    "select set_config('statement_timeout', %s, false)", [f"{_PATIENCE}s"]
-                )
-            query = "select open_orders, unsettled_credits from exchange.count_open()"
-            row = self._connection.execute(query).fetchone()
-            return None if row is None else (row[0], row[1])
-        except psycopg.Error as error:
+            with self._session() as session:
+                row = session.execute(query).fetchone()
+                return None if row is None else (row[0], row[1])
+        except (ConnectionGone, psycopg.Error) as error:
             _log.debug("can't count what is open: %s", error)
-            self._disconnect()
             return None
 
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        """Give a session whose statements the server ends in time, so that none are left there to wait."""
+        with self._pool.session() as session, session.transaction():
+            session.execute("select set_config('statement_timeout', %s, true)", [f"{PATIENCE * 1000:.0f}"])
+            yield session
 
 
 _Request = socket.socket | tuple[bytes, socket.socket]

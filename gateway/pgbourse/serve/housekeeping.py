@@ -3,7 +3,9 @@
 import logging
 import threading
 
-from pgbourse.serve.calls import Caller, DatabaseError
+import psycopg
+
+from pgbourse.serve.sessions import DatabaseError, SharedPool, one_line
 
 __all__ = ["Sweeper"]
 
@@ -11,13 +13,16 @@ _log = logging.getLogger("pgbourse.housekeeping")
 
 _ACCOUNTS = 200  # folded in one transaction: their rows are locked for a few milliseconds
 
+# Nothing where the database takes no writes: that is said elsewhere, and no error of this sweep.
+_SWEEP = "select exchange.settle_idle_accounts(%s) where current_setting('transaction_read_only') = 'off'"
+
 
 class Sweeper:
-    """A thread with a database connection of its own that calls exchange.settle_idle_accounts regularly."""
+    """A thread that calls exchange.settle_idle_accounts regularly."""
 
-    def __init__(self, conninfo: str, seconds: float) -> None:
+    def __init__(self, pool: SharedPool, seconds: float) -> None:
         """Sweep every so many seconds; 0 is never."""
-        self._caller = Caller(conninfo, "pgbourse sweep")
+        self._pool = pool
         self._seconds = seconds
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pgbourse-sweep", daemon=True)
@@ -39,15 +44,16 @@ class Sweeper:
             try:
                 self._sweep()
                 failing = False
-            except DatabaseError as error:
+            except (DatabaseError, psycopg.Error) as error:
                 # Accounts fold what they are owed when they next act: a sweep that is missed delays nothing.
                 if not failing:
-                    _log.warning("the sweep of idle accounts fails, and will be tried again: %s", error)
+                    _log.warning(
+                        "the sweep of idle accounts fails, and will be tried again: %s", one_line(error)
+                    )
                 failing = True
-        self._caller.close()
 
     def _sweep(self) -> None:
-        self._caller.connect()
-        while self._caller.settle_idle_accounts(_ACCOUNTS) == _ACCOUNTS:
-            if self._stopping.is_set():
-                return
+        with self._pool.session(patient=True) as session:
+            while session.execute(_SWEEP, [_ACCOUNTS]).fetchone() == (_ACCOUNTS,):
+                if self._stopping.is_set():
+                    return

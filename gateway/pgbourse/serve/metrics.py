@@ -59,6 +59,8 @@ class _Gateway(Collector):
         yield CounterMetricFamily("pgbourse_connections_accepted", accepted, status.traffic.accepted)
         yield _gauge("queue_documents", "Documents that wait for a worker.", status.waiting_documents)
         yield _gauge("queue_bytes", "Bytes of the documents that wait for a worker.", status.waiting_bytes)
+        text = "For how long the oldest batch in progress has waited for the database; 0 without one."
+        yield _gauge("oldest_call_seconds", text, status.oldest_call_seconds)
         yield _gauge("draining", "1 once the server is stopping.", int(status.draining))
 
     def _work(self) -> Iterator[Metric]:

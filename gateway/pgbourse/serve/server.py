@@ -33,6 +33,8 @@ class Status:
     traffic: TrafficStatus
     waiting_documents: int  # for a worker
     waiting_bytes: int
+    oldest_call_seconds: float  # for how long a batch has been with the database, or waits for it
+    takes_no_writes: str  # why requests that write wait; nothing if they don't
     draining: bool
     turned_at: float  # when the I/O thread last began a turn, in seconds of time.monotonic()
 
@@ -97,6 +99,8 @@ class Server:
             traffic=self._traffic.status(),
             waiting_documents=documents,
             waiting_bytes=size,
+            oldest_call_seconds=self._dispatcher.oldest_call(),
+            takes_no_writes=self._dispatcher.takes_no_writes(),
             draining=self._stop_asked,
             turned_at=self._traffic.now,
         )

@@ -19,6 +19,7 @@ from pgbourse.serve.housekeeping import Sweeper
 from pgbourse.serve.listener import listen
 from pgbourse.serve.notify import notify
 from pgbourse.serve.server import Server
+from pgbourse.serve.sessions import SharedPool
 from pgbourse.settings import ServeSettings
 from pgbourse.tls import server_context
 
@@ -59,12 +60,14 @@ def serve(settings: ServeSettings) -> int:
             stack.enter_context(contextlib.closing(metrics_listener))
         conninfo, version = stack.enter_context(_database(settings))
         server = Server(listener, conninfo, settings)
-        sweeper = Sweeper(conninfo, settings.sweep_seconds)
+        # One for the sweep, and one for readiness and metrics.
+        pool = stack.enter_context(SharedPool(conninfo, 1 if metrics_listener is None else 2))
+        sweeper = Sweeper(pool, settings.sweep_seconds)
         signals.drain = server.stop
         server.start()
         sweeper.start()
         if metrics_listener is not None:
-            stack.callback(_start_metrics(metrics_listener, server, conninfo, version))
+            stack.callback(_start_metrics(metrics_listener, server, pool, version))
         _announce(f"listening on {_where(server.address)} (PostgreSQL {version})", settings)
         notify("READY=1")
         answered = server.join()
@@ -91,12 +94,12 @@ def _where(address: tuple[str, int]) -> str:
 
 
 def _start_metrics(
-    listener: socket.socket, server: Server, conninfo: str, version: str
+    listener: socket.socket, server: Server, pool: SharedPool, version: str
 ) -> Callable[[], None]:
     """Answer for metrics and health checks, and return what ends it."""
     from pgbourse.serve.health import HealthServer  # not needed, and not imported, where there are no metrics
 
-    health = HealthServer(listener, server, conninfo, version.split(",")[0])
+    health = HealthServer(listener, server, pool, version.split(",")[0])
     health.start()
     _log.info("metrics on http://%s/metrics", _where(health.address))
     return health.stop

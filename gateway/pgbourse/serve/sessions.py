@@ -1,0 +1,325 @@
+"""What every session of the gateway has in common: how it is opened, its settings, and for how long it waits.
+
+Each worker has a pool of one, which connects at once and in the worker's own thread; whoever else asks the
+database now and then (the sweep, readiness, metrics) shares a pool of a few.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool, NullConnectionPool, PoolTimeout
+
+from pgbourse.database import conninfo as conninfos
+from pgbourse.errors import PgbourseError
+
+__all__ = [
+    "ConnectionGone",
+    "DatabaseError",
+    "Session",
+    "SharedPool",
+    "WorkerPool",
+    "find_writer",
+    "one_line",
+    "require_same_writer",
+    "worker_pool",
+]
+
+_T = TypeVar("_T")
+
+# What a database or a role may have set, and what it must be here. Settings that are right are left alone:
+# some can be set by a superuser only, and where one of those is wrong the refusal names it.
+
+# With these a batch would do something else.
+_ESSENTIAL = {
+    # A time-out must never cancel a statement of ours: with a synchronous standby a cancelled COMMIT shows a
+    # commit that may yet be lost.
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "transaction_timeout": "0",
+    "exit_on_error": "off",
+    # The functions see what the last holder of a lock committed only if they read committed.
+    "default_transaction_isolation": "read committed",
+    "array_nulls": "on",
+    "restrict_nonsystem_relation_kind": "",
+    "row_security": "on",
+    "session_replication_role": "origin",
+    "transform_null_equals": "off",
+}
+# With these values would be read or written otherwise, or a session would end between two batches. No type
+# in our calls minds most of them today.
+_FORMS = {
+    "idle_session_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "default_transaction_deferrable": "off",
+    "bytea_output": "hex",
+    "client_encoding": "UTF8",
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "extra_float_digits": "1",
+    "lc_numeric": "C",
+    "quote_all_identifiers": "off",
+    "standard_conforming_strings": "on",
+    "xmloption": "content",
+}
+
+
+def _differing(settings: dict[str, str]) -> str:
+    """Write a query for settings that aren't as they must be: name, what it is, what it must be."""
+    rows = ", ".join(f"('{name}', '{value}')" for name, value in settings.items())
+    return (
+        f"select name, current_one.setting, right_one.setting as wanted from (values {rows}) "  # noqa: S608
+        "as right_one (name, setting) inner join pg_catalog.pg_settings as current_one using (name) "
+        "where current_one.setting <> right_one.setting"
+    )
+
+
+# A synchronous_commit weaker than `on` would acknowledge what a crash undoes; the stronger remote_apply
+# stays. Warnings must reach us: see Caller._hear. default_transaction_read_only is respected: managed
+# services set it when a disk is nearly full. The gateway's role has the API's functions and nothing else.
+_SESSION = f"""
+    select set_config(name, wanted, false) from ({_differing(_ESSENTIAL | _FORMS)}) as wrong;
+    select set_config('synchronous_commit', 'on', false)
+    where current_setting('synchronous_commit') not in ('on', 'remote_apply');
+    select set_config('plpgsql.variable_conflict', 'error', false)
+    where current_setting('plpgsql.variable_conflict', true) <> 'error';
+    set search_path = '';
+    set client_min_messages = warning;
+    set role exchange_gateway;
+"""  # noqa: S608 - of our own text
+
+# A pooler may give each transaction another session, so nothing can be set or prepared in one: the login
+# role must bring the settings. This says which it lacks.
+_POOLED_SESSION = f"""
+    select string_agg(pg_catalog.format('%s is %s', wrong.name, wrong.setting), ', ')
+    from (
+        select 'role' as name, current_user::text as setting where current_user <> 'exchange_gateway'
+        union all
+        select name, setting from ({_differing(_ESSENTIAL)}) as essential
+        union all
+        select name, setting from pg_catalog.pg_settings
+        where (name = 'synchronous_commit' and setting not in ('on', 'remote_apply'))
+            or (name = 'client_min_messages' and setting in ('error', 'fatal', 'panic'))
+    ) as wrong
+"""  # noqa: S608 - of our own text
+
+# When the server started tells servers apart, to the microsecond, also where several names lead to one.
+_IDENTITY = """
+    select
+        pg_backend_pid(),
+        extract(epoch from pg_postmaster_start_time())::text,
+        pg_is_in_recovery(),
+        current_setting('transaction_read_only') = 'on'
+"""
+
+# For each host, so that one that doesn't answer doesn't hold up the next. libpq takes no less.
+_CONNECT_SECONDS = 2
+_PATIENCE = 2.0  # seconds without an answer to what takes milliseconds, after which a session is given up
+_LIFETIME = 60.0  # seconds: ALTER DATABASE … SET shows in new sessions only
+
+# A peer that vanished without a word is noticed within half a minute.
+_KEEPALIVES = {
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+
+class DatabaseError(PgbourseError):
+    """A call of the database did not give its result."""
+
+
+class ConnectionGone(DatabaseError):
+    """There is no connection, and the statement left nothing behind, for certain: it may be sent again."""
+
+
+class Session(psycopg.Connection[TupleRow]):
+    """A connection on which no statement waits for ever, though a frozen server's kernel keeps it alive.
+
+    That is for what is executed here. Workers' calls may take as long as they want (pgbourse.serve.calls).
+    """
+
+    patience = _PATIENCE  # seconds without an answer
+    on_silence: Callable[[], None] | None = None  # called after each such time; raises to give up
+    is_pooled = False  # behind a pooler, which may give each transaction another session of the server
+    server = ""  # tells the server from others
+    is_standby = False
+    is_read_only = False  # as long as it lasts: the defaults of a session are those of its beginning
+
+    def wait(self, gen: PQGen[_T], interval: float = 0.1, timeout: float | None = None) -> _T:  # noqa: ARG002
+        return super().wait(self._limit(gen), interval)
+
+    def identify(self) -> int:
+        """Find out which server this is and whether it takes writes; return the number of the backend."""
+        row = self.execute(_IDENTITY).fetchone()
+        assert row is not None
+        backend, self.server, self.is_standby, self.is_read_only = row
+        return int(backend)
+
+    def _limit(self, gen: PQGen[_T]) -> PQGen[_T]:
+        """Do as `gen` does, and look at the clock whenever there was nothing to read or write."""
+        started = time.monotonic()
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if ready:
+                    started = time.monotonic()
+                elif time.monotonic() - started > self.patience:
+                    if self.on_silence is None:
+                        raise psycopg.OperationalError(f"no answer for {self.patience:g} seconds")
+                    self.on_silence()
+                    started = time.monotonic()
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            value: _T = end.value
+            return value
+
+
+WorkerPool = NullConnectionPool[Session]
+
+
+class SharedPool(ConnectionPool[Session]):
+    """A few connections for those who ask the database now and then: the sweep, readiness, metrics.
+
+    None is kept in reserve, and none is insisted on: who asks while there is none makes it try anew.
+    """
+
+    def __init__(self, conninfo: str, size: int) -> None:
+        """Take a libpq connection string and how many connections there may be. Raises ConninfoError."""
+        self._failure = ""  # of the attempt to connect that somebody waits for
+        self._completed = complete(conninfo, "pgbourse housekeeping")
+        super().__init__(
+            self._completed,
+            connection_class=Session,
+            kwargs={"autocommit": True},
+            configure=_configure,
+            check=ConnectionPool.check_connection,
+            min_size=0,
+            max_size=size,
+            num_workers=1,
+            max_lifetime=_LIFETIME,
+            reconnect_timeout=0.0,
+            reconnect_failed=self._note_failure,
+            name="pgbourse housekeeping",
+            open=True,
+        )
+
+    @contextmanager
+    def session(self, *, patient: bool = False) -> Iterator[Session]:
+        """Lend a session for the length of a with block, in which a statement gets a few seconds.
+
+        On a `patient` one it gets any time, as long as no other server has become the primary.
+
+        Raises ConnectionGone when there is none to be lent, or it fails.
+        """
+        session = self._obtain()
+        try:
+            if patient:
+                session.on_silence = partial(require_same_writer, self._completed, session.server)
+            yield session
+        except psycopg.OperationalError as error:
+            raise ConnectionGone(one_line(error)) from error
+        finally:
+            session.on_silence = None
+            self.putconn(session)
+
+    def _obtain(self) -> Session:
+        deadline = time.monotonic() + _PATIENCE
+        self._failure = ""
+        while True:
+            try:
+                return self.getconn(timeout=0.1)
+            except PoolTimeout:
+                if self._failure or time.monotonic() > deadline:
+                    why = self._failure or f"no connection within {_PATIENCE:g} seconds"
+                    raise ConnectionGone(why) from None
+
+    def _note_failure(self, _: object) -> None:
+        self._failure = one_line(sys.exception())  # called where it is handled
+
+
+def complete(conninfo: str, name: str) -> str:
+    """Return a connection string with what a gateway adds where it says nothing. Raises ConninfoError."""
+    return conninfos.complete(
+        conninfo, connect_timeout=_CONNECT_SECONDS, application_name=name, **_KEEPALIVES
+    )
+
+
+def worker_pool(conninfo: str, name: str) -> WorkerPool:
+    """Return a pool of one connection for one worker, which connects whenever it is asked for it.
+
+    `getconn` connects in the caller's thread, without the pauses of other pools. It holds the pool's lock
+    meanwhile, so each worker has its own. `getconn(timeout=pool.timeout)` leaves the connection string's
+    connect_timeout in force. Raises ConninfoError.
+    """
+    completed = complete(conninfo, name)
+    return NullConnectionPool(
+        completed,
+        connection_class=Session,
+        kwargs={"autocommit": True},
+        configure=_configure,
+        max_size=1,
+        num_workers=1,
+        timeout=float(conninfos.parse(completed)["connect_timeout"]) or _CONNECT_SECONDS,
+        name=name,
+        open=True,
+    )
+
+
+def find_writer(conninfo: str) -> str:
+    """Ask by a new connection which server takes writes now: its Session.server, nothing if none does."""
+    try:
+        with closing(Session.connect(complete(conninfo, "pgbourse"), autocommit=True)) as session:
+            session.identify()
+    except psycopg.Error:
+        return ""
+    return "" if session.is_standby or session.is_read_only else session.server
+
+
+def require_same_writer(conninfo: str, server: str) -> None:
+    """After a long silence of a server: raise OperationalError if another one takes writes now.
+
+    Then the silent one is no primary any more, and will not answer for what it was sent. If it is the same or
+    nobody, the silence may be a wait for a synchronous standby, which must not be cut short.
+    """
+    there = find_writer(conninfo)
+    if there and there != server:
+        raise psycopg.OperationalError("no answer, and another server is the primary by now")
+
+
+def one_line(text: object) -> str:
+    return " ".join(str(text).split())
+
+
+def _configure(session: Session) -> None:
+    """Make a new session ours: its settings, its rights, what is to be known of it."""
+    try:
+        # A pooler makes up the number of the backend that it gives us for cancelling.
+        session.is_pooled = session.identify() != session.info.backend_pid
+        session.prepare_threshold = None
+        if session.is_pooled:
+            _require_settings(session)
+        else:
+            session.execute(_SESSION)
+    except BaseException:
+        session.close()  # the pool would leave it open
+        raise
+
+
+def _require_settings(session: Session) -> None:
+    """Refuse a pooler whose login role lacks a setting that we would make in a session of ours."""
+    row = session.execute(_POOLED_SESSION).fetchone()
+    if row is not None and row[0] is not None:
+        raise ConnectionGone(
+            f"behind a pooler the login role must bring its settings (alter role … set …), but {row[0]}"
+        )
