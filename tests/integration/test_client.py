@@ -139,8 +139,8 @@ def test_a_server_that_is_not_there_is_named() -> None:
     ("answer", "error", "message"),
     [
         (b"", ConnectionLost, f"the server closed the connection without a reply: {UNKNOWN}"),
-        (b"<results><created", ReplyError, "is no reply"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", ReplyError, "is no reply"),
+        (b"<results><created", ReplyError, "is not a reply"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", ReplyError, "is not a reply"),
         (b"<results><a></b></results>\n", ReplyError, "is not XML"),
         (b"<results/>\n", ReplyError, "has 0 results: 1 were asked for"),
         (b'<results><created id="1"/></results>\n', ReplyError, "does not answer the request"),

@@ -79,8 +79,8 @@ def test_a_server_that_is_not_there_is_named(document: Path) -> None:
     ("answer", "message"),
     [
         (b"", "closed the connection without a reply: whether the request was carried out is unknown"),
-        (b"<results><created", "is no reply"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is no reply"),
+        (b"<results><created", "is not a reply"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is not a reply"),
         (b"<results><a></b></results>\n", "is not XML"),
     ],
 )

@@ -65,7 +65,7 @@ class Rig:
                 self.settings = dict(rows)
         except psycopg.Error as error:
             self._stack.close()
-            raise BenchError("can't use the database that is to be measured") from error
+            raise BenchError("can't use the database to be measured") from error
         except BaseException:
             self._stack.close()
             raise
