@@ -167,7 +167,9 @@ def test_orders_of_the_others_take_from_market_makers(
     assert the(connection, taken) > 0.8
 
 
-def test_a_database_of_others_is_left_as_it_was(server: str) -> None:
+def test_a_database_of_others_is_left_as_it_was(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PGHOSTADDR", "PGPORT", "PGSERVICE", "PGOPTIONS", "PGDATESTYLE", "PGTARGETSESSIONATTRS"):
+        monkeypatch.setenv(name, "nonsense")  # which leads nobody astray
     with Rig(server) as rig:
         assert not rig.embedded
         with rig.database() as database:

@@ -1,5 +1,6 @@
 """PostgreSQL's own pgbench: the yardstick, and calls of the exchange's functions without a gateway."""
 
+import os
 import random
 import re
 import subprocess
@@ -8,8 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from psycopg import pq
+
 from pgbourse.bench.rig import BenchError
 from pgbourse.database.binaries import find_binaries
+from pgbourse.database.conninfo import complete, hidden_environment
 from pgbourse.database.datafolder import environment
 from pgbourse.loadtest.workload import Draw, Workload
 
@@ -69,7 +73,7 @@ def find_pgbench() -> Path:
 
 def initialize(database: str) -> None:
     """Create the tables of TPC-B in an empty database."""
-    _call(["--initialize", "--quiet", f"--scale={SCALE}", database])
+    _call(database, ["--initialize", "--quiet", f"--scale={SCALE}"])
 
 
 def tpcb(database: str, clients: int, seconds: float) -> PgbenchResult:
@@ -115,6 +119,7 @@ def run(database: str, options: Sequence[str], *, clients: int, seconds: float) 
     """Run pgbench for some seconds and return its figures."""
     with tempfile.TemporaryDirectory(prefix="pgbourse-bench-") as folder:
         output = _call(
+            database,
             [
                 "--no-vacuum",
                 "--protocol=prepared",
@@ -124,8 +129,7 @@ def run(database: str, options: Sequence[str], *, clients: int, seconds: float) 
                 "--log",
                 f"--log-prefix={folder}/log",
                 *options,
-                database,
-            ]
+            ],
         )
         # Columns of the log: client, transaction number, microseconds, …
         latencies = sorted(
@@ -146,17 +150,32 @@ def _run_scripts(database: str, scripts: Sequence[str], seconds: float) -> Pgben
         return run(database, [f"--file={file}" for file in files], clients=1, seconds=seconds)
 
 
-def _call(arguments: Sequence[str]) -> str:
+def _call(database: str, arguments: Sequence[str]) -> str:
     try:
         result = subprocess.run(
             [str(find_pgbench()), *arguments],
             capture_output=True,
             text=True,
-            env=environment(),
+            env=environment() | _variables(database),
             check=False,
         )
     except OSError as error:
         raise BenchError("pgbench can't be run on this machine") from error
     if result.returncode != 0:
-        raise BenchError(f"pgbench failed: {result.stderr.strip().splitlines()[-1:] or 'it said nothing'}")
+        last = (result.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise BenchError(f"pgbench failed: {last}")
     return result.stdout
+
+
+def _variables(database: str) -> dict[str, str]:
+    """Return a connection string as the variables that libpq reads, with what the user's own may add.
+
+    A command line is for everybody to see. And an older libpq than ours ignores variables that it doesn't
+    know, but no keywords.
+    """
+    with hidden_environment():
+        allowed = {name: value for name, value in os.environ.items() if re.match("PG(?!BOURSE_)", name)}
+    options = pq.Conninfo.parse(complete(database, application_name="pgbourse bench").encode())
+    return allowed | {
+        option.envvar.decode(): option.val.decode() for option in options if option.envvar and option.val
+    }

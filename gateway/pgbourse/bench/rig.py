@@ -18,6 +18,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
+from pgbourse.database.conninfo import connect, parse
 from pgbourse.database.embedded import EmbeddedPostgres
 from pgbourse.errors import PgbourseError
 from pgbourse.loadtest.connections import Target
@@ -81,15 +82,15 @@ class Rig:
 
     def connect(self, database: str | None = None) -> psycopg.Connection[TupleRow]:
         """Connect in autocommit mode, to the database with this connection string or to the initial one."""
-        return psycopg.connect(database or self._admin, autocommit=True)
+        return connect(database or self._admin, application_name="pgbourse bench")
 
     @contextlib.contextmanager
     def database(self, template: str | None = None) -> Iterator[str]:
         """Create a database, empty or a copy of another one, and drop it at the end; give its conninfo."""
         name = f"pgbourse_bench_{os.getpid()}_{next(self._numbers)}"
-        source = psycopg.conninfo.conninfo_to_dict(template)["dbname"] if template else "template0"
+        source = parse(template)["dbname"] if template else "template0"
         create = sql.SQL("create database {} template {}").format(
-            sql.Identifier(name), sql.Identifier(str(source))
+            sql.Identifier(name), sql.Identifier(source)
         )
         try:
             with self.connect() as connection:
@@ -97,7 +98,7 @@ class Rig:
         except psycopg.Error as error:
             raise BenchError("can't create a database to measure") from error
         try:
-            yield make_conninfo(self._admin, dbname=name)
+            yield make_conninfo("", **(parse(self._admin) | {"dbname": name}))
         finally:
             with self.connect() as connection:
                 connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
