@@ -12,16 +12,8 @@ language sql
 security definer
 set search_path = exchange, pg_temp
 as $$
-select
-    answer.outcome,
-    answer.shares,
-    answer.price,
-    to_timestamp(answer.at),
-    answer.code,
-    answer.message
-from exchange.process_batch(
-    array[1], array['cancel_order'], array[p_account_id], array[null], array[null::numeric], array[null::numeric], array[p_order_id]
-) as answer
+select parts.*
+from exchange.process_request('cancel_order', p_account_id, p_order_id) as parts
 $$;
 
 comment on function exchange.cancel_order(text, bigint) is

@@ -14,7 +14,7 @@ as $$
 declare
     c_now constant timestamptz := clock_timestamp();
     v_canceled integer[]; -- the requests that ended something: the first for an order, where it has an open part
-    v_symbol_keys integer[];
+    v_symbol_keys bigint[];
     v_sides exchange.side[];
     v_price_ranks numeric[];
     v_order_ids bigint[];
@@ -28,21 +28,10 @@ begin
             owned.symbol_key,
             owned.side,
             owned.limit_price,
-            case owned.side when 'buy' then -owned.limit_price else owned.limit_price end as price_rank
+            owned.price_rank
         from unnest(p_requests, p_account_ids, p_order_ids) as request (request, account_id, order_id)
-        cross join lateral (
-            select
-                orders.account_key,
-                orders.symbol_key,
-                orders.side,
-                orders.limit_price,
-                (select symbols.sym from exchange.symbols where symbols.symbol_key = orders.symbol_key) as sym
-            from exchange.orders
-            inner join exchange.accounts on orders.account_key = accounts.account_key
-            where orders.order_id = request.order_id and accounts.account_id = request.account_id
-            offset 0
-        ) as owned
-        where exchange.symbol_slot(owned.sym) = any(p_symbol_slots)
+        cross join lateral exchange.account_order(request.account_id, request.order_id) as owned
+        where owned.symbol_slot = any(p_symbol_slots)
         order by request.order_id, request.request
     ),
 
@@ -127,14 +116,8 @@ begin
             request.order_id
         )
     from unnest(p_requests, p_account_ids, p_order_ids) as request (request, account_id, order_id)
-    cross join lateral (
-        select (select symbols.sym from exchange.symbols where symbols.symbol_key = orders.symbol_key) as sym
-        from exchange.orders
-        inner join exchange.accounts on orders.account_key = accounts.account_key
-        where orders.order_id = request.order_id and accounts.account_id = request.account_id
-        offset 0
-    ) as owned
-    cross join lateral (select exchange.symbol_slot(owned.sym) = any(p_symbol_slots) as is_locked) as locked
+    cross join lateral exchange.account_order(request.account_id, request.order_id) as owned
+    cross join lateral (select owned.symbol_slot = any(p_symbol_slots) as is_locked) as locked
     where not request.request = any(v_canceled);
 end
 $$;

@@ -74,7 +74,8 @@ where
     resting_orders.symbol_key <> orders.symbol_key
     or resting_orders.account_key <> orders.account_key
     or resting_orders.side <> orders.side
-    or resting_orders.price_rank <> case orders.side when 'buy' then -orders.limit_price else orders.limit_price end
+    or abs(resting_orders.price_rank) <> orders.limit_price
+    or (resting_orders.price_rank < 0) <> (resting_orders.side = 'buy')
 union all
 select
     'order_rests_once',

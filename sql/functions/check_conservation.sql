@@ -15,7 +15,7 @@ as $$
 with holdings as (
     select
         balances.account_key,
-        null::integer as symbol_key,
+        null::bigint as symbol_key,
         balances.cash as amount
     from exchange.balances
     union all

@@ -7,12 +7,12 @@
 --
 -- PL/pgSQL, though it is one statement: before PostgreSQL 18 a function in SQL is planned at each call.
 create or replace function exchange.collect_credits(
-    p_account_keys integer[],
+    p_account_keys bigint[],
     p_settled_before xid8[],
     p_position_keys bigint[]
 )
 returns table (
-    account_key integer,
+    account_key bigint,
     position_key bigint,
     amount numeric
 )
@@ -40,7 +40,7 @@ begin
         select
             collected.account_key,
             collected.symbol_key,
-            collected.account_key::bigint << 32 | collected.symbol_key as position_key,
+            exchange.position_key(collected.account_key, collected.symbol_key) as position_key,
             sum(collected.amount) as amount
         from collected
         group by collected.account_key, collected.symbol_key
@@ -94,9 +94,9 @@ begin
 end
 $$;
 
-comment on function exchange.collect_credits(integer[], xid8[], bigint[]) is
+comment on function exchange.collect_credits(bigint[], xid8[], bigint[]) is
 'Deletes the credits of these accounts and returns them, summed: cash (position_key null) and shares of the positions '
-'named (account_key << 32 | symbol_key, ascending). Shares of other positions are added to positions. '
+'named (their position_key, ascending). Shares of other positions are added to positions. '
 'The caller holds the accounts'' row locks.';
 
-revoke all on function exchange.collect_credits(integer[], xid8[], bigint[]) from public;
+revoke all on function exchange.collect_credits(bigint[], xid8[], bigint[]) from public;

@@ -12,7 +12,7 @@ set search_path = exchange, pg_temp
 as $$
 declare
     v_now timestamptz;
-    v_account_key integer;
+    v_account_key bigint;
 begin
     -- Lock 1 of 3: creation. Whoever else creates waits here, so a unique violation can't happen.
     perform pg_advisory_xact_lock(5001, 0);
@@ -24,8 +24,7 @@ begin
     elsif (p_balance >= 0 and exchange.is_number(p_balance)) is not true then
         code := 'invalid_balance';
         message := format(
-            'balance %s is not allowed: 0 or more, at most 18 digits before and 12 after the point',
-            coalesce(p_balance::text, 'null')
+            'balance %s is not allowed: 0 or more, %s', coalesce(p_balance::text, 'null'), exchange.number_rule()
         );
     elsif exists (select from exchange.accounts where accounts.account_id = p_account_id) then
         code := 'account_exists';

@@ -6,7 +6,7 @@
 --
 -- The caller knows that nothing rests before p_from_rank and p_from_id, and holds the symbol's lock. p_reach is not null.
 create or replace function exchange.first_orders(
-    p_symbol_key integer,
+    p_symbol_key bigint,
     p_side exchange.side,
     p_from_rank numeric,
     p_from_id bigint,
@@ -18,7 +18,7 @@ returns table (
     price_rank numeric,
     order_id bigint,
     open_shares numeric,
-    account_key integer
+    account_key bigint
 )
 language plpgsql
 as $$
@@ -39,7 +39,7 @@ begin
     order by book_hints.seen_id desc
     limit 1;
 
-    if p_from_rank <= v_hint.end_rank and v_hint.seen_at > clock_timestamp() - interval '10 seconds' then
+    if p_from_rank <= v_hint.end_rank and v_hint.seen_at between clock_timestamp() - interval '10 seconds' and clock_timestamp() then
         return query
         select
             resting.row_address,
@@ -112,8 +112,8 @@ begin
 end
 $$;
 
-comment on function exchange.first_orders(integer, exchange.side, numeric, bigint, numeric, integer) is
+comment on function exchange.first_orders(bigint, exchange.side, numeric, bigint, numeric, integer) is
 'The first p_count orders of a side of the book, in the order of the match, up to the rank p_reach. p_from_rank and p_from_id '
 'tell from where on: nothing may rest before them. The caller holds the symbol''s lock.';
 
-revoke all on function exchange.first_orders(integer, exchange.side, numeric, bigint, numeric, integer) from public;
+revoke all on function exchange.first_orders(bigint, exchange.side, numeric, bigint, numeric, integer) from public;

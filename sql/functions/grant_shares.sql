@@ -12,8 +12,8 @@ security definer
 set search_path = exchange, pg_temp
 as $$
 declare
-    v_account_key integer;
-    v_symbol_key integer;
+    v_account_key bigint;
+    v_symbol_key bigint;
 begin
     -- Lock 1 of 3: creation. The account needs no lock: what it is given is a credit.
     perform pg_advisory_xact_lock(5001, 0);
@@ -32,8 +32,7 @@ begin
     if (p_shares > 0 and exchange.is_number(p_shares)) is not true then
         code := 'invalid_amount';
         message := format(
-            '%s shares are not allowed: more than 0, at most 18 digits before and 12 after the point',
-            coalesce(p_shares::text, 'null')
+            '%s shares are not allowed: more than 0, %s', coalesce(p_shares::text, 'null'), exchange.number_rule()
         );
         return;
     end if;

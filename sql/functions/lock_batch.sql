@@ -14,7 +14,7 @@ create or replace function exchange.lock_batch(
     p_syms text[],
     p_order_ids bigint[],
     out symbol_slots integer[],
-    out last_account_key integer
+    out last_account_key bigint
 )
 language plpgsql
 as $$
@@ -42,14 +42,9 @@ begin
             from unnest(p_actions, p_syms) as placed (action, sym)
             where placed.action = 'place_order' and placed.sym is not null
             union
-            select exchange.symbol_slot(placed.sym)
-            from unnest(p_actions, p_order_ids) as canceled (action, order_id)
-            cross join lateral (
-                select (select symbols.sym from exchange.symbols where symbols.symbol_key = orders.symbol_key) as sym
-                from exchange.orders
-                where orders.order_id = canceled.order_id
-                offset 0
-            ) as placed
+            select owned.symbol_slot
+            from unnest(p_actions, p_account_ids, p_order_ids) as canceled (action, account_id, order_id)
+            cross join lateral exchange.account_order(canceled.account_id, canceled.order_id) as owned
             where canceled.action = 'cancel_order'
             order by slot
         ) as slots
@@ -76,7 +71,7 @@ begin
 
     -- Keys ascend in the order of commits. In a batch that creates, only its own accounts can be new.
     if p_actions && array['create_account', 'create_symbol', 'grant_shares'] then
-        last_account_key := 2147483647;
+        last_account_key := 9223372036854775807;
     end if;
 end
 $$;

@@ -3,7 +3,7 @@
 -- The caller holds the symbols' locks: no order of theirs is placed or taken out meanwhile, and all that will be placed get ids
 -- beyond the last one drawn.
 create or replace function exchange.note_book_hints(
-    p_symbol_keys integer[],
+    p_symbol_keys bigint[],
     p_sides exchange.side[],
     p_now timestamptz
 )
@@ -73,8 +73,8 @@ begin
 end
 $$;
 
-comment on function exchange.note_book_hints(integer[], exchange.side[], timestamptz) is
+comment on function exchange.note_book_hints(bigint[], exchange.side[], timestamptz) is
 'Notes where the first 32 orders of each of these sides of the book rest, in place of the hint before. The caller holds the '
 'symbols'' locks.';
 
-revoke all on function exchange.note_book_hints(integer[], exchange.side[], timestamptz) from public;
+revoke all on function exchange.note_book_hints(bigint[], exchange.side[], timestamptz) from public;

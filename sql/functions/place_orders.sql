@@ -18,7 +18,7 @@ create or replace function exchange.place_orders(
     p_syms text[],
     p_amounts numeric[],
     p_limits numeric[],
-    p_last_account_key integer
+    p_last_account_key bigint
 )
 returns setof exchange.answer
 language plpgsql
@@ -30,8 +30,8 @@ declare
     c_count constant integer := cardinality(p_requests);
 
     -- By order, 1 .. c_count.
-    v_account_keys integer[];
-    v_symbol_keys integer[];
+    v_account_keys bigint[];
+    v_symbol_keys bigint[];
     v_position_keys bigint[];
     v_buying boolean[];
     v_shares numeric[];
@@ -41,7 +41,7 @@ declare
     v_order_ids bigint[] := array_fill(null::bigint, array[c_count]);
 
     -- By account of the run, ascending.
-    v_accounts integer[]; -- its account_key
+    v_accounts bigint[]; -- its account_key
     v_balance_rows tid[]; -- where its balance is: the account is locked, so it stays there
     v_settled_before xid8[];
     v_cash numeric[];
@@ -54,7 +54,7 @@ declare
     v_position_rows tid[]; -- where that row is
 
     -- By book side: both sides of each symbol, the one that orders of this run fill against and the one where they rest.
-    v_side_keys integer[];
+    v_side_keys bigint[];
     v_side_reaches numeric[]; -- null where no order of this run can fill
     v_side_depths integer[];
     v_quoted_ranks numeric[]; -- of the best order as last quoted
@@ -66,14 +66,14 @@ declare
 
     -- By resting order, loaded from the book or left there by this run.
     v_rest_side_places integer[]; -- null where its side isn't loaded
-    v_rest_symbols integer[];
+    v_rest_symbols bigint[];
     v_rest_sides exchange.side[];
     v_rest_rows tid[]; -- where its row is, null where it has none yet
     v_rest_ids bigint[];
     v_rest_ranks numeric[];
     v_rest_open numeric[];
     v_rest_loaded numeric[]; -- open shares as the table has them, null where it has no row yet
-    v_rest_accounts integer[];
+    v_rest_accounts bigint[];
     v_next integer[];
 
     -- By fill.
@@ -123,7 +123,7 @@ begin
             accounts.frozen_at,
             symbols.symbol_key,
             symbols.halted_at,
-            accounts.account_key::bigint << 32 | symbols.symbol_key as position_key,
+            exchange.position_key(accounts.account_key, symbols.symbol_key) as position_key,
             asked.amount,
             asked.limit_price
         from unnest(p_account_ids, p_syms, p_amounts, p_limits)
@@ -189,8 +189,8 @@ begin
             positions.shares
         from exchange.positions
         where
-            positions.account_key = (run_position.position_key >> 32)::integer
-            and positions.symbol_key = (run_position.position_key & 2147483647)::integer
+            positions.account_key = exchange.position_key_account(run_position.position_key)
+            and positions.symbol_key = exchange.position_key_symbol(run_position.position_key)
         order by positions.generation desc
         limit 1
     ) as positions on true;
@@ -221,23 +221,23 @@ begin
     end loop;
 
     while i <= c_count loop
-        -- 2. Load. A book side's key is the symbol's key doubled, plus 1 for the sells.
+        -- 2. Load.
         select
             array_agg(book_side.side_key),
             array_agg(book_side.reach),
             array_agg(book_side.takers + v_spare_depth),
             array_agg(quote.price_rank),
             array_agg(quote.order_id),
-            bool_or(hint.seen_at > c_now - interval '10 seconds')
+            bool_or(hint.seen_at between c_now - interval '10 seconds' and c_now)
         into v_side_keys, v_side_reaches, v_side_depths, v_quoted_ranks, v_quoted_ids, v_hinted
         from (
             select
-                placed.symbol_key * 2 + sides.sells as side_key,
-                max(placed.reach) filter (where placed.buying = (sides.sells = 1)) as reach,
-                count(*) filter (where placed.buying = (sides.sells = 1))::integer as takers
+                exchange.side_key(placed.symbol_key, sides.buying) as side_key,
+                max(placed.reach) filter (where placed.buying <> sides.buying) as reach,
+                count(*) filter (where placed.buying <> sides.buying)::integer as takers
             from unnest(v_symbol_keys[i:], v_buying[i:], v_reaches[i:], v_codes[i:])
                 as placed (symbol_key, buying, reach, code)
-            cross join generate_series(0, 1) as sides (sells)
+            cross join (values (true), (false)) as sides (buying)
             where placed.code is null
             group by 1
             order by 1
@@ -248,8 +248,8 @@ begin
                 quotes.order_id
             from exchange.quotes
             where
-                quotes.symbol_key = book_side.side_key / 2
-                and quotes.side = case book_side.side_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
+                quotes.symbol_key = exchange.side_key_symbol(book_side.side_key)
+                and quotes.side = exchange.side_key_side(book_side.side_key)
             order by quotes.quote_id desc
             limit 1
         ) as quote on true
@@ -257,8 +257,8 @@ begin
             select book_hints.seen_at
             from exchange.book_hints
             where
-                book_hints.symbol_key = book_side.side_key / 2
-                and book_hints.side = case book_side.side_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
+                book_hints.symbol_key = exchange.side_key_symbol(book_side.side_key)
+                and book_hints.side = exchange.side_key_side(book_side.side_key)
             order by book_hints.seen_id desc
             limit 1
         ) as hint on true;
@@ -283,8 +283,8 @@ begin
             from (
                 select
                     sides.place,
-                    sides.side_key / 2 as symbol_key,
-                    case sides.side_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end as side,
+                    exchange.side_key_symbol(sides.side_key) as symbol_key,
+                    exchange.side_key_side(sides.side_key) as side,
                     sides.quoted_rank,
                     sides.quoted_id,
                     sides.reach,
@@ -337,8 +337,8 @@ begin
                         resting_orders.account_key
                     from exchange.resting_orders
                     where
-                        resting_orders.symbol_key = sides.side_key / 2
-                        and resting_orders.side = case sides.side_key % 2 when 1 then 'sell'::exchange.side else 'buy'::exchange.side end
+                        resting_orders.symbol_key = exchange.side_key_symbol(sides.side_key)
+                        and resting_orders.side = exchange.side_key_side(sides.side_key)
                         and (resting_orders.price_rank, resting_orders.order_id)
                         >= (coalesce(sides.quoted_rank, '-Infinity'), coalesce(sides.quoted_id, 0))
                         and resting_orders.price_rank <= sides.reach
@@ -408,7 +408,7 @@ begin
             end if;
 
             -- Fill against the best resting order for as long as its price is within this order's limit.
-            v_side := width_bucket(v_symbol_keys[i] * 2 + v_buying[i]::integer, v_side_keys);
+            v_side := width_bucket(exchange.side_key(v_symbol_keys[i], not v_buying[i]), v_side_keys);
             v_rest := v_first[v_side];
             while v_open > 0 and v_rest_ranks[v_rest] <= v_reaches[i] loop
                 v_fill := least(v_open, v_rest_open[v_rest]);
@@ -432,8 +432,8 @@ begin
                     end if;
                 else
                     v_cash[v_account] := v_cash[v_account] + v_money;
-                    v_credited := width_bucket(v_rest_accounts[v_rest]::bigint << 32 | v_symbol_keys[i], v_positions);
-                    if v_positions[v_credited] = v_rest_accounts[v_rest]::bigint << 32 | v_symbol_keys[i] then
+                    v_credited := width_bucket(exchange.position_key(v_rest_accounts[v_rest], v_symbol_keys[i]), v_positions);
+                    if v_positions[v_credited] = exchange.position_key(v_rest_accounts[v_rest], v_symbol_keys[i]) then
                         v_held[v_credited] := coalesce(v_held[v_credited], 0) + v_fill;
                     else
                         v_credited := null;
@@ -455,11 +455,11 @@ begin
                 v_rest_ids := v_rest_ids || v_order_ids[i];
                 v_rest := cardinality(v_rest_ids);
                 v_rest_symbols[v_rest] := v_symbol_keys[i];
-                v_rest_sides[v_rest] := case when v_buying[i] then 'buy'::exchange.side else 'sell'::exchange.side end;
+                v_rest_sides[v_rest] := exchange.side_of(v_buying[i]);
                 v_rest_ranks[v_rest] := -v_reaches[i];
                 v_rest_open[v_rest] := v_open;
                 v_rest_accounts[v_rest] := v_account_keys[i];
-                v_side := width_bucket(v_symbol_keys[i] * 2 + 1 - v_buying[i]::integer, v_side_keys);
+                v_side := width_bucket(exchange.side_key(v_symbol_keys[i], v_buying[i]), v_side_keys);
                 if v_side_reaches[v_side] is null then
                     -- Nobody takes from this side, so only its best order is of interest.
                     if v_first[v_side] is null or -v_reaches[i] < v_rest_ranks[v_first[v_side]] then
@@ -586,7 +586,7 @@ begin
         v_order_ids[n],
         v_account_keys[n],
         v_symbol_keys[n],
-        case when v_buying[n] then 'buy'::exchange.side else 'sell'::exchange.side end,
+        exchange.side_of(v_buying[n]),
         v_shares[n],
         p_limits[n],
         c_now
@@ -613,8 +613,8 @@ begin
     if array_position(v_position_rows, null) is not null then
         insert into exchange.positions (account_key, symbol_key, shares)
         select
-            (v_positions[n] >> 32)::integer,
-            (v_positions[n] & 2147483647)::integer,
+            exchange.position_key_account(v_positions[n]),
+            exchange.position_key_symbol(v_positions[n]),
             v_held[n]
         from generate_series(1, cardinality(v_positions)) as n
         where v_position_rows[n] is null and v_held[n] is not null;
@@ -637,8 +637,8 @@ begin
 end
 $$;
 
-comment on function exchange.place_orders(integer[], text[], text[], numeric[], numeric[], integer) is
+comment on function exchange.place_orders(integer[], text[], text[], numeric[], numeric[], bigint) is
 'Places a run of orders in the order given: reserves cash or shares, fills by price-time priority at the resting '
 'order''s limit, rests what stays open. The caller holds the locks of all symbols and accounts: use place_order.';
 
-revoke all on function exchange.place_orders(integer[], text[], text[], numeric[], numeric[], integer) from public;
+revoke all on function exchange.place_orders(integer[], text[], text[], numeric[], numeric[], bigint) from public;

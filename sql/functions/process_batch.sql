@@ -78,8 +78,9 @@ $$;
 comment on function exchange.process_batch(integer[], text[], text[], text[], numeric[], numeric[], bigint[]) is
 'Carries out a batch of requests in one transaction and answers each: rows ordered by request (its place in the '
 'arrays, from 1). Actions: create_account (amount: balance), create_symbol, grant_shares (amount: shares), place_order '
-'(amount: shares, negative to sell), query_order, cancel_order. Requests of one sequence keep their order. A refusal '
-'is a row, never an exception. at is whole seconds since the epoch.';
+'(amount: shares, negative to sell), query_order, cancel_order, and refuse, with which process_batch_for marks what is not '
+'permitted. Requests of one sequence keep their order. A refusal is a row, never an exception. at is whole seconds since the '
+'epoch.';
 
 revoke all on function exchange.process_batch(integer[], text[], text[], text[], numeric[], numeric[], bigint[]) from public;
 grant execute on function exchange.process_batch(

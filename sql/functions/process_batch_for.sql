@@ -1,5 +1,5 @@
--- process_batch for clients that have shown a certificate: what a certificate's name may not do is refused, the rest is
--- carried out by process_batch.
+-- process_batch for clients that have shown a certificate: what the certificate's name may not do is handed on as the action
+-- refuse, which takes no lock and does nothing.
 --
 -- The tables are read anew by each batch, so what a DBA changes in them acts from the next batch on. Settings are those of
 -- process_batch, for the same reason.
@@ -34,121 +34,45 @@ set enable_mergejoin = off
 set jit = off
 as $$
 declare
-    v_shape constant text := format('[1:%s]', cardinality(p_actions));
-    v_permitted boolean[];
-    v_asked record;
+    v_actions text[];
 begin
-    -- Arrays are read in step.
-    if v_shape <> any(array[
-        array_dims(p_certificate_names), array_dims(p_sequences), array_dims(p_actions), array_dims(p_account_ids),
-        array_dims(p_syms), array_dims(p_amounts), array_dims(p_limits), array_dims(p_order_ids)
-    ]) then
+    -- The other arrays are process_batch's to look at.
+    if array_dims(p_certificate_names) <> array_dims(p_actions) then
         raise exception 'the arrays of a batch must have one dimension, start at 1 and be equally long'
             using errcode = 'EX002';
     end if;
 
-    -- What isn't in these tables is not permitted, a missing name included.
-    select
-        array_agg(
-            exists (
-                select
-                from exchange.certificate_operators
-                where certificate_operators.certificate_name = asked.certificate_name
-                offset 0
-            )
-            or (
-                (asked.action in ('place_order', 'query_order', 'cancel_order')) is true
-                and exists (
-                    select
-                    from exchange.certificate_accounts
-                    where
-                        certificate_accounts.certificate_name = asked.certificate_name
-                        and certificate_accounts.account_id = asked.account_id
-                    offset 0
-                )
-            )
-            order by asked.place
-        )
-    into v_permitted
+    select coalesce(array_agg(case when certificate.is_permitted then asked.action else 'refuse' end order by asked.place), '{}')
+    into v_actions
     from unnest(p_certificate_names, p_actions, p_account_ids)
-        with ordinality as asked (certificate_name, action, account_id, place);
+        with ordinality as asked (certificate_name, action, account_id, place)
+    cross join lateral exchange.certificate_may(asked.certificate_name, asked.action, asked.account_id) as certificate;
 
-    -- The usual case.
-    if true = all(v_permitted) then
-        return query
-        select processed.*
-        from exchange.process_batch(
-            p_sequences, p_actions, p_account_ids, p_syms, p_amounts, p_limits, p_order_ids
-        ) as processed;
-        return;
-    end if;
-
-    select
-        coalesce(array_agg(asked.place::integer order by asked.place) filter (where asked.permitted), '{}') as requests,
-        coalesce(array_agg(asked.sequence order by asked.place) filter (where asked.permitted), '{}') as sequences,
-        coalesce(array_agg(asked.action order by asked.place) filter (where asked.permitted), '{}') as actions,
-        coalesce(array_agg(asked.account_id order by asked.place) filter (where asked.permitted), '{}') as account_ids,
-        coalesce(array_agg(asked.sym order by asked.place) filter (where asked.permitted), '{}') as syms,
-        coalesce(array_agg(asked.amount order by asked.place) filter (where asked.permitted), '{}') as amounts,
-        coalesce(array_agg(asked.limit_price order by asked.place) filter (where asked.permitted), '{}') as limits,
-        coalesce(array_agg(asked.order_id order by asked.place) filter (where asked.permitted), '{}') as order_ids
-    into v_asked
-    from unnest(v_permitted, p_sequences, p_actions, p_account_ids, p_syms, p_amounts, p_limits, p_order_ids)
-        with ordinality as asked (permitted, sequence, action, account_id, sym, amount, limit_price, order_id, place);
-
-    -- The requests that are carried out get their places in the whole batch back.
     return query
     select
-        answer.request,
-        answer.outcome,
-        answer.order_id,
-        answer.shares,
-        answer.price,
-        answer.at,
-        answer.code,
-        answer.message
-    from (
-        select
-            v_asked.requests[processed.request] as request,
-            processed.outcome,
-            processed.order_id,
-            processed.shares,
-            processed.price,
-            processed.at,
-            processed.code,
-            processed.message,
-            processed.ordinality
-        from exchange.process_batch(
-            v_asked.sequences, v_asked.actions, v_asked.account_ids, v_asked.syms, v_asked.amounts, v_asked.limits,
-            v_asked.order_ids
-        ) with ordinality as processed
-        union all
-        select
-            asked.place::integer,
-            'refused',
-            null,
-            null,
-            null,
-            null,
-            'not_permitted',
-            -- The same words whether or not the account exists.
-            case
-                when asked.action in ('place_order', 'query_order', 'cancel_order')
-                    then format(
-                        'the certificate of %s may not act for account %s: only for the accounts that it is bound to',
-                        coalesce(asked.certificate_name, 'nobody'), coalesce(asked.account_id, 'null')
-                    )
-                else format(
-                    'the certificate of %s may not create accounts, symbols or shares: only that of an operator may',
-                    coalesce(asked.certificate_name, 'nobody')
+        processed.request,
+        processed.outcome,
+        processed.order_id,
+        processed.shares,
+        processed.price,
+        processed.at,
+        processed.code,
+        -- The same words whether or not the account exists.
+        case
+            when processed.code is distinct from 'not_permitted' then processed.message
+            when p_actions[processed.request] in ('place_order', 'query_order', 'cancel_order')
+                then format(
+                    'the certificate of %s may not act for account %s: only for the accounts that it is bound to',
+                    coalesce(p_certificate_names[processed.request], 'nobody'), coalesce(p_account_ids[processed.request], 'null')
                 )
-            end,
-            0
-        from unnest(v_permitted, p_certificate_names, p_actions, p_account_ids)
-            with ordinality as asked (permitted, certificate_name, action, account_id, place)
-        where not asked.permitted
-    ) as answer
-    order by answer.request, answer.ordinality;
+            else format(
+                'the certificate of %s may not create accounts, symbols or shares: only that of an operator may',
+                coalesce(p_certificate_names[processed.request], 'nobody')
+            )
+        end
+    from exchange.process_batch(
+        p_sequences, v_actions, p_account_ids, p_syms, p_amounts, p_limits, p_order_ids
+    ) as processed;
 end
 $$;
 

@@ -8,7 +8,7 @@ create or replace function exchange.process_phases(
     p_limits numeric[],
     p_order_ids bigint[],
     p_symbol_slots integer[],
-    p_last_account_key integer
+    p_last_account_key bigint
 )
 returns setof exchange.answer
 language plpgsql
@@ -27,6 +27,22 @@ begin
         return;
     end if;
 
+    -- What is not permitted is no part of any run, so that the rest is done as if nobody had asked for it.
+    if 'refuse' = any(p_actions) then
+        return query
+        select
+            asked.place::integer,
+            'refused',
+            null::bigint,
+            null::numeric,
+            null::numeric,
+            null::timestamptz,
+            'not_permitted',
+            null
+        from unnest(p_actions) with ordinality as asked (action, place)
+        where asked.action = 'refuse';
+    end if;
+
     for v_run in
         with asked as (
             select
@@ -34,6 +50,7 @@ begin
                 case when asked.action in ('create_account', 'create_symbol', 'grant_shares') then 'create' else asked.action end as kind
             from unnest(p_sequences, p_actions, p_account_ids, p_syms, p_amounts, p_limits, p_order_ids)
                 with ordinality as asked (sequence, action, account_id, sym, amount, limit_price, order_id, place)
+            where asked.action is distinct from 'refuse'
         ),
 
         changes as (
@@ -94,11 +111,11 @@ end
 $$;
 
 comment on function exchange.process_phases(
-    integer[], text[], text[], text[], numeric[], numeric[], bigint[], integer[], integer
+    integer[], text[], text[], text[], numeric[], numeric[], bigint[], integer[], bigint
 ) is
 'Carries out a batch whose locks are held: cuts each sequence into runs of one kind and does the first runs of all '
 'sequences together, then the second ones, and so on. What is locked, lock_batch has told. Use process_batch.';
 
 revoke all on function exchange.process_phases(
-    integer[], text[], text[], text[], numeric[], numeric[], bigint[], integer[], integer
+    integer[], text[], text[], text[], numeric[], numeric[], bigint[], integer[], bigint
 ) from public;

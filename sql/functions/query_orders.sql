@@ -12,18 +12,9 @@ with asked as (
         request.order_id,
         owned.side,
         owned.symbol_key,
-        case owned.side when 'buy' then -owned.limit_price else owned.limit_price end as price_rank
+        owned.price_rank
     from unnest(p_requests, p_account_ids, p_order_ids) as request (request, account_id, order_id)
-    left join lateral (
-        select
-            orders.side,
-            orders.symbol_key,
-            orders.limit_price
-        from exchange.orders
-        inner join exchange.accounts on orders.account_key = accounts.account_key
-        where orders.order_id = request.order_id and accounts.account_id = request.account_id
-        offset 0
-    ) as owned on true
+    left join lateral exchange.account_order(request.account_id, request.order_id) as owned on true
 ),
 
 parts as (
@@ -100,7 +91,6 @@ answers as (
         null as message
     from parts
     union all
-    -- An order of somebody else is as unknown as one that isn't there, so that nobody learns whose ids are in use.
     select
         asked.request,
         0 as place,

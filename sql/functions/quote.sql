@@ -5,7 +5,7 @@
 --
 -- PL/pgSQL, though it is one statement: before PostgreSQL 18 a function in SQL is planned at each call.
 create or replace function exchange.quote(
-    p_symbol_keys integer[],
+    p_symbol_keys bigint[],
     p_sides exchange.side[],
     p_price_ranks numeric[],
     p_order_ids bigint[],
@@ -59,8 +59,8 @@ begin
 end
 $$;
 
-comment on function exchange.quote(integer[], exchange.side[], numeric[], bigint[], timestamptz) is
+comment on function exchange.quote(bigint[], exchange.side[], numeric[], bigint[], timestamptz) is
 'Adds to quotes the best order of each side of the book that is named, where it is not the last one quoted. Named are '
 'orders placed, filled or cancelled there. The caller holds the symbols'' locks.';
 
-revoke all on function exchange.quote(integer[], exchange.side[], numeric[], bigint[], timestamptz) from public;
+revoke all on function exchange.quote(bigint[], exchange.side[], numeric[], bigint[], timestamptz) from public;

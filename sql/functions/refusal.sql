@@ -17,13 +17,12 @@ return case p_code
     when 'symbol_halted' then format('trading of %s is halted: orders can be queried and cancelled, but not placed', p_sym)
     when 'invalid_amount'
         then format(
-            'amount %s is not allowed: shares to buy (more than 0) or to sell (less than 0), '
-            'at most 18 digits before and 12 after the point', coalesce(p_amount::text, 'null')
+            'amount %s is not allowed: shares to buy (more than 0) or to sell (less than 0), %s',
+            coalesce(p_amount::text, 'null'), exchange.number_rule()
         )
     when 'invalid_limit'
         then format(
-            'limit %s is not allowed: a price of more than 0, at most 18 digits before and 12 after the point',
-            coalesce(p_limit::text, 'null')
+            'limit %s is not allowed: a price of more than 0, %s', coalesce(p_limit::text, 'null'), exchange.number_rule()
         )
 end;
 

@@ -10,7 +10,7 @@ security definer
 set search_path = exchange, pg_temp
 as $$
 declare
-    v_account_key integer;
+    v_account_key bigint;
 begin
     -- Lock 3 of 3: the account. No lock of an earlier kind is needed.
     select accounts.account_key

@@ -1,6 +1,6 @@
 -- Folds what accounts are owed into their rows: all of it, whatever settled_before says, which is then set right again.
 -- (In a copy that was restored into a server whose transaction ids are lower, it says nonsense.)
-create or replace function exchange.settle_accounts(p_account_keys integer[])
+create or replace function exchange.settle_accounts(p_account_keys bigint[])
 returns void
 language sql
 as $$
@@ -24,8 +24,8 @@ left join exchange.collect_credits(
 where balances.ctid = found.row_address
 $$;
 
-comment on function exchange.settle_accounts(integer[]) is
+comment on function exchange.settle_accounts(bigint[]) is
 'Folds the credits of these accounts into their cash and positions. The caller holds the accounts'' row locks: use '
 'settle_account.';
 
-revoke all on function exchange.settle_accounts(integer[]) from public;
+revoke all on function exchange.settle_accounts(bigint[]) from public;

@@ -8,7 +8,7 @@ security definer
 set search_path = exchange, pg_temp
 as $$
 declare
-    v_account_keys integer[];
+    v_account_keys bigint[];
 begin
     -- Lock 3 of 3: the accounts, ascending.
     select coalesce(array_agg(idle.account_key), '{}')

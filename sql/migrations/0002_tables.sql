@@ -1,4 +1,4 @@
--- The tables. Clients' identifiers (account id, symbol) are text at the edge and short integer keys inside.
+-- The tables. Clients' identifiers (account id, symbol) are text at the edge and numbers inside.
 --
 -- orders, executions, cancellations, deposits and quotes are history: rows are added and never changed. balances,
 -- positions, credits, resting_orders and book_hints are the present state, and small.
@@ -35,7 +35,7 @@ comment on column exchange.answer.code is 'Why it was refused, for programs: ins
 comment on column exchange.answer.message is 'Why it was refused, for people.';
 
 create table exchange.accounts (
-    account_key integer generated always as identity,
+    account_key bigint generated always as identity (maxvalue 34359738367),
     account_id text collate "C" not null,
     created_at timestamptz not null,
     frozen_at timestamptz,
@@ -49,14 +49,15 @@ create table exchange.accounts (
 comment on table exchange.accounts is
 'One row for each account. Its row lock guards what the account has: whoever changes its row in balances or its positions '
 'holds it.';
-comment on column exchange.accounts.account_key is 'Internal key: short, and the order in which account rows are locked.';
+comment on column exchange.accounts.account_key is
+'Internal key, and the order in which account rows are locked. Ends at 2^35: see position_key.';
 comment on column exchange.accounts.account_id is 'The client''s own identifier: digits, as written (007 is not 7).';
 comment on column exchange.accounts.created_at is 'When the account was created.';
 comment on column exchange.accounts.frozen_at is
 'Since when the account may place no orders (freeze_account); null where it may.';
 
 create table exchange.symbols (
-    symbol_key integer generated always as identity,
+    symbol_key bigint generated always as identity (maxvalue 268435455),
     sym text collate "C" not null,
     created_at timestamptz not null,
     halted_at timestamptz,
@@ -66,7 +67,7 @@ create table exchange.symbols (
 );
 
 comment on table exchange.symbols is 'One row for each symbol that can be traded.';
-comment on column exchange.symbols.symbol_key is 'Internal key, short.';
+comment on column exchange.symbols.symbol_key is 'Internal key. Ends at 2^28: see position_key.';
 comment on column exchange.symbols.sym is 'The symbol as clients write it: ASCII letters and digits.';
 comment on column exchange.symbols.created_at is 'When the symbol was first seen in a <create>.';
 comment on column exchange.symbols.halted_at is 'Since when nobody may place orders for it (halt_symbol); null where they may.';
@@ -75,7 +76,7 @@ comment on column exchange.symbols.halted_at is 'Since when nobody may place ord
 -- holds an old snapshot, that is all of them. So the keys of balances and positions end in a generation: it counts up with
 -- every 16th change and is read newest first, which leaves 16 versions to try at most. The other 15 changes touch no index.
 create table exchange.balances (
-    account_key integer not null,
+    account_key bigint not null,
     generation bigint not null default 0,
     changes bigint not null default 0,
     cash numeric not null,
@@ -98,8 +99,8 @@ comment on column exchange.balances.settled_before is
 'there is, also where a restored copy has transaction ids that make no sense here.';
 
 create table exchange.positions (
-    account_key integer not null,
-    symbol_key integer not null,
+    account_key bigint not null,
+    symbol_key bigint not null,
     generation bigint not null default 0,
     changes bigint not null default 0,
     shares numeric not null,
@@ -122,8 +123,8 @@ comment on sequence exchange.order_ids is 'Gives each accepted order its id. Wit
 
 create table exchange.orders (
     order_id bigint not null,
-    account_key integer not null,
-    symbol_key integer not null,
+    account_key bigint not null,
+    symbol_key bigint not null,
     side exchange.side not null,
     shares numeric not null,
     limit_price numeric not null,
@@ -150,11 +151,11 @@ comment on column exchange.orders.limit_price is 'The highest price to buy at, t
 comment on column exchange.orders.placed_at is 'When it was placed.';
 
 create table exchange.resting_orders (
-    symbol_key integer not null,
+    symbol_key bigint not null,
     side exchange.side not null,
     price_rank numeric not null,
     order_id bigint not null,
-    account_key integer not null,
+    account_key bigint not null,
     open_shares numeric not null,
     constraint resting_orders_pkey primary key (symbol_key, side, price_rank, order_id),
     constraint resting_orders_open_shares_positive check (open_shares > 0),
@@ -175,7 +176,7 @@ comment on column exchange.resting_orders.open_shares is 'What is neither execut
 -- The newest quote of a side is read for each run of orders: a scan that reads a whole page of the index, however few rows
 -- it wants. Emptier pages make that cheaper.
 create table exchange.quotes (
-    symbol_key integer not null,
+    symbol_key bigint not null,
     side exchange.side not null,
     quote_id bigint generated always as identity,
     price_rank numeric not null,
@@ -198,7 +199,7 @@ comment on column exchange.quotes.quoted_at is 'Since when it was the best.';
 -- The match begins at the best order, so dead index entries of better prices are in nobody's way. Those of the prices behind it
 -- are: of orders that were filled when those prices were the best. A long snapshot in another session keeps them all.
 create table exchange.book_hints (
-    symbol_key integer not null,
+    symbol_key bigint not null,
     side exchange.side not null,
     seen_id bigint not null,
     seen_at timestamptz not null,
@@ -226,7 +227,7 @@ comment on sequence exchange.execution_ids is 'Gives each fill its id.';
 
 create table exchange.executions (
     execution_id bigint not null default nextval('exchange.execution_ids'),
-    symbol_key integer not null,
+    symbol_key bigint not null,
     buy_order_id bigint not null,
     sell_order_id bigint not null,
     shares numeric not null,
@@ -275,10 +276,10 @@ comment on column exchange.cancellations.shares is 'The open shares that the can
 comment on column exchange.cancellations.canceled_at is 'When.';
 
 create table exchange.credits (
-    account_key integer not null,
+    account_key bigint not null,
     transaction_id xid8 not null default pg_current_xact_id(),
     credit_id bigint generated always as identity,
-    symbol_key integer,
+    symbol_key bigint,
     amount numeric not null,
     constraint credits_pkey primary key (account_key, transaction_id, credit_id),
     constraint credits_amount_positive check (amount > 0)
@@ -297,8 +298,8 @@ comment on column exchange.credits.amount is 'Money, or shares of that symbol; a
 
 create table exchange.deposits (
     deposit_id bigint generated always as identity,
-    account_key integer not null,
-    symbol_key integer,
+    account_key bigint not null,
+    symbol_key bigint,
     amount numeric not null,
     deposited_at timestamptz not null,
     constraint deposits_pkey primary key (deposit_id),

@@ -5,6 +5,7 @@ Numbers are compared as text: 1.50 and 1.5 are the same Decimal, but not the sam
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -16,21 +17,20 @@ from psycopg.rows import TupleRow
 from pgbourse.database.ledger import sql_folder
 
 __all__ = [
-    "NOTE_CONDITION",
     "Answer",
     "Connection",
     "Market",
     "Request",
     "Session",
-    "always_note",
+    "always_hint",
     "meeting",
     "mutate",
+    "replace",
     "until_blocked",
+    "wrap",
 ]
 
 Connection = psycopg.Connection[TupleRow]
-
-NOTE_CONDITION = "if v_stepped_over > 50 + 4 * c_count then"  # in place_orders
 
 
 class Request(NamedTuple):
@@ -216,13 +216,59 @@ def mutate(connection: Connection, file: str, old: str, new: str) -> None:
         connection.execute(text.replace(old, new).encode())
 
 
-def always_note(connection: Connection) -> None:
+def replace(connection: Connection, name: str, body: str, language: str = "plpgsql") -> None:
+    """Give a function of exchange another body; its arguments, result, settings and rights stay."""
+    with connection.transaction():
+        connection.execute("set local role exchange_owner")
+        connection.execute(_definition(connection, name, body, language).encode())
+
+
+def wrap(connection: Connection, name: str, body: str) -> None:
+    """Put a function in PL/pgSQL in the place of one of exchange; `{call}` in its body calls that one."""
+    with connection.transaction():
+        connection.execute("set local role exchange_owner")
+        arguments = connection.execute(
+            "select array_to_string(proargnames[:pronargs], ', '), pg_get_function_identity_arguments(oid) "
+            "from pg_proc where pronamespace = 'exchange'::regnamespace and proname = %s",
+            [name],
+        ).fetchone()
+        assert arguments is not None, name
+        names, types = arguments
+        body = body.replace("{call}", f"exchange.wrapped_{name}({names})")
+        definition = _definition(connection, name, body, "plpgsql")
+        connection.execute(f"alter function exchange.{name}({types}) rename to wrapped_{name}".encode())
+        connection.execute(definition.encode())
+        connection.execute(f"grant execute on function exchange.{name}({types}) to exchange_gateway".encode())
+
+
+def _definition(connection: Connection, name: str, body: str, language: str) -> str:
+    """Return the text that makes the function anew, with another body; in PL/pgSQL it may write."""
+    row = connection.execute("select pg_get_functiondef(%s::regproc)", [f"exchange.{name}"]).fetchone()
+    assert row is not None
+    head = re.split(r"\n(?:AS|RETURN|BEGIN) ?", row[0])[0]
+    head = re.sub(r"\n LANGUAGE \w+", f"\n LANGUAGE {language}", head)
+    if language == "plpgsql":
+        body = f"#variable_conflict use_column\n{body}"
+        head = re.sub(r"\b(IMMUTABLE|STABLE)\b", "", head)
+    return f"{head} as $body$\n{body}\n$body$"
+
+
+def always_hint(connection: Connection) -> None:
     """Let every run note where the first orders rest, as under a long snapshot; three, which run out."""
-    mutate(connection, "place_orders", NOTE_CONDITION, "if true then")
-    mutate(
-        connection,
-        "cancel_orders",
-        "if v_stepped_over > 50 + 4 * cardinality(v_canceled) then",
-        "if true then",
+    connection.execute(
+        "create sequence exchange.steps; alter sequence exchange.steps owner to exchange_owner"
     )
-    mutate(connection, "note_book_hints", "'Infinity', 32", "'Infinity', 3")
+    replace(connection, "count_stepped_over", "select nextval('exchange.steps') * 1000000", "sql")
+    wrap(
+        connection,
+        "first_orders",
+        """
+        begin
+            return query
+            select * from exchange.wrapped_first_orders(
+                p_symbol_key, p_side, p_from_rank, p_from_id, p_reach,
+                case when p_reach = 'Infinity' then least(p_count, 3) else p_count end
+            );
+        end
+        """,
+    )

@@ -5,7 +5,7 @@ import random
 import psycopg
 import pytest
 
-from tests.sql.market import Answer, Connection, Market, Request, mutate
+from tests.sql.market import Answer, Connection, Market, Request, replace, wrap
 from tests.sql.trading import random_batch
 
 CREATIONS = (
@@ -215,36 +215,86 @@ def test_what_is_permitted_is_carried_out_as_if_nothing_else_had_been_asked(boun
     play(bound)
 
 
-MUTANTS = [
-    # The check is left out; or everybody is an operator; or a name that is bound is bound to everything.
-    ("if true = all(v_permitted) then", "if true then"),
-    ("certificate_operators.certificate_name = asked.certificate_name", "true"),
-    ("and certificate_accounts.account_id = asked.account_id", ""),
-    # Everybody who is bound may create, where there is an account in the request.
-    ("(asked.action in ('place_order', 'query_order', 'cancel_order')) is true", "true"),
-    # Names are shifted by one: each request is judged as its neighbour's.
-    (
-        "unnest(p_certificate_names, p_actions, p_account_ids)\n"
-        "        with ordinality as asked (certificate_name, action, account_id, place);",
-        "unnest(null || p_certificate_names[:cardinality(p_actions) - 1], p_actions, p_account_ids)\n"
-        "        with ordinality as asked (certificate_name, action, account_id, place);",
-    ),
-    # Answers go to where they stand among those that were permitted.
-    ("v_asked.requests[processed.request] as request", "processed.request as request"),
-    # The columns of the part that is permitted are out of step.
-    (
-        "array_agg(asked.account_id order by asked.place)",
-        "array_agg(asked.account_id order by asked.place desc)",
-    ),
-    # The parts of an order's life are in any order.
-    ("order by answer.request, answer.ordinality", "order by answer.request, answer.ordinality desc"),
-]
+RULE = """
+select {operator} or (({action}) is true and {account})
+"""
+RIGHT = {
+    "operator": "exists (select from exchange.certificate_operators "
+    "where certificate_name = p_certificate_name)",
+    "action": "p_action in ('place_order', 'query_order', 'cancel_order')",
+    "account": "exists (select from exchange.certificate_accounts "
+    "where certificate_name = p_certificate_name and account_id = p_account_id)",
+}
+BOUND = "exists (select from exchange.certificate_accounts where certificate_name = p_certificate_name)"
+
+# What certificate_may could get wrong.
+RULES = {
+    "the right one": RIGHT,
+    "everybody": {"operator": "true"},
+    "bound to all": {"account": BOUND},
+    "bound names create": {"action": "true"},
+    "no operators": {"operator": "false"},
+    "bound by account alone": {
+        "account": "exists (select from exchange.certificate_accounts where account_id = p_account_id)"
+    },
+}
 
 
-@pytest.mark.parametrize(("old", "new"), MUTANTS)
-def test_a_mutant_is_found(bound: Market, old: str, new: str) -> None:
-    mutate(bound.connection, "process_batch_for", old, new)
-    with pytest.raises((AssertionError, psycopg.errors.CheckViolation)):
+@pytest.mark.parametrize("rule", RULES)
+def test_a_mutated_rule_is_found(bound: Market, rule: str) -> None:
+    replace(bound.connection, "certificate_may", RULE.format(**(RIGHT | RULES[rule])), "sql")
+    if rule == "the right one":
+        play(bound)
+    else:
+        with pytest.raises(AssertionError):
+            play(bound)
+
+
+# What process_batch_for does with names, and with answers.
+WRAPPED = {
+    "names shifted by one": """
+        begin
+            if cardinality(p_certificate_names) > 1 then
+                p_certificate_names := array_prepend(null, p_certificate_names[:cardinality(p_actions) - 1]);
+            end if;
+            return query select * from {call};
+        end
+    """,
+    "answers out of place": """
+        begin
+            return query
+            select
+                dense_rank() over (
+                    partition by code is distinct from 'not_permitted' order by request
+                )::integer,
+                outcome, order_id, shares, price, at, code, message
+            from {call};
+        end
+    """,
+    "accounts out of step": """
+        begin
+            return query select * from exchange.wrapped_process_batch_for(
+                p_certificate_names, p_sequences, p_actions,
+                array(select id from unnest(p_account_ids) with ordinality as _ (id, at) order by at desc),
+                p_syms, p_amounts, p_limits, p_order_ids
+            );
+        end
+    """,
+    "parts in any order": """
+        begin
+            return query
+            select request, outcome, order_id, shares, price, at, code, message
+            from {call} with ordinality
+            order by request, ordinality desc;
+        end
+    """,
+}
+
+
+@pytest.mark.parametrize("mutant", WRAPPED)
+def test_a_mutated_batch_is_found(bound: Market, mutant: str) -> None:
+    wrap(bound.connection, "process_batch_for", WRAPPED[mutant])
+    with pytest.raises(AssertionError):
         play(bound)
 
 

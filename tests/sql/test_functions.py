@@ -1,5 +1,7 @@
 """Each function of the API called directly, as from psql, and the market's rules through it."""
 
+import random
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -8,9 +10,9 @@ import pytest
 from tests.sql.market import Market, Request
 
 # The largest and the finest number that the exchange takes.
-LARGEST = "999999999999999999.999999999999"
-FINEST = "0.000000000001"
-NO_NUMBERS = ["NaN", "Infinity", "-Infinity", "1000000000000000000", "0.0000000000001", None]
+LARGEST = "999999999999999999.99999999999999999999"
+FINEST = "0.00000000000000000001"
+NO_NUMBERS = ["NaN", "Infinity", "-Infinity", "1000000000000000000", "0.000000000000000000001", None]
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def test_shares_add_up(market: Market) -> None:
     market.account("1", 5)
     market.grant("1", "X", "1.5")
     market.grant("1", "X", FINEST)
-    assert market.shares("1", "X") == "1.500000000001"
+    assert market.shares("1", "X") == "1.50000000000000000001"
 
 
 def test_shares_are_granted_to_accounts_that_exist(market: Market) -> None:
@@ -115,9 +117,9 @@ def test_granted_shares_are_a_number_above_0(market: Market, shares: str | None)
         ("1", "X", "1", "0", "invalid_limit"),
         ("1", "X", "1", "-1", "invalid_limit"),
         *(("1", "X", "1", number, "invalid_limit") for number in NO_NUMBERS),
-        ("1", "X", "100.000000000001", "100", "insufficient_funds"),
+        ("1", "X", "100.00000000000000000001", "100", "insufficient_funds"),
         ("1", "X", LARGEST, LARGEST, "insufficient_funds"),
-        ("1", "X", "-1000.000000000001", "1", "insufficient_shares"),
+        ("1", "X", "-1000.00000000000000000001", "1", "insufficient_shares"),
     ],
 )
 def test_an_order_is_refused_and_changes_nothing(
@@ -255,19 +257,19 @@ def test_a_batch_sweeps_what_it_has_placed_itself(traders: Market) -> None:
 # --- numbers ------------------------------------------------------------------------------------------------
 
 
-def test_numbers_are_exact_to_18_and_12_digits(market: Market) -> None:
+def test_numbers_are_exact_to_18_and_20_digits(market: Market) -> None:
     market.account("1", LARGEST)
     market.account("2", 0)
     market.grant("2", "X", LARGEST)
-    price = "0.999999999999"
+    price = "0.99999999999999999999"
     sold = market.place("2", "X", f"-{LARGEST}", price)
-    amount = "123456789012345678.123456789012"
+    amount = "123456789012345678.12345678901234567891"
     bought = market.place("1", "X", amount, price)
     assert market.query("1", bought) == [f"executed {amount} @ {price}"]
-    # 123456789012345678.123456789012 * 0.999999999999, to all of its 24 digits.
-    assert market.cash("2") == "123456789012222221.334444443333876543210988"
-    assert market.cash("1") == "876543210987777778.665555556665123456789012"
-    assert market.query("2", sold)[0] == "open 876543210987654321.876543210987"
+    # The product, to all of its 40 digits after the point.
+    assert market.cash("2") == "123456789012345678.1222222211222222221287654321098765432109"
+    assert market.cash("1") == "876543210987654321.8777777788777777778612345678901234567891"
+    assert market.query("2", sold)[0] == "open 876543210987654321.87654321098765432108"
     assert market.violations() == []
 
 
@@ -277,8 +279,22 @@ def test_the_finest_of_all_trades(market: Market) -> None:
     market.grant("2", "X", FINEST)
     market.place("2", "X", f"-{FINEST}", FINEST)
     market.place("1", "X", FINEST, FINEST)
-    assert market.cash("2") == "0.000000000000000000000001"
-    assert market.cash("1") == "0.000000000000999999999999"
+    assert market.cash("2") == "0.0000000000000000000000000000000000000001"
+    assert market.cash("1") == "0.0000000000000000000099999999999999999999"
+    assert market.violations() == []
+
+
+def test_what_programs_print_of_doubles_is_taken_exactly(market: Market) -> None:
+    """17 significant digits tell any double from its neighbours: what `%.17g` writes."""
+    chance = random.Random(1)
+    market.account("1", 10**9)
+    market.account("2", 10**9)
+    market.grant("2", "X", 10**6)
+    for price in (618.70666885082926, 0.1, 1 / 3, *(10 ** chance.uniform(-3, 6) for _ in range(50))):
+        amount = f"{chance.uniform(0.001, 10):.17g}"
+        market.place("2", "X", f"-{amount}", f"{price:.17g}")
+        bought = market.place("1", "X", amount, f"{price:.17g}")
+        assert market.query("1", bought) == [f"executed {Decimal(amount)} @ {Decimal(f'{price:.17g}')}"]
     assert market.violations() == []
 
 
@@ -290,8 +306,8 @@ def test_balances_grow_beyond_18_digits(market: Market) -> None:
     market.place("1", "X", "-2", "999999999999999999")
     assert market.try_place("2", "X", "2", "999999999999999999") == (None, "insufficient_funds")
     market.place("2", "X", "1", "999999999999999999")
-    assert market.cash("1") == "1999999999999999998.999999999999"
-    assert market.shares("1", "X") == "1999999999999999997.999999999998"
+    assert market.cash("1") == "1999999999999999998.99999999999999999999"
+    assert market.shares("1", "X") == "1999999999999999997.99999999999999999998"
     market.place("1", "X", "1.5", "1000000000000000")
     assert market.violations() == []
 

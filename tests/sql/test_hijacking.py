@@ -246,7 +246,7 @@ def test_numbers_that_are_none_are_found_out_when_let_in(traders: Market) -> Non
     mutate(
         traders.connection,
         "is_number",
-        "coalesce(abs(p_value) < 1e18 and min_scale(p_value) <= 12, false)",
+        "coalesce(abs(p_value) < 1e18 and min_scale(p_value) <= 20, false)",
         "p_value is not null",
     )
     for amounts in ("{Infinity,-Infinity}", "{NULL,NaN}", "{1e-16383,0}"):

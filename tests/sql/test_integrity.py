@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.sql.market import Connection, Market, always_note, mutate
+from tests.sql.market import Connection, Market, always_hint, mutate
 from tests.sql.trading import random_batch
 
 # Every row of every table may be changed to anything.
@@ -51,7 +51,7 @@ HINT = "insert into exchange.book_hints values "
 
 BREAKS = [
     (
-        "update exchange.balances set cash = cash + 0.000000000001 where account_key = 1",
+        "update exchange.balances set cash = cash + 0.00000000000000000001 where account_key = 1",
         {"account_cash_adds_up", "cash_is_conserved"},
     ),
     (
@@ -71,7 +71,7 @@ BREAKS = [
         {"account_cash_adds_up", "cash_is_conserved"},
     ),
     (
-        "update exchange.positions set shares = shares + 0.000000000001"
+        "update exchange.positions set shares = shares + 0.00000000000000000001"
         " where account_key = 2 and symbol_key = 1",
         {"account_shares_add_up", "shares_are_conserved"},
     ),
@@ -256,7 +256,7 @@ MUTATIONS = [
     (
         "place_orders",
         "v_money := v_fill * abs(v_rest_ranks[v_rest]);",
-        "v_money := round(v_fill * abs(v_rest_ranks[v_rest]), 11);",
+        "v_money := round(v_fill * abs(v_rest_ranks[v_rest]), 19);",
         "cash_is_conserved",
     ),
     # Credits are lost.
@@ -295,7 +295,7 @@ MUTATIONS = [
     ),
     (
         "place_orders",
-        "if v_positions[v_credited] = v_rest_accounts[v_rest]::bigint << 32 | v_symbol_keys[i] then",
+        "if v_positions[v_credited] = exchange.position_key(v_rest_accounts[v_rest], v_symbol_keys[i]) then",
         "if v_credited > 0 then",
         "account_shares_add_up",
     ),
@@ -372,7 +372,7 @@ def trade(market: Market, sequences: int) -> None:
 @pytest.mark.parametrize("noted", [False, True], ids=["", "noted"])
 def test_sound_functions_leave_nothing_to_find(market: Market, sequences: int, noted: bool) -> None:
     if noted:
-        always_note(market.connection)
+        always_hint(market.connection)
     trade(market, sequences)
     assert market.violations() == []
 
@@ -406,7 +406,7 @@ NOTED_MUTATIONS = [
 def test_a_mutated_reading_of_notes_is_found(
     market: Market, file: str, old: str, new: str, invariant: str
 ) -> None:
-    always_note(market.connection)
+    always_hint(market.connection)
     mutate(market.connection, file, old, new)
     trade(market, 40)
     trade(market, 1)

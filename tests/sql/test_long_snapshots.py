@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import psycopg
 
-from tests.sql.market import NOTE_CONDITION, Market, Request, mutate
+from tests.sql.market import Market, Request, replace
 
 ACCOUNTS, SYMS, ORDERS = 100, 2, 50
-# Of the book, each scan reads what it needs, some more orders, and what died since the last note.
+# Of the book, each scan reads what it needs, some more orders, and what died since the last hint.
 MOST_ENTRIES = 20
 # A look-up tries the versions of one generation at most, which are 16, and so does the check that a new one
 # is unique.
@@ -89,12 +89,12 @@ def test_look_ups_stay_short(market: Market, database: str) -> None:
 
 
 def test_without_generations_they_get_long(market: Market, database: str) -> None:
-    mutate(market.connection, "generation", "p_changes / 16", "p_changes * 0")
+    replace(market.connection, "generation", "select 0::bigint", "sql")
     _, blocks = measure_under_a_snapshot(market, database)
     assert blocks > MOST_BLOCKS
 
 
-def test_without_notes_they_get_long(market: Market, database: str) -> None:
-    mutate(market.connection, "place_orders", NOTE_CONDITION, "if false then")
+def test_without_hints_they_get_long(market: Market, database: str) -> None:
+    replace(market.connection, "note_book_hints", "begin end")
     entries, _ = measure_under_a_snapshot(market, database)
     assert entries > MOST_ENTRIES

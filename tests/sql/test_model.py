@@ -12,7 +12,7 @@ from decimal import Decimal
 import pytest
 
 from pgbourse.loadtest.reference import Order, ReferenceExchange
-from tests.sql.market import Answer, Connection, Market, Request, always_note
+from tests.sql.market import Answer, Connection, Market, Request, always_hint
 from tests.sql.trading import random_batch
 
 FIRST_SEED = int(os.environ.get("PGBOURSE_FUZZ_FIRST_SEED", "0"))
@@ -93,7 +93,7 @@ def assert_same_state(model: ReferenceExchange, connection: Connection) -> None:
 @pytest.mark.parametrize("noted", [False, True], ids=["", "noted"])
 def test_random_batches_agree_with_the_model(market: Market, seed: int, noted: bool) -> None:
     if noted:
-        always_note(market.connection)
+        always_hint(market.connection)
     chance = random.Random(seed)
     batches, size = chance.choice([10, 30]), chance.choice([1, 5, 40, 150])
     accounts, syms, sequences = chance.choice([2, 5, 12]), chance.choice([1, 3]), chance.choice([1, 1, 6])

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg.rows import TupleRow
 
-from tests.sql.market import Connection, Market, Request, always_note, mutate
+from tests.sql.market import Connection, Market, Request, always_hint, mutate, replace
 
 Plan = dict[str, Any]
 
@@ -242,7 +242,7 @@ def offences(explained: Plan) -> list[str]:
 @pytest.mark.parametrize("noted", [False, True], ids=["", "noted"])
 def test_hot_statements_read_by_key(tables: Connection, session: Connection, noted: bool) -> None:
     if noted:
-        always_note(tables)
+        always_hint(tables)
     plans = plans_of(session) + plans_of(session, "ann")
     assert [offence for plan in plans for offence in offences(plan)] == []
     read = {table_of(node) for plan in plans for node in nodes(plan["Plan"])}
@@ -251,8 +251,11 @@ def test_hot_statements_read_by_key(tables: Connection, session: Connection, not
 
 @pytest.mark.parametrize("tables", ["tiny"], indirect=True)
 def test_a_looser_look_up_of_certificates_would_be_found(tables: Connection, session: Connection) -> None:
-    passage = "certificate_accounts.certificate_name = asked"
-    mutate(tables, "process_batch_for", passage, passage.replace("_name =", "_name || '' ="))
+    loose = (
+        "select exists (select from exchange.certificate_accounts "
+        "where certificate_name || '' = p_certificate_name and account_id = p_account_id offset 0)"
+    )
+    replace(tables, "certificate_may", loose, "sql")
     found = [offence for plan in plans_of(session, "ann") for offence in offences(plan)]
     assert any("certificate_accounts not by key" in text for text in found), found
 

@@ -8,9 +8,9 @@ from tests.sql.market import Request
 __all__ = ["random_batch"]
 
 BALANCES = ["0", "1000", "123456.789", "5000000"]
-GRANTS = ["1", "100", "7.5", "1000.000000000001"]
+GRANTS = ["1", "100", "7.5", "1000.00000000000000000001"]
 # Few prices, so that orders meet, and some apart by the last digit.
-PRICE_DIGITS = ["", ".5", ".000000000001"]
+PRICE_DIGITS = ["", ".5", ".00000000000000000001"]
 
 
 def random_batch(

@@ -1,0 +1,33 @@
+-- Whether the client who shows a certificate with this name may make a request: one row. What isn't in the tables is not
+-- permitted, a missing name included.
+--
+-- Simple enough to be inlined. The offsets keep both look-ups by key, whatever the planner thinks of the tables' sizes.
+create or replace function exchange.certificate_may(p_certificate_name text, p_action text, p_account_id text)
+returns table (is_permitted boolean)
+language sql
+stable
+as $$
+select
+    exists (
+        select
+        from exchange.certificate_operators
+        where certificate_operators.certificate_name = p_certificate_name
+        offset 0
+    )
+    or (
+        (p_action in ('place_order', 'query_order', 'cancel_order')) is true
+        and exists (
+            select
+            from exchange.certificate_accounts
+            where
+                certificate_accounts.certificate_name = p_certificate_name
+                and certificate_accounts.account_id = p_account_id
+            offset 0
+        )
+    )
+$$;
+
+comment on function exchange.certificate_may(text, text, text) is
+'Whether a name in certificate_operators or certificate_accounts lets its certificate take this action for this account.';
+
+revoke all on function exchange.certificate_may(text, text, text) from public;

@@ -1,0 +1,12 @@
+-- The account_key in what position_key made. Simple enough to be inlined.
+create or replace function exchange.position_key_account(p_position_key bigint)
+returns bigint
+language sql
+immutable
+parallel safe
+return p_position_key >> 28;
+
+comment on function exchange.position_key_account(bigint) is
+'The account_key of a position, from what position_key returned.';
+
+revoke all on function exchange.position_key_account(bigint) from public;

@@ -1,0 +1,28 @@
+-- Carries out one query or cancel: a batch of one, its answer with times as timestamps.
+create or replace function exchange.process_request(p_action text, p_account_id text, p_order_id bigint)
+returns table (
+    outcome text,
+    shares numeric,
+    price numeric,
+    at timestamptz,
+    code text,
+    message text
+)
+language sql
+as $$
+select
+    answer.outcome,
+    answer.shares,
+    answer.price,
+    to_timestamp(answer.at),
+    answer.code,
+    answer.message
+from exchange.process_batch(
+    array[1], array[p_action], array[p_account_id], array[null], array[null::numeric], array[null::numeric], array[p_order_id]
+) as answer
+$$;
+
+comment on function exchange.process_request(text, text, bigint) is
+'Carries out one request about one order: query_order or cancel_order, which see. Use those.';
+
+revoke all on function exchange.process_request(text, text, bigint) from public;
