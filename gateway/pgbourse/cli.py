@@ -25,11 +25,14 @@ from pgbourse.client.tlsoptions import tls_options
 from pgbourse.errors import PgbourseError
 from pgbourse.loadtest.commands import generate, load
 from pgbourse.logs import printable, start_logging
+from pgbourse.options import EnvironmentOption
 from pgbourse.settings import LogFormat, ServeSettings
 
 __all__ = ["cli", "main"]
 
 _Command = Callable[..., Any]
+
+_log = logging.getLogger("pgbourse.database")
 
 
 def _options(*names: str) -> Callable[[_Command], _Command]:
@@ -51,6 +54,7 @@ def _option(field: "dataclasses.Field[Any]", type_: Any) -> Callable[[_Command],
     return click.option(
         f"{flag}/--no-{flag[2:]}" if type_ is bool else flag,
         field.name,
+        cls=EnvironmentOption,
         type=_click_type(field, type_),
         default=default,
         show_default=default is not None,
@@ -94,6 +98,7 @@ def serve(**options: Any) -> int:
 
     settings = ServeSettings(**options)
     start_logging(settings.log_level, settings.log_format)
+    _rely_on(settings.database_url)
     return serve(settings)
 
 
@@ -239,8 +244,12 @@ def top(
     from pgbourse.database.passwords import with_password
     from pgbourse.top.live import top
 
-    url = EmbeddedPostgres(data_dir).dsn() if database_url is None else database_url
-    top(with_password(url, database_password_file), metrics_url, seconds, once=once)
+    _rely_on(database_url)
+    if database_url is None:
+        url = EmbeddedPostgres(data_dir).running_dsn()
+    else:
+        url = with_password(database_url, database_password_file)
+    top(url, metrics_url, seconds, once=once)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -280,6 +289,7 @@ def _describe(error: BaseException) -> str:
 @contextmanager
 def _database(database_url: str | None, password_file: Path | None, data_dir: Path) -> Iterator[str]:
     """Give the connection string of a database: the one that is named, or our own, started for as long."""
+    _rely_on(database_url)
     if database_url is not None:
         from pgbourse.database.passwords import with_password
 
@@ -291,6 +301,19 @@ def _database(database_url: str | None, password_file: Path | None, data_dir: Pa
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with EmbeddedPostgres(data_dir) as postgres:
         yield postgres.dsn()
+
+
+def _rely_on(database_url: str | None) -> None:
+    """Let the database URL alone say which database it is, and name the variables that have no say."""
+    from pgbourse.database.conninfo import forget_environment
+
+    if database_url == "":
+        raise click.UsageError(
+            "the database URL (--database-url, PGBOURSE_DATABASE_URL) is empty: leave it out to run "
+            "pgbourse's own PostgreSQL"
+        )
+    if (ignored := forget_environment()) and database_url is not None:
+        _log.info("%s: not used, for the database URL alone says what is meant", ", ".join(ignored))
 
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ def test_the_password_is_what_the_file_holds(tmp_path: Path, conninfo: str, pass
     }
 
 
-def test_without_a_file_nothing_changes() -> None:
-    assert with_password("postgresql://a:b@c/d", None) == "postgresql://a:b@c/d"
+def test_without_a_file_the_string_is_one_for_libpq() -> None:
+    given = "postgresql+psycopg2://a:b@c/d"
+    assert with_password(given, None) == "user=a password=b dbname=d host=c"
 
 
 @pytest.mark.parametrize(

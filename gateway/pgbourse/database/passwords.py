@@ -18,20 +18,20 @@ class PasswordError(PgbourseError):
 
 
 def with_password(conninfo: str, file: Path | None) -> str:
-    """Return a libpq connection string with the password that the file holds; without a file as it was.
+    """Return a connection string as libpq reads it, with the password that the file holds, if there is one.
 
     A newline at the file's end is not part of the password. Raises PasswordError, and ConninfoError where the
     string can't be read.
     """
+    given = parse(conninfo)
     if file is None:
-        return conninfo
+        return make_conninfo("", **given)
     try:
         password = file.read_text().removesuffix("\n").removesuffix("\r")
     except (OSError, UnicodeError) as error:
         raise PasswordError(f"can't read the password file {file}") from error
     if not password:
         raise PasswordError(f"the password file {file} is empty")
-    given = parse(conninfo)
     if "password" in given:
         raise PasswordError("the database URL holds a password: give it there or in a file, not in both")
-    return make_conninfo(**(given | {"password": password}))
+    return make_conninfo("", **(given | {"password": password}))

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pgbourse.client.tlsoptions import tls_options
+from pgbourse.options import EnvironmentOption
 
 __all__ = ["generate", "load"]
 
@@ -37,6 +38,7 @@ _server = _together(
     _option("--host", default="127.0.0.1", envvar="PGBOURSE_HOST", help="Address of the server."),
     _option(
         "--port",
+        cls=EnvironmentOption,
         default=12345,
         type=click.IntRange(1, 65535),
         envvar="PGBOURSE_PORT",
