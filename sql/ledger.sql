@@ -25,7 +25,7 @@ comment on column exchange.applied_files.kind is 'migration (applied once) or fu
 comment on column exchange.applied_files.name is 'The file''s name without .sql.';
 comment on column exchange.applied_files.checksum is 'SHA-256 of the file''s text, in hexadecimal.';
 comment on column exchange.applied_files.functions is
-'For each function that the file created or changed: its signature, and the MD5 of its definition, owner, rights and '
+'For each function that the file created or changed: its signature, and the SHA-256 of its definition, owner, rights and '
 'comment as the file left them. "pgbourse migrate --check" compares.';
 comment on column exchange.applied_files.pgbourse_version is 'The version of pgbourse that applied it.';
 comment on column exchange.applied_files.applied_by is 'The role that applied it.';

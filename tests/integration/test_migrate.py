@@ -245,7 +245,9 @@ def test_a_gateways_role_may_ask_what_was_applied_and_no_more(
 
 
 def test_a_role_without_rights_is_told_so(database: str, empty_database: str, login_role: str) -> None:
-    with pytest.raises(MigrationError, match=f"role {login_role} lacks a right that making the ledger needs"):
+    with pytest.raises(
+        MigrationError, match=f"role {login_role} lacks a right that migration 0001_roles_and_schema needs"
+    ):
         migrate(make_conninfo(empty_database, user=login_role, password=login_role))
     with pytest.raises(MigrationError, match=f"role {login_role} lacks the rights of exchange_gateway"):
         require_current(make_conninfo(database, user=login_role, password=login_role))
@@ -276,7 +278,7 @@ def test_a_role_that_may_create_roles_can_migrate_and_serve(folder: Path) -> Non
 
 
 def test_a_server_that_is_too_old_is_refused(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pgbourse.database.migrate, "_OLDEST_SERVER", 990000)
+    monkeypatch.setattr(pgbourse.database.migrate, "OLDEST_SERVER", 990000)
     with pytest.raises(MigrationError, match=r"the database is PostgreSQL \d+.*: pgbourse needs 15 to 18"):
         migrate(server)
 

@@ -14,10 +14,13 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import psutil
+import psycopg
+from psycopg.rows import TupleRow
 
 from pgbourse.database.binaries import Binaries, EmbeddedError, find_binaries, reachable, run_as, service_user
 
@@ -94,6 +97,38 @@ class DataFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def find_server(self) -> tuple[str, int]:
+        """Return the socket folder and port of the server that another process runs on the folder.
+
+        Raises EmbeddedError when there is none.
+        """
+        pid_file = self.data / "postmaster.pid"
+        try:
+            lines = pid_file.read_text().splitlines()
+        except FileNotFoundError:
+            lines = []
+        except OSError as error:
+            raise EmbeddedError(f"can't use the data folder {self.path}") from error
+        if len(lines) < 5 or not lines[4]:  # process, data, time of start, port, first folder for sockets
+            raise EmbeddedError(f"no PostgreSQL runs on the data folder {self.path}: start `pgbourse serve`")
+        return lines[4], int(lines[3])
+
+    def require_server(self, connection: psycopg.Connection[TupleRow]) -> None:
+        """Make sure that what we are connected to, as a superuser, is the server that runs on this folder.
+
+        Raises EmbeddedError when it is another.
+        """
+        try:
+            query = "select current_setting('data_directory'), system_identifier from pg_control_system()"
+            answer = connection.execute(query).fetchone()
+        except psycopg.errors.InsufficientPrivilege:
+            answer = None  # on our own server nothing is hidden from us
+        control_file = (self.data / "global" / "pg_control").read_bytes()
+        identifier = int.from_bytes(control_file[:8], sys.byteorder)
+        if answer is None or Path(answer[0]).resolve() != self.data.resolve() or answer[1] != identifier:
+            found = "another" if answer is None else f"that of {answer[0]}"
+            raise EmbeddedError(f"the PostgreSQL that answers is not that of {self.data}, but {found}")
 
     def own(self, path: Path) -> None:
         """Give a folder to the user that PostgreSQL runs as, and to nobody else."""

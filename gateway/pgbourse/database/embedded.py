@@ -15,10 +15,11 @@ from types import TracebackType
 from typing import Self
 
 import psycopg
+from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from pgbourse.database.binaries import EmbeddedError, run_as
-from pgbourse.database.conninfo import connect, private_conninfo
+from pgbourse.database.conninfo import connect, hidden_environment, private_conninfo
 from pgbourse.database.datafolder import STOP_SIGNALS, DataFolder, environment
 
 __all__ = ["EmbeddedError", "EmbeddedPostgres"]
@@ -29,6 +30,7 @@ _START_SECONDS = 600.0  # crash recovery replays max_wal_size and a little, but 
 _START_ATTEMPTS = 4  # a cluster whose last processes are still going away refuses the first ones
 _FIRST_BACKOFF = 0.25
 _MAX_BACKOFF = 10.0
+_STARTING: dict[str, str | int] = {"application_name": "pgbourse start", "connect_timeout": 5}
 
 
 class EmbeddedPostgres:
@@ -54,8 +56,19 @@ class EmbeddedPostgres:
         """Return a connection string for the superuser `postgres`; it leaves nothing to the environment."""
         return private_conninfo(str(self._folder.sockets), dbname)
 
-    def _for_people(self) -> str:
-        return make_conninfo(host=str(self._folder.sockets), port=5432, user="postgres", dbname="pgbourse")
+    def running_dsn(self, dbname: str = "pgbourse") -> str:
+        """Return the connection string of the server that another process runs on the data folder.
+
+        Raises EmbeddedError when none does, or when what answers is another.
+        """
+        folder, port = self._folder.find_server()
+        dsn = private_conninfo(folder, dbname, port=port)
+        try:
+            with connect(dsn, application_name="pgbourse start") as connection:
+                self._folder.require_server(connection)
+        except (psycopg.OperationalError, OSError) as error:
+            raise EmbeddedError(f"can't reach the PostgreSQL of {self._folder.path}") from error
+        return dsn
 
     def start(self) -> None:
         """Start the server, making its data on the first use, and return once it accepts connections.
@@ -75,7 +88,7 @@ class EmbeddedPostgres:
         except BaseException:
             self.stop()
             raise
-        _log.info("PostgreSQL %s runs; look inside with: psql '%s'", self.version, self._for_people())
+        _log.info("PostgreSQL %s runs; look inside with: psql '%s'", self.version, self._short_dsn())
 
     def stop(self) -> None:
         """Shut the server down: connections end, open transactions roll back. Then let the data folder go."""
@@ -161,27 +174,46 @@ class EmbeddedPostgres:
             )
 
     def _wait_until_ready(self) -> None:
+        """Return once the server accepts connections, and is the one that runs on our folder.
+
+        Raises EmbeddedError when it is not, when it refuses us, and when it does not come to run.
+        """
         started = time.monotonic()
+        refusals = 0
         told = False
         while True:
             try:
-                connect(self.dsn("postgres"), connect_timeout=5, application_name="pgbourse start").close()
+                with connect(self.dsn("postgres"), **_STARTING) as connection:
+                    self._folder.require_server(connection)
                 return
             except psycopg.OperationalError as error:
+                # A refusal by a server that accepts connections is final, unless it became ready just then.
+                refusals = refusals + 1 if self._accepts_connections() else 0
                 waited = time.monotonic() - started
-                if self._exits >= _START_ATTEMPTS or waited > _START_SECONDS:
+                if refusals > 2 or self._exits >= _START_ATTEMPTS or waited > _START_SECONDS:
+                    reason = _one_line(error) if refusals else self._last_words()
                     raise EmbeddedError(
-                        f"PostgreSQL does not start in {self._folder.path}: {self._last_words()}"
+                        f"PostgreSQL does not start in {self._folder.path}: {reason}"
                     ) from None
                 if waited > 5 and not told:
-                    _log.info("waiting for PostgreSQL to recover from a crash: %s", str(error).split("\n")[0])
+                    _log.info(
+                        "waiting for PostgreSQL, which may be recovering from a crash: %s", _one_line(error)
+                    )
                     told = True
             time.sleep(0.02)
 
+    def _accepts_connections(self) -> bool:
+        with hidden_environment():
+            return pq.PGconn.ping(self.dsn("postgres").encode()) == pq.Ping.OK
+
     def _create_database(self) -> None:
-        with connect(self.dsn("postgres"), application_name="pgbourse start") as connection:
+        with connect(self.dsn("postgres"), **_STARTING) as connection:
             if connection.execute("select from pg_database where datname = 'pgbourse'").fetchone() is None:
                 connection.execute("create database pgbourse")
+
+    def _short_dsn(self) -> str:
+        """Return a connection string for people, who read it, and for every version of psql."""
+        return make_conninfo(host=str(self._folder.sockets), port=5432, user="postgres", dbname="pgbourse")
 
     def _last_words(self) -> str:
         """Return the latest line that the server logged since its start, of those that say why it ended."""
@@ -191,3 +223,7 @@ class EmbeddedPostgres:
             lines = log.read().decode(errors="replace").splitlines()
         reasons = [line for line in lines if re.search(r"(FATAL|PANIC):(?!.*starting up)", line)]
         return (reasons or lines or ["it logged nothing"])[-1].strip()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -25,9 +25,13 @@ __all__ = [
     "compare",
     "expected_functions",
     "fetch_value",
+    "fingerprint",
+    "has_ledger",
+    "is_fingerprint_of",
     "live_functions",
     "load_files",
     "read_ledger",
+    "renewed_fingerprints",
     "sql_folder",
 ]
 
@@ -35,22 +39,55 @@ Connection = psycopg.Connection[TupleRow]
 Kind = Literal["migration", "function"]
 State = Literal["applied", "pending", "changed", "unknown"]
 
-# What is recorded of a function and compared later: all that its file sets.
-_FINGERPRINTS = """
+# What a fingerprint is taken of and compared later: all that a function's file sets.
+_FUNCTIONS = """
     select
         pg_proc.oid::regprocedure::text,
-        md5(concat_ws(
+        concat_ws(
             E'\\n',
             pg_get_functiondef(pg_proc.oid),
             pg_get_userbyid(pg_proc.proowner),
             (select string_agg(item::text, ',' order by item::text) from unnest(pg_proc.proacl) as item),
             obj_description(pg_proc.oid, 'pg_proc')
-        ))
+        )
     from pg_catalog.pg_proc
     where pg_proc.pronamespace = to_regnamespace('exchange')
       and pg_proc.prokind in ('f', 'p', 'w')
 """
 _TOUCHED_BY_THIS_TRANSACTION = " and pg_proc.xmin = pg_current_xact_id()::xid"
+_MD5_DIGITS = 32  # a fingerprint's, in ledgers of before; SHA-256 has 64
+
+# What there is by the name of our schema: nothing, or whose it is, and whether the ledger in it is ours.
+_SCHEMA = """
+    select
+        pg_get_userbyid(pg_namespace.nspowner) as owner,
+        (
+            select pg_extension.extname
+            from pg_depend
+            inner join pg_extension on pg_extension.oid = pg_depend.refobjid
+            where pg_depend.classid = 'pg_namespace'::regclass and pg_depend.objid = pg_namespace.oid
+              and pg_depend.refclassid = 'pg_extension'::regclass and pg_depend.deptype = 'e'
+        ) as extension,
+        pg_class.oid is not null as has_ledger,
+        coalesce(pg_class.relkind = 'r' and (
+            select array_agg(attname || ' ' || format_type(atttypid, atttypmod) order by attnum)
+            from pg_attribute
+            where attrelid = pg_class.oid and attnum > 0 and not attisdropped
+        ) @> %s::text[], false) as is_ours
+    from pg_namespace
+    left join pg_class on pg_class.relnamespace = pg_namespace.oid and pg_class.relname = 'applied_files'
+    where pg_namespace.nspname = 'exchange'
+"""
+_LEDGER_COLUMNS = [
+    "applied_file_id integer",
+    "kind text",
+    "name text",
+    "checksum text",
+    "functions jsonb",
+    "pgbourse_version text",
+    "applied_by text",
+    "applied_at timestamp with time zone",
+]
 
 
 class MigrationError(PgbourseError):
@@ -74,6 +111,7 @@ class SqlFile:
 class LedgerRow:
     """One application of a file; functions maps the signatures that it touched to their fingerprints."""
 
+    applied_file_id: int
     kind: Kind
     name: str
     checksum: str
@@ -124,21 +162,81 @@ def load_files(folder: Path) -> list[SqlFile]:
     return files
 
 
+def has_ledger(connection: Connection) -> bool:
+    """Tell whether there is a ledger.
+
+    Raises MigrationError for a schema `exchange` without one, or with another's table in its place.
+    """
+    row = connection.execute(_SCHEMA, [_LEDGER_COLUMNS]).fetchone()
+    if row is None:
+        return False
+    owner, extension, found, is_ours = row
+    if is_ours:
+        return True
+    whose = f"it is part of the extension {extension}" if extension else f"it belongs to role {owner}"
+    lacks = (
+        "its table applied_files is another's" if found else "no exchange.applied_files tells what is in it"
+    )
+    raise MigrationError(
+        f"the database has a schema exchange that is not pgbourse's ({whose}; {lacks}), and stays as it "
+        "is: rename it (alter schema exchange rename to …), or take another database"
+    )
+
+
 def read_ledger(connection: Connection) -> list[LedgerRow]:
-    """Return the ledger's rows, oldest first; none when there is no ledger."""
-    if fetch_value(connection, "select to_regclass('exchange.applied_files')") is None:
+    """Return the ledger's rows, oldest first; none when there is no ledger.
+
+    Raises MigrationError as `has_ledger` does.
+    """
+    if not has_ledger(connection):
         return []
     with connection.cursor(row_factory=class_row(LedgerRow)) as cursor:
         return cursor.execute(
-            "select kind, name, checksum, functions, applied_at from exchange.applied_files "
+            "select applied_file_id, kind, name, checksum, functions, applied_at from exchange.applied_files "
             "order by applied_file_id"
         ).fetchall()
 
 
 def live_functions(connection: Connection, *, touched_only: bool = False) -> dict[str, str]:
-    """Return the fingerprint of each function in the schema, or of those that this transaction touched."""
-    query = _FINGERPRINTS + (_TOUCHED_BY_THIS_TRANSACTION if touched_only else "")
+    """Return, by signature, the text that tells all of each function in the schema.
+
+    With touched_only, of those that this transaction has created or changed.
+    """
+    query = _FUNCTIONS + (_TOUCHED_BY_THIS_TRANSACTION if touched_only else "")
     return dict(connection.execute(query.encode()).fetchall())
+
+
+def fingerprint(function: str) -> str:
+    """Return what the ledger keeps of a function: the SHA-256, in hexadecimal, of the text that tells it."""
+    return hashlib.sha256(function.encode()).hexdigest()
+
+
+def is_fingerprint_of(recorded: str, function: str) -> bool:
+    """Tell whether a fingerprint in the ledger, also an MD5 in one of before, is that of this function.
+
+    It is taken here and not by PostgreSQL, whose md5() raises where only approved algorithms are allowed.
+    """
+    if len(recorded) == _MD5_DIGITS:
+        return recorded == hashlib.md5(function.encode(), usedforsecurity=False).hexdigest()
+    return recorded == fingerprint(function)
+
+
+def renewed_fingerprints(ledger: list[LedgerRow], live: dict[str, str]) -> dict[int, dict[str, str]]:
+    """Return, by applied_file_id, the fingerprints of the rows in which an MD5 can give way to a SHA-256.
+
+    An MD5 stays that is not the live function's: so a function that was changed by hand is found as before.
+    """
+    renewed = {}
+    for row in ledger:
+        functions = {
+            signature: fingerprint(live[signature])
+            if signature in live and is_fingerprint_of(recorded, live[signature])
+            else recorded
+            for signature, recorded in row.functions.items()
+        }
+        if functions != row.functions:
+            renewed[row.applied_file_id] = functions
+    return renewed
 
 
 def compare(files: list[SqlFile], ledger: list[LedgerRow]) -> list[FileStatus]:

@@ -1,8 +1,9 @@
 """Bring a database to what sql/ says, and tell where it differs.
 
-sql/migrations/NNNN_name.sql are applied once, in order, as the connecting role; then, as exchange_owner, each
-sql/functions/name.sql whose text differs from what the ledger holds. Each file is one transaction that writes
-its ledger row first, so that two runners collide there even without the advisory lock that keeps them apart.
+sql/migrations/NNNN_name.sql are applied once, in order; then each sql/functions/name.sql whose text differs
+from what the ledger holds. All but the first migration, which makes the roles, run as exchange_owner. Each
+file is one transaction that writes its ledger row first, so that two runners collide there even without the
+advisory lock that keeps them apart. The first one makes the ledger as well.
 """
 
 import json
@@ -19,18 +20,26 @@ from pgbourse.database import conninfo
 from pgbourse.database.ledger import (
     Connection,
     FileStatus,
+    LedgerRow,
     MigrationError,
     SqlFile,
     compare,
     expected_functions,
     fetch_value,
+    fingerprint,
+    has_ledger,
+    is_fingerprint_of,
     live_functions,
     load_files,
     read_ledger,
+    renewed_fingerprints,
     sql_folder,
 )
+from pgbourse.database.rights import act_as, refusals_explained, refuse_foreign_roles
+from pgbourse.database.session import pin_settings
 
 __all__ = [
+    "OLDEST_SERVER",
     "FileStatus",
     "MigrationError",
     "check",
@@ -47,30 +56,35 @@ _log = logging.getLogger("pgbourse.migrate")
 # "bourse" in ASCII: any number serves, as long as every version of pgbourse uses the same one.
 _ADVISORY_LOCK = 0x626F75727365
 _LOCK_TIMEOUT = "10min"  # longer than any migration of another runner should take
-_OLDEST_SERVER = 150000
+OLDEST_SERVER = 150000
 
 
 @contextmanager
 def connect(database_url: str, application_name: str = "pgbourse migrate") -> Iterator[Connection]:
-    """Connect for the length of a with block: autocommit, and with nothing but pg_catalog in the search path.
+    """Connect for the length of a with block: in autocommit mode, with the settings that every session has.
 
-    Raises MigrationError when the database is out of reach, older than PostgreSQL 15 or not in UTF-8.
+    Raises MigrationError when the database is out of reach, older than PostgreSQL 15 or not in UTF-8, and
+    SettingError where the role may not change a setting that it must.
     """
     try:
         connection = conninfo.connect(database_url, application_name=application_name)
     except (conninfo.ConninfoError, psycopg.OperationalError, psycopg.ProgrammingError) as error:
         raise MigrationError("can't reach the database") from error
     with connection:
-        if connection.info.server_version < _OLDEST_SERVER:
+        if connection.info.server_version < OLDEST_SERVER:
             version = connection.info.parameter_status("server_version")
             raise MigrationError(f"the database is PostgreSQL {version}: pgbourse needs 15 to 18")
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":  # a server that was made without a locale has SQL_ASCII, where text is bytes
             hint = "create it with: template template0 encoding 'UTF8'"
             raise MigrationError(f"the encoding of the database is {encoding}: pgbourse needs UTF8; {hint}")
-        # Names mean the same whoever connects, and a limit meant for queries must not end a migration.
-        connection.execute("set search_path = ''; set statement_timeout = 0")
-        yield connection
+        try:
+            pin_settings(connection)
+            yield connection
+        except psycopg.OperationalError as error:
+            raise MigrationError("the database ended the conversation") from error
+        except psycopg.Error as error:
+            raise MigrationError("the database refused a statement") from error
 
 
 def migrate(database_url: str, folder: Path | None = None) -> list[str]:
@@ -80,23 +94,25 @@ def migrate(database_url: str, folder: Path | None = None) -> list[str]:
     and stops the run; those before it stay.
 
     Raises MigrationError when a file fails, the role lacks a right, a migration's text is not what was
-    applied, or the database has a migration that this version doesn't know.
+    applied, the database has a migration that this version doesn't know, or a schema or role by our name is
+    another's.
     """
     folder = folder or sql_folder()
     files = load_files(folder)
     applied: list[str] = []
     with connect(database_url) as connection, _alone(connection):
-        _make_ledger(connection, folder)
-        with _rights_explained(connection, "reading the ledger"):
-            states = compare(files, read_ledger(connection))
-        _refuse_strangers(states)
+        states = _comparison(connection, files)
+        if has_ledger(connection):
+            _renew_fingerprints(connection)
+        else:
+            refuse_foreign_roles(connection)
         wanted = _wanted(files, states)
         while wanted:
             # A function in plain SQL can't be made before those that it calls: its file waits for the others.
             deferred: list[SqlFile] = []
             for file in wanted:
                 try:
-                    _apply(connection, file)
+                    _apply(connection, file, folder)
                 except MigrationError as error:
                     calls_missing = isinstance(error.__cause__, psycopg.errors.UndefinedFunction)
                     if file.kind == "migration" or not calls_missing or len(deferred) + 1 == len(wanted):
@@ -114,8 +130,8 @@ def migrate(database_url: str, folder: Path | None = None) -> list[str]:
 def status(database_url: str, folder: Path | None = None) -> list[FileStatus]:
     """List every file of sql/, and every one that only the database knows, in the order of application."""
     files = load_files(folder or sql_folder())
-    with connect(database_url) as connection, _rights_explained(connection, "reading the ledger"):
-        return compare(files, read_ledger(connection))
+    with connect(database_url) as connection:
+        return compare(files, _readable_ledger(connection))
 
 
 def pending(database_url: str, folder: Path | None = None) -> list[SqlFile]:
@@ -124,9 +140,10 @@ def pending(database_url: str, folder: Path | None = None) -> list[SqlFile]:
     Raises MigrationError for what `migrate` would refuse before it applies anything.
     """
     files = load_files(folder or sql_folder())
-    with connect(database_url) as connection, _rights_explained(connection, "reading the ledger"):
-        states = compare(files, read_ledger(connection))
-    _refuse_strangers(states)
+    with connect(database_url) as connection:
+        states = _comparison(connection, files)
+        if not has_ledger(connection):
+            refuse_foreign_roles(connection)
     return _wanted(files, states)
 
 
@@ -136,8 +153,8 @@ def check(database_url: str, folder: Path | None = None) -> list[str]:
     Functions are compared by definition, owner, rights and comment with what their file left behind.
     """
     files = load_files(folder or sql_folder())
-    with connect(database_url) as connection, _rights_explained(connection, "reading the ledger"):
-        ledger = read_ledger(connection)
+    with connect(database_url) as connection:
+        ledger = _readable_ledger(connection)
         live = live_functions(connection)
     states = compare(files, ledger)
     expected = expected_functions(ledger)
@@ -154,12 +171,12 @@ def check(database_url: str, folder: Path | None = None) -> list[str]:
         if file.state != "applied" and not dropped:
             findings.append(f"{file} {texts[file.state]}")
     current = {file.name for file in states if file.kind == "function" and file.state == "applied"}
-    for signature, (name, fingerprint) in sorted(expected.items()):
+    for signature, (name, recorded) in sorted(expected.items()):
         if name not in current:
             continue  # the file itself is a finding already
         if signature not in live:
             findings.append(f"function {signature} is missing: something other than sql/ dropped it")
-        elif live[signature] != fingerprint:
+        elif not is_fingerprint_of(recorded, live[signature]):
             findings.append(f"function {signature} was changed by hand: it is not what {name}.sql made")
     unmade = sorted(live.keys() - expected.keys())
     return findings + [f"function {signature} was made by no file of sql/" for signature in unmade]
@@ -171,6 +188,7 @@ def require_current(database_url: str, files: list[SqlFile] | None = None) -> No
     Needs no more right than a gateway has. Raises MigrationError naming the first such file.
     """
     with connect(database_url) as connection:
+        act_as(connection, "exchange_gateway", "exchange_reader", "exchange_owner")
         require_current_in(connection, load_files(sql_folder()) if files is None else files)
 
 
@@ -184,7 +202,9 @@ def require_current_in(connection: Connection, files: list[SqlFile]) -> None:
         raise MigrationError("the database has no exchange yet: run `pgbourse migrate` first") from None
     except psycopg.errors.InsufficientPrivilege as error:
         role = connection.info.user
-        raise MigrationError(f"role {role} lacks the rights of exchange_gateway") from error
+        raise MigrationError(
+            f'role {role} lacks the rights of exchange_gateway: grant exchange_gateway to "{role}"'
+        ) from error
     applied = {(kind, name): checksum for kind, name, checksum in rows}
     for kind, name in sorted(applied.keys() - expected.keys()):
         if kind == "migration":
@@ -211,66 +231,77 @@ def _alone(connection: Connection) -> Iterator[None]:
             connection.execute("select pg_advisory_lock(%s)", [_ADVISORY_LOCK])
         except psycopg.errors.LockNotAvailable as error:
             raise MigrationError(f"another migration is still not done after {_LOCK_TIMEOUT}") from error
-        connection.execute("reset lock_timeout")
+        connection.execute("set lock_timeout = 0")
     yield
     # Not released after an error: the connection ends then, and the lock with it.
     connection.execute("select pg_advisory_unlock(%s)", [_ADVISORY_LOCK])
 
 
-def _make_ledger(connection: Connection, folder: Path) -> None:
-    with _rights_explained(connection, "making the ledger"), connection.transaction():
-        if fetch_value(connection, "select to_regclass('exchange.applied_files')") is not None:
-            return
-        # `create schema if not exists` would ask for the right to create it even when it is there.
-        if fetch_value(connection, "select to_regnamespace('exchange')") is None:
-            connection.execute("create schema exchange")
-        connection.execute((folder / "ledger.sql").read_bytes())
+def _readable_ledger(connection: Connection) -> list[LedgerRow]:
+    act_as(connection, "exchange_reader", "exchange_owner")
+    with refusals_explained(connection, "reading the ledger"):
+        return read_ledger(connection)
 
 
-def _apply(connection: Connection, file: SqlFile) -> None:
+def _comparison(connection: Connection, files: list[SqlFile]) -> list[FileStatus]:
+    """Tell how each file stands; raises MigrationError where none of them may be applied."""
+    states = compare(files, _readable_ledger(connection))
+    connection.execute("reset role")
+    _refuse_strangers(states)
+    return states
+
+
+def _renew_fingerprints(connection: Connection) -> None:
+    """Replace the MD5s that older versions have left in the ledger."""
+    ledger = _readable_ledger(connection)
+    connection.execute("reset role")
+    renewed = renewed_fingerprints(ledger, live_functions(connection))
+    if not renewed:
+        return
+    with refusals_explained(connection, "renewing the ledger"), connection.transaction():
+        connection.execute("set local role exchange_owner")
+        for row_id, functions in renewed.items():
+            _record_functions(connection, row_id, functions)
+
+
+def _record_functions(connection: Connection, row_id: int, functions: dict[str, str]) -> None:
+    connection.execute(
+        "update exchange.applied_files set functions = %s::jsonb where applied_file_id = %s",
+        [json.dumps(functions), row_id],
+    )
+
+
+def _apply(connection: Connection, file: SqlFile, folder: Path) -> None:
     try:
-        with _rights_explained(connection, str(file)), connection.transaction():
+        with refusals_explained(connection, str(file)), connection.transaction():
+            if has_ledger(connection):
+                connection.execute("set local role exchange_owner")
+            else:
+                connection.execute("create schema exchange")
+                connection.execute((folder / "ledger.sql").read_bytes())
             row_id = fetch_value(
                 connection,
                 "insert into exchange.applied_files (kind, name, checksum, pgbourse_version) "
                 "values (%s, %s, %s, %s) returning applied_file_id",
                 *(file.kind, file.name, file.checksum, __version__),
             )
-            if file.kind == "function":
-                connection.execute("set local role exchange_owner")
             connection.execute(file.text.encode())
-            connection.execute("reset role")
-            _adopt_ledger(connection)
-            touched = live_functions(connection, touched_only=True)
-            connection.execute(
-                "update exchange.applied_files set functions = %s::jsonb where applied_file_id = %s",
-                [json.dumps(touched), row_id],
-            )
+            made = live_functions(connection, touched_only=True)
+            fingerprints = {signature: fingerprint(function) for signature, function in made.items()}
+            _record_functions(connection, row_id, fingerprints)
     except psycopg.Error as error:
         position = error.diag.statement_position
         line = "" if position is None else f", line {file.text.count(chr(10), 0, int(position)) + 1}"
-        raise MigrationError(f"{file}{line}: nothing of it was applied") from error
+        raise MigrationError(f"{file}{line}: nothing of it was applied{_blame(connection, error)}") from error
 
 
-def _adopt_ledger(connection: Connection) -> None:
-    """Give the ledger to exchange_owner once the first migration has made that role."""
-    query = "select pg_get_userbyid(relowner) from pg_class where oid = 'exchange.applied_files'::regclass"
-    if fetch_value(connection, query) != "exchange_owner":
-        connection.execute("alter table exchange.applied_files owner to exchange_owner")
-        connection.execute("grant select on exchange.applied_files to exchange_reader")
-
-
-@contextmanager
-def _rights_explained(connection: Connection, purpose: str) -> Iterator[None]:
-    """Turn a refusal by PostgreSQL's access rights into one that names the role and what it would need."""
-    try:
-        yield
-    except psycopg.errors.InsufficientPrivilege as error:
-        role = fetch_value(connection, "select session_user")
-        raise MigrationError(
-            f"role {role} lacks a right that {purpose} needs (migrating takes a superuser, or CREATEROLE and "
-            "CREATE on the database; where the exchange_… roles exist, to be a member of exchange_owner)"
-        ) from error
+def _blame(connection: Connection, error: psycopg.Error) -> str:
+    """Name the event triggers of a database in which somebody's own code has raised an error."""
+    if error.diag.source_function != "exec_stmt_raise":
+        return ""
+    query = "select string_agg(evtname, ', ' order by evtname) from pg_event_trigger where evtenabled <> 'D'"
+    triggers = fetch_value(connection, query)
+    return f" (an event trigger may have refused it; there are: {triggers})" if triggers else ""
 
 
 def _refuse_strangers(states: list[FileStatus]) -> None:

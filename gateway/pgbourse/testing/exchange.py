@@ -23,7 +23,10 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 
 from pgbourse.client import Client, ClientError, ReplyError
+from pgbourse.database.conninfo import connect
 from pgbourse.database.embedded import EmbeddedPostgres
+from pgbourse.database.ledger import fetch_value
+from pgbourse.database.session import pin_settings
 from pgbourse.errors import PgbourseError
 from pgbourse.settings import default_data_dir
 
@@ -121,7 +124,8 @@ def open_exchange(database_url: str | None = None) -> Iterator[Exchange]:
 @contextlib.contextmanager
 def _over_database(database_url: str) -> Iterator[Exchange]:
     with _connect(database_url) as db:
-        if "test" not in (name := db.info.dbname):
+        # Its own word, and not the string's: a pooler may call it by another name.
+        if "test" not in (name := str(fetch_value(db, "select current_database()"))):
             raise ExchangeError(f"won't empty the database {name}: its name must hold the word test")
         with _serving(_SERVE, PGBOURSE_DATABASE_URL=database_url) as port:
             yield Exchange("database", "127.0.0.1", port, Emptier(db), database_url)
@@ -190,7 +194,12 @@ def _serving(command: list[str], **settings: str) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _connect(database_url: str) -> Iterator[_Connection]:
-    with psycopg.connect(database_url, autocommit=True, application_name="pgbourse testing") as connection:
+    try:
+        connection = connect(database_url, application_name="pgbourse testing")
+    except psycopg.Error as error:
+        raise ExchangeError(f"can't reach the database of the exchange: {error}") from error
+    with connection:
+        pin_settings(connection)
         yield connection
 
 
@@ -254,7 +263,7 @@ def _remote_emptier(container: str) -> Iterator[Callable[[], None]]:
 def empty_as_told() -> None:
     """Run inside the container: empty the exchange once for each line on standard input."""
     data_dir = Path(os.environ.get("PGBOURSE_DATA_DIR") or default_data_dir())
-    with _connect(EmbeddedPostgres(data_dir).dsn()) as connection:
+    with _connect(EmbeddedPostgres(data_dir).running_dsn()) as connection:
         _forget_durability(connection)
         empty = Emptier(connection)
         for _ in sys.stdin:
