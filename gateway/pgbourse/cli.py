@@ -7,6 +7,7 @@ Modules that are slow to import are imported by the commands that need them.
 import dataclasses
 import io
 import logging
+import os
 import signal
 import ssl
 import sys
@@ -61,7 +62,22 @@ def _option(field: "dataclasses.Field[Any]", type_: Any) -> Callable[[_Command],
         envvar=f"PGBOURSE_{field.name.upper()}",
         show_envvar=True,
         help=field.metadata["help"],
+        callback=_refuse_empty(field) if field.metadata.get("without") else None,
     )
+
+
+def _refuse_empty(field: "dataclasses.Field[Any]") -> Callable[..., Any]:
+    """Make a check that refuses an empty value, which click takes for none where it comes from a variable."""
+    variable = f"PGBOURSE_{field.name.upper()}"
+
+    def check(_: click.Context, option: click.Parameter, value: Any) -> Any:
+        given = os.environ.get(variable) if value is None else value
+        if given is not None and not str(given).strip():
+            where = f"{variable} (or {option.opts[0]})"
+            raise click.UsageError(f"{where} is empty: leave it out, and {field.metadata['without']}")
+        return value
+
+    return check
 
 
 def _click_type(field: "dataclasses.Field[Any]", type_: Any) -> Any:
@@ -297,8 +313,10 @@ def _database(database_url: str | None, password_file: Path | None, data_dir: Pa
         return
     from pgbourse.database.embedded import EmbeddedPostgres
 
-    # SIGTERM must not leave a PostgreSQL behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Neither SIGTERM nor a closed terminal must leave a PostgreSQL behind.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     with EmbeddedPostgres(data_dir) as postgres:
         yield postgres.dsn()
 

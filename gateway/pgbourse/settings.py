@@ -34,9 +34,20 @@ def default_data_dir() -> Path:
     return platformdirs.user_data_path("pgbourse", appauthor=False)
 
 
-def _setting(default: Any, text: str, *, minimum: int | None = None, maximum: int | None = None) -> Any:
-    """Declare a field with its help text and, for a number, what it may be at least and at most."""
-    return field(default=default, metadata={"help": text, "minimum": minimum, "maximum": maximum})
+def _setting(
+    default: Any,
+    text: str,
+    *,
+    minimum: int | None = None,
+    maximum: int | None = None,
+    without: str | None = None,
+) -> Any:
+    """Declare a field with its help text and, for a number, what it may be at least and at most.
+
+    `without` says what happens without a value, where an empty one is too likely a mistake to mean that.
+    """
+    metadata = {"help": text, "minimum": minimum, "maximum": maximum, "without": without}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +63,13 @@ class ServeSettings:
         None,
         "An existing PostgreSQL 15 to 18, as postgresql://… or key=value text (rather in the environment "
         "than here if it holds a password). Without it pgbourse runs its own.",
+        without="pgbourse runs a PostgreSQL of its own",
     )
     database_password_file: Path | None = _setting(  # noqa: RUF009 - it returns a field
         None,
         "File that holds the password of the database URL's role, as secrets are given to containers and "
         "services. Read at the start; a newline at its end is not part of it.",
+        without="the database URL alone says how to log in",
     )
     data_dir: Path = field(
         default_factory=default_data_dir,
@@ -66,7 +79,8 @@ class ServeSettings:
     tls_cert: Path | None = _setting(  # noqa: RUF009 - it returns a field
         None,
         "Speak TLS, and show the certificate in this file (PEM, with those that signed it behind it). Read "
-        "at the start, as the two below.",
+        "at the start and at each SIGHUP, as the two below.",
+        without="clients speak plain TCP",
     )
     tls_key: Path | None = _setting(  # noqa: RUF009 - it returns a field
         None, "File that holds the certificate's key, without a passphrase; by default the certificate's own."
@@ -75,6 +89,7 @@ class ServeSettings:
         None,
         "File of authorities. A client must then show a certificate that one of them has signed, and may do "
         "what exchange.certificate_accounts and certificate_operators say of its common name.",
+        without="clients need no certificates",
     )
     workers: int = _setting(
         2,

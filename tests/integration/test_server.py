@@ -1,11 +1,13 @@
 """The wire: framings, order, half-close, limits and the end of a connection."""
 
 import contextlib
+import re
 import selectors
 import socket
 import struct
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -124,6 +126,21 @@ def test_a_bad_frame_is_told_after_the_replies_before_it_and_closes(
     assert [child.tag for child in error] == ["error"]
     assert complaint in (error[0].text or "")
     assert client.is_closed()
+
+
+def test_clients_are_watched_by_keepalive(gateway: Gateway) -> None:
+    table = Path("/proc/net/tcp")
+    if not table.exists():
+        pytest.skip("no kernel that tells of its timers in /proc")
+    client = gateway.connect()
+    assert client.ask(CREATE)[0].tag == "created"
+    (ours, peer) = (f"{port:04X}" for port in (gateway.address[1], client.socket.getsockname()[1]))
+    # Timer 2 is that of keepalive; when it is due, in hundredths of a second.
+    pattern = rf"\d+: \w+:{ours} \w+:{peer} 01 \w+:\w+ 02:(\w+) "
+    wait_until(lambda: re.search(pattern, table.read_text()), "nothing is on its way but a keepalive")
+    due = re.search(pattern, table.read_text())
+    assert due
+    assert 100_00 < int(due[1], 16) <= 120_00
 
 
 def test_an_unfinished_request_at_the_end_of_input_is_told(gateway: Gateway) -> None:

@@ -1,12 +1,16 @@
 """`pgbourse serve` as a process: the line that it prints, signals, and starts that fail."""
 
 import contextlib
+import fcntl
+import functools
 import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +21,7 @@ from psycopg.conninfo import make_conninfo
 
 from tests.integration.client import WireClient, wait_until
 from tests.integration.conftest import Block, Session, waiting_workers
+from tests.integration.tls import Authority, TlsClient
 
 CREATE = b'<create><account id="1" balance="10"/></create>'
 
@@ -28,10 +33,12 @@ class Service:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PGBOURSE_")}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pgbourse.cli", "serve", "--port", "0", *options],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=environment,
+            start_new_session=True,  # a service has no terminal
         )
         self.line = ""
 
@@ -161,6 +168,99 @@ def test_a_second_signal_ends_it_at_once(
     assert status == 1
     assert errors.splitlines()[-1] == "pgbourse: ended at once by SIGTERM"
     blocker.rollback()
+
+
+class Terminal:
+    """A terminal in which a `pgbourse serve` runs."""
+
+    def __init__(self, log: Path, *options: str) -> None:
+        self._ours, theirs = os.openpty()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PGBOURSE_")}
+        with log.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "pgbourse.cli", "serve", "--port", "0", *options],
+                stderr=errors,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=functools.partial(be_in, theirs),
+            )
+        os.close(theirs)
+        text = b""
+        while not text.endswith(b"\n"):
+            text += os.read(self._ours, 1024)
+        match = re.search(r"listening on 127\.0\.0\.1:(\d+) ", text.decode())
+        assert match, text
+        self.address = ("127.0.0.1", int(match[1]))
+
+    def close(self) -> None:
+        os.close(self._ours)
+
+
+def be_in(terminal: int) -> None:
+    """Make a terminal the one of this process, which leads a session."""
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    os.dup2(terminal, 0)
+    os.dup2(terminal, 1)
+
+
+def test_a_closed_terminal_lets_it_answer_what_it_received(
+    database: str, tmp_path: Path, block: Block, connection: Session
+) -> None:
+    terminal = Terminal(tmp_path / "log", "--database-url", database)
+    blocker = block()
+    with WireClient(terminal.address) as client:
+        client.send(CREATE, CREATE)
+        wait_until(lambda: waiting_workers(connection), "the request is in the database")
+        terminal.close()
+        wait_until(lambda: refuses(terminal.address), "it accepts no more connections")
+        terminal.process.send_signal(signal.SIGHUP)  # as a shell does, after the kernel
+        blocker.commit()
+        assert [client.reply()[0].tag for _ in range(2)] == ["created", "error"]
+        assert client.is_closed()
+    assert terminal.process.wait(timeout=60) == 0
+    assert "all that was received has been answered" in (tmp_path / "log").read_text()
+
+
+def test_a_closed_terminal_leaves_no_postgresql_behind(folder: Path, tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "log", "--data-dir", str(folder / "server"))
+    terminal.close()
+    assert terminal.process.wait(timeout=60) == 0
+    assert not (folder / "server" / "data" / "postmaster.pid").exists()
+
+
+def test_a_sighup_does_a_service_no_harm(database: str, start: Callable[..., Service]) -> None:
+    service = start("--database-url", database)
+    with WireClient(service.address) as client:
+        for _ in range(3):
+            service.process.send_signal(signal.SIGHUP)
+            assert client.ask(b"<create/>") is not None
+    service.process.terminate()
+    status, errors = service.end()
+    assert status == 0
+    assert "there are no certificates to read again" in errors
+
+
+def test_a_sighup_reads_the_certificates_again(
+    database: str, start: Callable[..., Service], tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path, "authority")
+    served = tmp_path / "served.pem"
+    before, after = (authority.issue(name, server_only=True).read_text() for name in ("before", "after"))
+    served.write_text(before)
+    service = start("--database-url", database, "--tls-cert", str(served))
+    with TlsClient(service.address, authority.trust()) as connected:
+        assert ssl.get_server_certificate(service.address) in before
+        served.write_text(after)
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: ssl.get_server_certificate(service.address) in after, "clients see the new one")
+        served.write_text("no certificate")
+        service.process.send_signal(signal.SIGHUP)
+        assert connected.ask(CREATE)[0].tag == "created"
+        assert ssl.get_server_certificate(service.address) in after
+    service.process.terminate()
+    status, errors = service.end()
+    assert status == 0
+    assert "the certificates are not read again, those of before stay" in errors
 
 
 def refuses(address: tuple[str, int]) -> bool:

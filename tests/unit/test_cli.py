@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
@@ -32,6 +33,26 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[ServeSettings]:
 
     monkeypatch.setattr(pgbourse.serve.service, "serve", serve)
     return served
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate", "check", "top"])
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_empty_database_url_starts_no_database_of_our_own(command: str, value: str) -> None:
+    told = (
+        "PGBOURSE_DATABASE_URL (or --database-url) is empty: leave it out, and "
+        "pgbourse runs a PostgreSQL of its own"
+    )
+    for result in (run(command, env={"PGBOURSE_DATABASE_URL": value}), run(command, "--database-url", value)):
+        assert isinstance(result.exception, click.UsageError)
+        assert result.exception.message == told
+
+
+@pytest.mark.parametrize("name", ["TLS_CERT", "TLS_CLIENT_CA", "DATABASE_PASSWORD_FILE"])
+def test_what_protects_is_not_left_out_by_an_empty_value(name: str, served: list[ServeSettings]) -> None:
+    result = run("serve", env={f"PGBOURSE_{name}": ""})
+    assert isinstance(result.exception, click.UsageError)
+    assert result.exception.message.startswith(f"PGBOURSE_{name} ")
+    assert served == []
 
 
 def test_every_setting_is_an_option_with_its_variable_and_default() -> None:

@@ -24,7 +24,7 @@ class Handshakes:
     """Turns accepted sockets into connections that speak TLS. Used by the I/O thread alone."""
 
     def __init__(self, context: ssl.SSLContext, selector: selectors.BaseSelector, traffic: Traffic) -> None:
-        self._context = context
+        self.context = context  # of the handshakes that begin from now on
         self._selector = selector
         self._traffic = traffic
 
@@ -35,7 +35,7 @@ class Handshakes:
 
         Raises OSError when the client is gone already.
         """
-        secured = self._context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
+        secured = self.context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
         wire = TlsSocket(secured)
         connection = ClientConnection(wire, address, framer, attend)
         if self._traffic.admit(connection):
@@ -64,7 +64,7 @@ class Handshakes:
             self._wait_for(connection, wire, wanted)
             return
         self._hand_over(connection, wire)
-        if self._context.verify_mode == ssl.CERT_REQUIRED:
+        if self.context.verify_mode == ssl.CERT_REQUIRED:
             try:
                 connection.certificate_name = common_name(wire.certificate())
             except TlsError as error:

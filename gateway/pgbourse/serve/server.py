@@ -15,7 +15,7 @@ from pgbourse.serve.handshakes import Handshakes
 from pgbourse.serve.listener import is_shortage
 from pgbourse.serve.traffic import Traffic, TrafficStatus
 from pgbourse.settings import ServeSettings
-from pgbourse.tls import server_context
+from pgbourse.tls import TlsError, server_context
 from pgbourse.wire.framing import Framer
 
 __all__ = ["Server", "Status"]
@@ -23,6 +23,16 @@ __all__ = ["Server", "Status"]
 _log = logging.getLogger("pgbourse.server")
 
 ACCEPTS = 32  # connections accepted before others are read from again: these wait a millisecond for it
+# Replies go out at once, and clients that vanished without a word, of which no reply would tell, are noticed
+# within three minutes, however long idle connections may last.
+_CLIENT_OPTIONS = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+    # Seconds until the first one, which macOS calls otherwise.
+    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", 0)), 120),
+]
 _TICK = 0.5  # seconds between two looks at what has taken too long
 
 
@@ -91,6 +101,25 @@ class Server:
         """Begin to drain: accept and read no more, answer what was received, then end."""
         self._stop_asked = True
         self._wake()
+
+    def reload_certificates(self) -> None:
+        """Read the files of certificates again, for the connections that come from now on.
+
+        Where they can't be used, that is logged, and those of before stay. May be called from any thread.
+        """
+        if self._handshakes is None:
+            _log.info("there are no certificates to read again")
+            return
+        settings = self._settings
+        try:
+            tls = server_context(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+        except TlsError as error:
+            reason = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
+            _log.error("the certificates are not read again, those of before stay: %s", reason)
+            return
+        assert tls is not None
+        self._handshakes.context = tls
+        _log.info("the certificates have been read again")
 
     def status(self) -> Status:
         """Say how it stands. May be called from any thread."""
@@ -181,7 +210,8 @@ class Server:
             try:
                 client, address = self._listener.accept()
                 client.setblocking(False)
-                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                for level, option, value in _CLIENT_OPTIONS:
+                    client.setsockopt(level, option, value)
                 framer = Framer(self._settings.max_document_bytes)
                 if self._handshakes is not None:
                     self._handshakes.begin(client, address[0], framer, self._attend)

@@ -2,11 +2,9 @@
 
 import contextlib
 import logging
-import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from types import FrameType
 
 import psycopg
 
@@ -20,6 +18,7 @@ from pgbourse.serve.listener import listen
 from pgbourse.serve.notify import notify
 from pgbourse.serve.server import Server
 from pgbourse.serve.sessions import SharedPool
+from pgbourse.serve.signals import Signals
 from pgbourse.settings import ServeSettings
 from pgbourse.tls import server_context
 
@@ -35,14 +34,11 @@ class StartError(PgbourseError):
     """The database can't be served from with the role that the gateway connects as."""
 
 
-class Interrupted(PgbourseError):
-    """A signal says to end at once."""
-
-
 def serve(settings: ServeSettings) -> int:
-    """Serve until SIGTERM or SIGINT and return the exit status: 0 when all that was received was answered.
+    """Serve until a signal or the end of our terminal; return the exit status.
 
-    Prints one line on standard output once clients are served. To be called from the main thread.
+    That is 0 when all that was received was answered. Prints one line on standard output once clients are
+    served. To be called from the main thread.
 
     Raises a PgbourseError when the port is taken, the database is out of reach, too old or newer than this
     gateway, or its role lacks a right; and when a second signal says not to wait for the drain.
@@ -52,7 +48,7 @@ def serve(settings: ServeSettings) -> int:
     # The port comes first, so that a second server leaves the data folder of the first alone. Clients that
     # connect from here on wait.
     allow_open_files(settings.max_connections)
-    with _Signals() as signals, contextlib.ExitStack() as stack:
+    with Signals() as signals, contextlib.ExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(listen(settings.host, settings.port)))
         metrics_listener = None
         if settings.metrics_port is not None:
@@ -64,6 +60,7 @@ def serve(settings: ServeSettings) -> int:
         pool = stack.enter_context(SharedPool(conninfo, 1 if metrics_listener is None else 2))
         sweeper = Sweeper(pool, settings.sweep_seconds)
         signals.drain = server.stop
+        signals.reload = server.reload_certificates
         server.start()
         sweeper.start()
         if metrics_listener is not None:
@@ -120,28 +117,6 @@ def allow_open_files(connections: int) -> None:
             _log.warning(
                 "only %d files can be open (ulimit -n): too few for %d connections", allowed, connections
             )
-
-
-class _Signals:
-    """What SIGTERM and SIGINT do: end at once, but while `drain` is set call that first, once."""
-
-    def __init__(self) -> None:
-        self.drain: Callable[[], None] | None = None
-
-    def __enter__(self) -> "_Signals":
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        self._before = {number: signal.signal(number, self._handle) for number in numbers}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, _: FrameType | None) -> None:
-        if self.drain is None:
-            raise Interrupted(f"ended at once by {signal.Signals(number).name}")
-        drain, self.drain = self.drain, None
-        drain()
 
 
 @contextlib.contextmanager

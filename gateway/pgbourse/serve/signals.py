@@ -1,0 +1,68 @@
+"""What signals do to a running service: SIGTERM, SIGINT, SIGHUP and a terminal that is closed."""
+
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Self
+
+from pgbourse.errors import PgbourseError
+
+__all__ = ["Interrupted", "Signals"]
+
+
+class Interrupted(PgbourseError):
+    """A signal says to end at once."""
+
+
+class Signals:
+    """Handles the signals of the process for the length of a with block, in the main thread.
+
+    SIGTERM and SIGINT end at once; but while `drain` is set, the first one calls that instead.
+
+    SIGHUP says that our terminal was closed, if we had one and it is gone. Then it drains, and another one
+    does no harm: the kernel, the shell and the login manager may each send one. Otherwise somebody sent it to
+    a service, and it calls `reload`. One that was ignored when we began (nohup) is left alone.
+    """
+
+    def __init__(self) -> None:
+        self.drain: Callable[[], None] | None = None
+        self.reload: Callable[[], None] | None = None
+        self._draining = False
+
+    def __enter__(self) -> Self:
+        self._had_terminal = _has_terminal()
+        handlers = {signal.SIGTERM: self._end, signal.SIGINT: self._end, signal.SIGHUP: self._hang_up}
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            del handlers[signal.SIGHUP]
+        self._before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _end(self, number: int, _: FrameType | None) -> None:
+        if self.drain is None or self._draining:
+            raise Interrupted(f"ended at once by {signal.Signals(number).name}")
+        self._draining = True
+        self.drain()
+
+    def _hang_up(self, _number: int, _: FrameType | None) -> None:
+        if self._had_terminal and not _has_terminal():
+            if self.drain is None:
+                raise Interrupted("ended at once, for its terminal was closed")
+            self.drain()  # SIGTERM may follow, and is not yet the second signal
+        elif self.reload is not None:
+            self.reload()
+
+
+def _has_terminal() -> bool:
+    """Say whether a terminal is ours that is still there."""
+    if any(map(os.isatty, range(3))):
+        return True
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
