@@ -261,10 +261,16 @@ comment on column exchange.executions.buy_limit is 'The buy order''s limit, repe
 comment on column exchange.executions.sell_limit is 'The sell order''s limit, likewise.';
 comment on column exchange.executions.executed_at is 'When.';
 
+-- Orders have ids that ascend in the order of events. What comes in between them, a cancel or a deposit, notes the last one.
+create sequence exchange.entry_ids as bigint cache 1;
+comment on sequence exchange.entry_ids is 'Numbers cancellations and deposits, together, in the order in which they happened.';
+
 create table exchange.cancellations (
     order_id bigint not null,
     shares numeric not null,
     canceled_at timestamptz not null,
+    entry_id bigint not null default nextval('exchange.entry_ids'),
+    after_order_id bigint not null default coalesce(pg_sequence_last_value('exchange.order_ids'), 0),
     constraint cancellations_pkey primary key (order_id),
     constraint cancellations_shares_positive check (shares > 0)
 );
@@ -274,6 +280,9 @@ comment on table exchange.cancellations is
 comment on column exchange.cancellations.order_id is 'The order, in orders; an order can be cancelled once.';
 comment on column exchange.cancellations.shares is 'The open shares that the cancel ended.';
 comment on column exchange.cancellations.canceled_at is 'When.';
+comment on column exchange.cancellations.entry_id is 'Ascends, with that of deposits, in the order of events.';
+comment on column exchange.cancellations.after_order_id is
+'The last order id that had been given. What the cancel gave back can pay for later orders only, whatever the clock says.';
 
 create table exchange.credits (
     account_key bigint not null,
@@ -297,11 +306,12 @@ comment on column exchange.credits.symbol_key is 'The symbol of the shares; null
 comment on column exchange.credits.amount is 'Money, or shares of that symbol; always positive.';
 
 create table exchange.deposits (
-    deposit_id bigint generated always as identity,
+    deposit_id bigint not null default nextval('exchange.entry_ids'),
     account_key bigint not null,
     symbol_key bigint,
     amount numeric not null,
     deposited_at timestamptz not null,
+    after_order_id bigint not null default coalesce(pg_sequence_last_value('exchange.order_ids'), 0),
     constraint deposits_pkey primary key (deposit_id),
     constraint deposits_amount_positive check (amount > 0)
 );
@@ -310,10 +320,11 @@ create index deposits_account_key_idx on exchange.deposits (account_key);
 comment on table exchange.deposits is
 'All money and shares that ever entered the exchange: opening balances and grants. History: rows are added and never '
 'changed. Trading only moves what stands here, which is how conservation is checked.';
-comment on column exchange.deposits.deposit_id is 'Ascends in the order of deposit.';
+comment on column exchange.deposits.deposit_id is 'Ascends, with the entry_id of cancellations, in the order of events.';
 comment on column exchange.deposits.account_key is 'Who received it.';
 comment on column exchange.deposits.symbol_key is 'The symbol of the shares; null where it is money.';
 comment on column exchange.deposits.amount is 'Money, or shares of that symbol.';
 comment on column exchange.deposits.deposited_at is 'When.';
+comment on column exchange.deposits.after_order_id is 'The last order id that had been given: as in cancellations.';
 
 reset role;

@@ -244,6 +244,9 @@ comment on column exchange.order_history.open_shares is 'What was still open aft
 comment on column exchange.order_history.other_order_id is 'executed: the order that it traded with.';
 comment on column exchange.order_history.execution_id is 'executed: the fill, in executions and tape.';
 
+-- Order ids tell what came first, and never the clock, which may be set back. A placed order's turn is its own id; a fill
+-- belongs to the turn of the order that took it; a deposit or a cancel comes after all of the last turn before it. Each order of
+-- an account was paid for by what had come in before its id was drawn, so no running balance is below zero.
 create view exchange.account_statement as
 select
     accounts.account_id,
@@ -267,8 +270,9 @@ from (
         null::bigint as execution_id,
         case when deposits.symbol_key is null then deposits.amount else 0 end as cash_change,
         case when deposits.symbol_key is not null then deposits.amount end as shares_change,
-        0::bigint as taker_order_id,
-        deposits.deposit_id as place
+        deposits.after_order_id as turn,
+        9223372036854775807 as step,
+        deposits.deposit_id as entry_id
     from exchange.deposits
     union all
     select
@@ -280,8 +284,9 @@ from (
         null as execution_id,
         case orders.side when 'buy' then -orders.shares * orders.limit_price else 0 end as cash_change,
         case orders.side when 'sell' then -orders.shares end as shares_change,
-        orders.order_id as taker_order_id,
-        0 as place
+        orders.order_id as turn,
+        0 as step,
+        0 as entry_id
     from exchange.orders
     union all
     -- What was reserved above the price comes back with the shares.
@@ -294,8 +299,9 @@ from (
         executions.execution_id,
         executions.shares * (executions.buy_limit - executions.price) as cash_change,
         executions.shares as shares_change,
-        greatest(executions.buy_order_id, executions.sell_order_id) as taker_order_id,
-        executions.execution_id as place
+        greatest(executions.buy_order_id, executions.sell_order_id) as turn,
+        executions.execution_id as step,
+        0 as entry_id
     from exchange.orders
     inner join exchange.executions on orders.order_id = executions.buy_order_id
     union all
@@ -308,8 +314,9 @@ from (
         executions.execution_id,
         executions.shares * executions.price as cash_change,
         null as shares_change,
-        greatest(executions.buy_order_id, executions.sell_order_id) as taker_order_id,
-        executions.execution_id as place
+        greatest(executions.buy_order_id, executions.sell_order_id) as turn,
+        executions.execution_id as step,
+        0 as entry_id
     from exchange.orders
     inner join exchange.executions on orders.order_id = executions.sell_order_id
     union all
@@ -322,8 +329,9 @@ from (
         null as execution_id,
         case orders.side when 'buy' then cancellations.shares * orders.limit_price else 0 end as cash_change,
         case orders.side when 'sell' then cancellations.shares end as shares_change,
-        orders.order_id as taker_order_id,
-        9223372036854775807 as place
+        cancellations.after_order_id as turn,
+        9223372036854775807 as step,
+        cancellations.entry_id
     from exchange.orders
     inner join exchange.cancellations on orders.order_id = cancellations.order_id
 ) as entries
@@ -332,19 +340,19 @@ left join exchange.symbols on entries.symbol_key = symbols.symbol_key
 window
     by_account as (
         partition by accounts.account_id
-        order by entries.at, entries.taker_order_id, entries.place, entries.order_id
+        order by entries.turn, entries.step, entries.entry_id, entries.order_id
         rows unbounded preceding
     ),
     by_position as (
         partition by accounts.account_id, symbols.sym
-        order by entries.at, entries.taker_order_id, entries.place, entries.order_id
+        order by entries.turn, entries.step, entries.entry_id, entries.order_id
         rows unbounded preceding
     )
 order by accounts.account_id, entry;
 
 comment on view exchange.account_statement is
 'Every change of what an account can spend or sell, with its cause and the running balance; the last ones are what '
-'account_balances and account_positions say. In the order of the server''s clock. Ask for one: where account_id = ''1''. '
+'account_balances and account_positions say. In the order of events, whatever the clock said. Ask for one: where account_id = ''1''. '
 'Reads the whole history of orders, which has no index by account: ask a standby if it is long.';
 comment on column exchange.account_statement.account_id is 'The account.';
 comment on column exchange.account_statement.at is 'When.';

@@ -92,6 +92,56 @@ def test_a_statement_adds_up_line_by_line(traded: Market) -> None:
             assert (running_shares or 0) == shares[sym]
 
 
+# Every later event seems to have happened a minute before the one before it.
+CLOCK_RUNS_BACK = """
+update exchange.deposits set deposited_at = timestamptz '2026-01-01' - deposit_id * interval '1 minute';
+update exchange.orders set placed_at = timestamptz '2025-01-01' - order_id * interval '1 minute';
+update exchange.executions set executed_at = timestamptz '2024-01-01' - execution_id * interval '1 minute';
+update exchange.cancellations set canceled_at = timestamptz '2023-01-01' - order_id * interval '1 minute';
+"""
+
+
+def test_statements_and_histories_follow_events_and_not_the_clock(traded: Market) -> None:
+    connection = traded.connection
+    told = [
+        "select account_id, entry, cause, sym, order_id, execution_id, cash, shares "
+        "from exchange.account_statement",
+        "select order_id, event, open_shares, execution_id from exchange.order_history",
+        "select sym, bid, bid_shares, ask, ask_shares from exchange.best_bid_ask order by sym",
+        "select query.* from exchange.orders inner join exchange.accounts using (account_key), "
+        "lateral (select order_id, outcome, shares, price from exchange.query_order(account_id, order_id)) "
+        "as query where account_id = '1'",
+    ]
+    before = [rows(connection, query) for query in told]
+    connection.execute(CLOCK_RUNS_BACK)
+    assert [rows(connection, query) for query in told] == before
+    assert rows(connection, "select entry from exchange.account_statement where cash < 0 or shares < 0") == []
+
+
+def test_a_statement_has_each_event_between_the_orders_that_it_came_between(market: Market) -> None:
+    """Each second order needs what came in before it."""
+    market.account("1", 10)
+    market.grant("1", "X", 5)
+    first = market.place("1", "X", 1, 10)
+    market.place("1", "X", -5, 20)
+    market.grant("1", "Y", 7)
+    market.cancel("1", first)
+    market.place("1", "X", 2, 5)
+    market.place("1", "Y", -7, 20)
+    market.connection.execute(CLOCK_RUNS_BACK)
+    query = "select cause, sym, cash::text, shares::text from exchange.account_statement order by entry"
+    assert rows(market.connection, query) == [
+        ("deposit", None, "10", None),
+        ("grant", "X", "10", "5"),
+        ("reserve", "X", "0", "5"),
+        ("reserve", "X", "0", "0"),
+        ("grant", "Y", "0", "7"),
+        ("cancel", "X", "10", "0"),
+        ("reserve", "X", "0", "0"),
+        ("reserve", "Y", "0", "0"),
+    ]
+
+
 def test_an_orders_life_ends_with_what_is_open(traded: Market) -> None:
     last = rows(
         traded.connection,

@@ -273,6 +273,14 @@ def test_numbers_are_exact_to_18_and_20_digits(market: Market) -> None:
     assert market.violations() == []
 
 
+def test_a_hint_from_before_the_clock_was_set_back_is_not_used(traders: Market) -> None:
+    """It would be taken for fresh until the clock is where it was: here it is false, which would show."""
+    traders.place("1", "X", -10, 5)
+    hint = "insert into exchange.book_hints values (1, 'sell', 99, now() + %s::interval, 10, '{9}', '{1}')"
+    traders.connection.execute(hint, ["1 hour"])
+    assert traders.query("2", traders.place("2", "X", 10, 5)) == ["executed 10 @ 5"]
+
+
 def test_the_finest_of_all_trades(market: Market) -> None:
     market.account("1", FINEST)
     market.account("2", 0)
