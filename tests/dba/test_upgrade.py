@@ -64,6 +64,7 @@ def earlier(tmp_path: Path) -> Path:
     folder = Path(shutil.copytree(sql_folder(), tmp_path / "earlier"))
     (folder / "migrations" / "0005_certificates.sql").unlink()
     functions = folder / "functions"
+    (functions / "certificate_may.sql").unlink()
     (functions / "process_batch_for.sql").unlink()
     for name, arguments in (("check_keys", ""), ("create_account", "text, numeric")):
         with (functions / f"{name}.sql").open("a") as file:
@@ -88,6 +89,7 @@ def test_a_database_of_an_earlier_version_is_migrated_with_its_data(
             require_current(empty_database)
         applied = migrate(empty_database)
         assert sorted(applied) == [
+            "function certificate_may",
             "function check_keys",
             "function create_account",
             "function process_batch_for",
