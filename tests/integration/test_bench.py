@@ -18,6 +18,7 @@ from pgbourse.bench.rig import BenchError, Rig
 from pgbourse.bench.seeding import seed_history, seed_resting
 from pgbourse.bench.snapshot import measure_held
 from pgbourse.cli import main
+from pgbourse.database.migrate import migrate
 from pgbourse.loadtest.connections import LoadError, Target
 from pgbourse.loadtest.load import run_closed_loop, set_up
 from pgbourse.loadtest.run import Run
@@ -188,6 +189,7 @@ def test_orders_of_the_others_take_from_market_makers(
 def test_a_database_of_others_is_left_as_it_was(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PGHOSTADDR", "PGPORT", "PGSERVICE", "PGOPTIONS", "PGDATESTYLE", "PGTARGETSESSIONATTRS"):
         monkeypatch.setenv(name, "nonsense")  # which leads nobody astray
+    monkeypatch.setenv("PGBOURSE_HOST", "0.0.0.0")
     with Rig(server) as rig:
         assert not rig.embedded
         with rig.database() as database:
@@ -195,6 +197,9 @@ def test_a_database_of_others_is_left_as_it_was(server: str, monkeypatch: pytest
             result = pgbench.tpcb(database, 2, 1)
             assert result.transactions_per_second > 0
             assert 0 < result.median_ms < 1000
+            migrate(database)
+            with rig.serving(database) as running:
+                assert set_up(running.target, WORKLOAD) > 0
         with rig.connect() as connection:
             left = "select count(*) from pg_database where datname like 'pgbourse_bench_%'"
             assert the(connection, left) == 0
