@@ -194,9 +194,9 @@ HALF = b'<?xml version="1.0"?><results><opened id="1"'
         ([HALF], "the server has stalled.*after no more than '<"),
         ([None], "the server closed a connection without a reply"),
         ([HALF, None], "the server closed a connection within a reply, after '<"),
-        ([b"HTTP/1.1 400 Bad Request\r\n"], "answers what is no reply: 'HTTP"),
-        ([b"<html>" + b"-" * 100, None], "answers what is no reply: '<html>"),
-        ([b"\xff" * 100], "answers what is no reply"),
+        ([b"HTTP/1.1 400 Bad Request\r\n"], "sent something that is not a reply: 'HTTP"),
+        ([b"<html>" + b"-" * 100, None], "sent something that is not a reply: '<html>"),
+        ([b"\xff" * 100], "sent something that is not a reply"),
     ],
 )
 def test_a_server_that_fails_is_told_in_one_line(

@@ -1,6 +1,6 @@
-"""Tell from its replies alone whether an exchange was right: those to the load, then every order's status.
+"""Judge an exchange by its replies alone: those to the load, then every order's status.
 
-Documents may have gone unanswered: what they ask for may have been done or not, and both are right.
+What an unanswered document asks for may or may not have been done: both are right.
 """
 
 from collections import Counter, defaultdict
@@ -15,14 +15,14 @@ from pgbourse.loadtest.workload import Template
 
 __all__ = ["Checker"]
 
-_QUERIES = 100  # in one document
+_QUERIES = 100  # in a document
 _MAX_FINDINGS = 20
 _ANSWERS = {"order": "opened", "query": "status", "cancel": "canceled"}
 
 
 @dataclass(slots=True)
 class _Order:
-    """An order that a reply said was opened, and what its latest status says. Shares are positive."""
+    """An order that a reply called opened, and its latest status. Shares are positive."""
 
     order_id: str
     account: str
@@ -36,12 +36,12 @@ class _Order:
     fills: list[tuple[Decimal, Decimal]] = field(default_factory=list)  # shares, price
     most_fills: list[tuple[Decimal, Decimal]] = field(default_factory=list)  # of all statuses so far
     cancel_unknown: bool = False  # a document that cancels it went unanswered
-    told: bool = False  # by the queries at the end
+    told: bool = False  # its status is known from the queries at the end
 
 
 @dataclass(frozen=True, slots=True)
 class _Unknown:
-    """An order of which nobody knows whether it was opened."""
+    """An order that may or may not have been opened."""
 
     sym: str
     buying: bool
@@ -50,9 +50,9 @@ class _Unknown:
 
 
 class Checker:
-    """Collect replies and find what can't be.
+    """Collect replies and find contradictions.
 
-    The accounts and symbols must be the run's own: trades with orders that it does not know look like losses.
+    The accounts and symbols must be the run's own: trades with unknown orders look like losses.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Checker:
             self._compare(template.account, request, result)
 
     def saw_no_reply(self, template: Template, document: bytes) -> None:  # noqa: ARG002
-        """Take a document that was sent and not answered."""
+        """Take a document that was sent but not answered."""
         self.unknown_documents += 1
         for request in etree.fromstring(document, self._parser):
             if request.tag == "order":
@@ -91,7 +91,7 @@ class Checker:
         return sum(not order.told for order in self.orders.values())
 
     def queries(self) -> Iterator[tuple[bytes, Template]]:
-        """Make documents that ask for the status of every order that has not told it yet."""
+        """Write documents that query every order whose final status is not known yet."""
         by_account: defaultdict[str, list[str]] = defaultdict(list)
         for order in self.orders.values():
             if not order.told:
@@ -104,13 +104,13 @@ class Checker:
                 yield document, Template.fixed(account, document, len(some))
 
     def saw_status(self, template: Template, document: bytes, reply: bytes) -> None:
-        """Take the reply to one of `queries`, which no order may be missing from."""
+        """Take the reply to one of `queries`; no order may be missing from it."""
         self.saw(template, document, reply)
         for query in etree.fromstring(document, self._parser):
             self.orders[query.get("id", "")].told = True
 
     def conclude(self) -> None:
-        """Compare the two sides of every trade, once all orders have told their status."""
+        """Compare the two sides of every trade, once every order's status is known."""
         for order in self.orders.values():
             canceled = bool(order.canceled)
             if order.told and canceled != order.cancelled and not (canceled and order.cancel_unknown):
@@ -127,9 +127,9 @@ class Checker:
         self._check_books()
 
     def _compare_sides(self) -> None:
-        """Find what was bought and not sold, or sold and not bought, at any price.
+        """Find shares that were bought but not sold, or sold but not bought, at any price.
 
-        Orders of unknown fate may be the other side of it, as far as their shares and their limits go.
+        Orders of unknown fate may be the other side, as far as their shares and limits allow.
         """
         traded: defaultdict[str, defaultdict[Decimal, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
         for order in self.orders.values():
@@ -140,10 +140,11 @@ class Checker:
                 self._compare_side(sym, differences, bought_more)
 
     def _compare_side(self, sym: str, differences: dict[Decimal, Decimal], bought_more: bool) -> None:
-        """Look for the unknown sells that what was bought alone must come from, or the other way round.
+        """Look for unknown sells that explain what was bought without a known seller; or the reverse.
 
-        A sell can trade at its limit and above. So from the lowest price on, what was bought alone up to a
-        price must be covered by the unknown sells with limits up to it. A buy: from the highest price down.
+        A sell can trade at its limit and above. So going up from the lowest price, unknown sells with limits
+        up to a price must cover what was bought without a seller up to it. For buys, it is from the highest
+        price down.
         """
         sign = 1 if bought_more else -1
         others = sorted(
@@ -178,7 +179,7 @@ class Checker:
 
     def _read(self, reply: bytes) -> etree._Element | None:
         try:
-            # A length may stand before the XML.
+            # A length may precede the XML.
             results = etree.fromstring(without_length(reply), self._parser)
         except etree.XMLSyntaxError as error:
             self._find(f"a reply is not XML ({error}): {reply[:200]!r}")

@@ -1,4 +1,4 @@
-"""The commands that generate documents and put load on a server: their options, and no more."""
+"""The commands `generate` and `load`: their options only."""
 
 import ssl
 import sys
@@ -55,9 +55,7 @@ def _mix(accounts: int, symbols: int, queries: float, cancels: float) -> Callabl
             "--accounts", default=accounts, type=_COUNT, help="Accounts, drawn at random for each document."
         ),
         _option("--symbols", default=symbols, type=_COUNT, help="Symbols, drawn at random for each order."),
-        _option(
-            "--spread", default=5.0, type=click.FloatRange(0, 99), help="Prices lie this far around 100."
-        ),
+        _option("--spread", default=5.0, type=click.FloatRange(0, 99), help="Prices lie this close to 100."),
         _option("--queries", default=queries, type=_SHARE, help="Share of the requests that query an order."),
         _option(
             "--cancels", default=cancels, type=_SHARE, help="Share of the requests that cancel an order."
@@ -71,11 +69,11 @@ def _mix(accounts: int, symbols: int, queries: float, cancels: float) -> Callabl
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @_mix(accounts=20, symbols=3, queries=0.2, cancels=0.1)
 @_option("--first-account", type=click.IntRange(0), default=1, help="Lowest account number.")
-@_option("--symbol-prefix", default="S", help="Beginning of the symbols' names.")
+@_option("--symbol-prefix", default="S", help="Prefix of the symbols' names.")
 def generate(number: int, folder: Path, first_account: int, symbol_prefix: str, **mix: Any) -> None:
-    """Write NUMBER test documents into FOLDER, each with the reply that an empty exchange gives to it.
+    """Write NUMBER test documents into FOLDER, each with the reply that an empty exchange gives.
 
-    The first ones create accounts and symbols. Each can be sent with `pgbourse send` or any other client.
+    The first ones create accounts and symbols. Send each with `pgbourse send` or any other client.
     """
     from pgbourse.loadtest.generate import generate
 
@@ -85,18 +83,16 @@ def generate(number: int, folder: Path, first_account: int, symbol_prefix: str, 
 @click.command()
 @_server
 @_option("--clients", default=32, type=click.IntRange(1, 20_000), help="Connections.")
-@_option("--seconds", type=click.FloatRange(0.1), help="How long; 10 if --documents says nothing either.")
-@_option("--documents", type=_COUNT, help="Send so many documents.")
+@_option("--seconds", type=click.FloatRange(0.1), help="How long; 10 unless --documents is given.")
+@_option("--documents", type=_COUNT, help="Send this many documents.")
 @_mix(accounts=1000, symbols=10, queries=0.0, cancels=0.0)
 @_option(
     "--rate",
     type=click.FloatRange(0.1),
-    help="Documents due a second, whether or not the server keeps up; latency counts from when each was due.",
+    help="Documents due a second, whether or not the server keeps up. Latency counts from when each was due.",
 )
 @_option("--first-account", type=click.IntRange(0), help="Lowest account number; random by default.")
-@_option(
-    "--symbol-prefix", help="Beginning of the symbols' names; derived from the first account by default."
-)
+@_option("--symbol-prefix", help="Prefix of the symbols' names; derived from the first account by default.")
 @_option(
     "--request-framing",
     default="length",
@@ -104,19 +100,19 @@ def generate(number: int, folder: Path, first_account: int, symbol_prefix: str, 
     help="How documents are framed.",
 )
 @_option(
-    "--new-connection-each", is_flag=True, default=False, help="Make a new connection for each document."
+    "--new-connection-each", is_flag=True, default=False, help="Open a new connection for each document."
 )
 @_option(
     "--reconnect",
     is_flag=True,
     default=False,
-    help="Carry on when the server closes connections or is away, as in a failover. What then goes "
-    "unanswered may be done or not; --check finds out whether all that was answered is still there.",
+    help="Carry on when the server closes connections or is away, as in a failover. What gets no answer then "
+    "may or may not be done; --check finds out whether everything that was answered is still there.",
 )
 @_option(
     "--stall-seconds",
     type=click.FloatRange(0.1),
-    help="A server that is silent, or away, for so long has stalled: 10, or 60 with --reconnect.",
+    help="Seconds of silence or absence after which a server has stalled: 10, or 60 with --reconnect.",
 )
 @_option(
     "--check",
@@ -148,8 +144,8 @@ def load(
 ) -> int:
     """Put load on a server of this protocol and measure it.
 
-    Works on accounts of its own, made first. Exits 1 when the server fails, and when --check finds anything.
-    With --reconnect, lost connections alone are no failure.
+    It first creates accounts of its own. Exits with 1 if the server fails or --check finds anything. With
+    --reconnect, lost connections alone are not a failure.
     """
     from pgbourse.loadtest.connections import Target
     from pgbourse.loadtest.load import LoadSettings, load
@@ -157,7 +153,7 @@ def load(
     from pgbourse.wire.framing import Framing
 
     if tls is not None and new_connection_each:
-        raise click.UsageError("--new-connection-each can't be had with TLS")
+        raise click.UsageError("--new-connection-each does not work with TLS")
     if stall_seconds is None:
         stall_seconds = 60.0 if reconnect else 10.0
     if seconds is None and documents is None:
@@ -191,5 +187,5 @@ def _workload(mix: dict[str, Any], first_account: int, symbol_prefix: str) -> An
     from pgbourse.loadtest.workload import Workload
 
     if mix["queries"] + mix["cancels"] > 1:
-        raise click.BadParameter("--queries and --cancels are shares of one whole: together at most 1")
+        raise click.BadParameter("--queries and --cancels must add up to at most 1")
     return Workload(first_account=first_account, symbol_prefix=symbol_prefix, **mix)

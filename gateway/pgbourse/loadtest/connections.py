@@ -1,4 +1,4 @@
-"""The connections of a load run: made, made anew for each document if asked, closed."""
+"""The connections of a load run: opened, reopened for each document if asked, closed."""
 
 import errno
 import math
@@ -21,24 +21,24 @@ _CONNECT_SECONDS: Final = 10.0
 
 
 class LoadError(PgbourseError):
-    """The server can't be load-tested: it can't be reached, or what it answers is of no use."""
+    """The server can't be load-tested: it can't be reached, or its answers are useless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server, and how to speak to it."""
+    """A server, and how to talk to it."""
 
     host: str
     port: int
     framing: Framing = Framing.LENGTH_LINE
     new_connection_each: bool = False  # a connection for each document
-    stall_seconds: float = 10.0  # without a reply, after which the server counts as stalled
+    stall_seconds: float = 10.0  # a server without a reply for so long has stalled
     tls: ssl.SSLContext | None = None
     reconnect: bool = False  # carry on when the server closes a connection, or can't be reached for a while
 
 
 def allow_open_files() -> float:
-    """Let this process open as many files as it may, and return how many that are."""
+    """Let this process open as many files as it may; return how many."""
     _, allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, allowed))
     return math.inf if allowed == resource.RLIM_INFINITY else allowed
@@ -54,14 +54,14 @@ class LoadClient:
         self.template: Template | None = None  # None while idle
         self.document = b""
         self.unsent = memoryview(b"")
-        self.received = bytearray()  # of a reply that did not come in one piece
+        self.received = bytearray()  # of a reply that came in several pieces
         self.started = 0.0  # when the document was due
-        self.sent = 0.0  # when it went
+        self.sent = 0.0  # when it was sent
         self.answered = 0  # documents on this connection
 
 
 class Connections:
-    """Connect clients to a server, and have them looked after by one selector."""
+    """Connect clients to a server, and watch them with one selector."""
 
     def __init__(self, target: Target) -> None:
         self.selector = selectors.DefaultSelector()
@@ -70,9 +70,9 @@ class Connections:
         self._address: Any = None
 
     def open(self, clients: Sequence[LoadClient]) -> None:
-        """Connect clients; where each document has a connection of its own, only try whether it can be done.
+        """Connect clients. If each document gets its own connection, only try whether the server is there.
 
-        Raises LoadError when the server can't be reached.
+        Raises LoadError if the server can't be reached.
         """
         try:
             self.find()
@@ -86,26 +86,26 @@ class Connections:
             raise LoadError(f"can't connect {which}to {self._target.host}:{self._target.port}") from error
 
     def find(self) -> None:
-        """Find the server's address, which connections need; raises OSError when the host has none."""
+        """Find the server's address, which connections need. Raises OSError if the host has none."""
         allow_open_files()
         found = socket.getaddrinfo(self._target.host, self._target.port, type=socket.SOCK_STREAM)[0]
         self._family, self._address = found[0], found[4]
 
     def connect(self, client: LoadClient) -> None:
-        """Connect a client, and wait until it is; raises OSError when the server does not let it."""
+        """Connect a client and wait until that is done. Raises OSError if it fails."""
         client.answered = 0
         client.socket = connection = socket.socket(self._family, socket.SOCK_STREAM)
         connection.settimeout(_CONNECT_SECONDS)
         connection.connect(self._address)
         if self._target.tls is not None:
-            client.socket = None  # it is taken over
+            client.socket = None  # the TLS socket takes it over
             secured = self._target.tls.wrap_socket(connection, server_hostname=self._target.host)
             client.socket = TlsSocket(secured, established=True)
             connection = secured
         self._prepare(connection, client, selectors.EVENT_READ)
 
     def begin(self, client: LoadClient, data: bytes) -> str | None:
-        """Begin a connection that sends these data once it is there; return what is wrong, if anything."""
+        """Start a connection that sends these data once it is open; return what is wrong, if anything."""
         client.socket = connection = socket.socket(self._family, socket.SOCK_STREAM)
         client.answered = 0
         client.unsent = memoryview(data)

@@ -1,4 +1,4 @@
-"""`pgbourse generate`: documents from a seed, and what an empty exchange answers when they come in order."""
+"""`pgbourse generate`: documents from a seed, and the replies of an empty exchange to them."""
 
 import random
 import re
@@ -16,7 +16,7 @@ from pgbourse.loadtest.workload import Draw, Workload
 
 __all__ = ["GenerateError", "ReferenceServer", "documents", "generate"]
 
-_TIME = "0"  # in place of the second at which something happened
+_TIME = "0"  # in place of the real time in seconds
 _COMPARE = """\
 Send them in order to a server with an empty database (order ids begin at 1), and compare:
   pgbourse send {0}/{1}.xml | sed 's/time="[0-9]*"/time="0"/' | diff {0}/{1}.expected.xml -\
@@ -24,17 +24,17 @@ Send them in order to a server with an empty database (order ids begin at 1), an
 
 
 class GenerateError(PgbourseError):
-    """The documents can't be written, or there is no room in them for the accounts."""
+    """The documents can't be written, or are too few to create all accounts."""
 
 
 def generate(workload: Workload, number: int, folder: Path) -> None:
-    """Write `number` documents, each with the reply that is expected, into a folder, made if absent.
+    """Write `number` documents, each with its expected reply, into a folder, which is created if absent.
 
-    The first ones create the accounts. The same workload gives the same files. A reply is as `pgbourse send`
-    prints it, but that times in it are 0.
+    The first ones create the accounts. The same workload gives the same files. A reply looks as `pgbourse
+    send` prints it, except that its times are 0.
 
-    Raises GenerateError when the folder holds documents already or can't be written, and when there are too
-    few documents to create all accounts in.
+    Raises GenerateError if the folder already holds documents or can't be written, and if the documents are
+    too few to create all accounts.
     """
     setup = sum(1 for _ in workload.setup_documents())
     if number <= setup:
@@ -58,7 +58,7 @@ def generate(workload: Workload, number: int, folder: Path) -> None:
 
 
 def documents(workload: Workload, number: int) -> Iterator[tuple[bytes, str]]:
-    """Make documents, and the replies of an empty exchange that gets them in this order."""
+    """Give documents, and the replies of an empty exchange that gets them in this order."""
     rng = random.Random(workload.seed)
     draw = Draw(workload, rng)
     market = ReferenceServer()
@@ -124,7 +124,7 @@ class ReferenceServer:
             )
             assert isinstance(order, Order), (
                 order
-            )  # there is money and there are shares for all that is drawn
+            )  # there is enough money and there are enough shares for every order drawn
             self._opened += 1
             self._exchange.number(order, self._opened)
             self.ids[account].append(self._opened)
@@ -150,6 +150,6 @@ def _add_parts(order: Order, status: etree._Element) -> None:
 
 
 def _plain(number: Decimal) -> str:
-    """Write a number without an exponent, nor zeros at its end."""
+    """Write a number without an exponent or trailing zeros."""
     text = f"{number:f}"
     return re.sub(r"\.?0+$", "", text) if "." in text else text

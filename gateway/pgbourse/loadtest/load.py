@@ -1,4 +1,4 @@
-"""`pgbourse load`: set-up, load, summary, and on request a check of what the server answered."""
+"""`pgbourse load`: set-up, load, summary, and on request a check of the server's answers."""
 
 import itertools
 import json
@@ -23,13 +23,13 @@ from pgbourse.logs import printable
 
 __all__ = ["LoadSettings", "load", "run_closed_loop", "set_up"]
 
-_CHECK_CLIENTS = 8  # ask for the status of all orders at the end
-_CHECK_ROUNDS = 10  # of questions: those that get lost are asked again
+_CHECK_CLIENTS = 8  # query all orders at the end
+_CHECK_ROUNDS = 10  # of queries: lost ones are repeated
 
 
 @dataclass(frozen=True, slots=True)
 class LoadSettings:
-    """What `pgbourse load` was told."""
+    """The settings of `pgbourse load`."""
 
     target: Target
     workload: Workload
@@ -43,12 +43,12 @@ class LoadSettings:
 
 
 def load(settings: LoadSettings) -> int:
-    """Put load on a server and print what came of it. Ctrl-C ends the run early, with its summary.
+    """Put load on a server and print the results. Ctrl-C ends the run early, with its summary.
 
-    Returns 0; 1 when documents went unanswered (unless clients were to reconnect) or were answered wrongly,
-    and when nothing was accepted; 130 when interrupted.
+    Returns 0; 1 if documents went unanswered (unless clients were told to reconnect) or were answered
+    wrongly, or if nothing was accepted; 130 if interrupted.
 
-    Raises LoadError when the server can't be reached, fails in the set-up, or within the run (after the
+    Raises LoadError if the server can't be reached, fails in the set-up, or fails during the run (after the
     summary).
     """
     workload = settings.workload
@@ -59,7 +59,7 @@ def load(settings: LoadSettings) -> int:
     for line in measurement.lines():
         click.echo(line)
     if measurement.failure is not None:
-        checker = None  # it would ask a server that has failed
+        checker = None  # there is no point in asking a server that has failed
     if checker is not None:
         _check(settings, checker)
     if settings.json_file is not None:
@@ -74,9 +74,9 @@ def load(settings: LoadSettings) -> int:
 
 
 def set_up(target: Target, workload: Workload) -> float:
-    """Create the workload's accounts, one document after the other, and return the seconds that it took.
+    """Create the workload's accounts, one document after the other, and return how many seconds it took.
 
-    Raises LoadError when the server can't be reached, or does not do all of it.
+    Raises LoadError if the server can't be reached, or does not create all of them.
     """
     begin = time.perf_counter()
     measurement = Run(replace(target, reconnect=False), workload.setup_documents(), clients=1).go()
@@ -98,7 +98,7 @@ def run_closed_loop(
 ) -> Measurement:
     """Run a closed loop for some seconds and return the figures.
 
-    Raises LoadError when it ends early or any document was not answered in full.
+    Raises LoadError if it ends early or any document was not answered in full.
     """
     measurement = Run(target, feeder, clients=clients, seconds=seconds, on_tick=on_tick).go()
     if measurement.failure is not None or measurement.incomplete:

@@ -1,4 +1,4 @@
-"""How far a load run has come, and how fast it goes: a bar on standard error."""
+"""The progress of a load run, and its rates: a bar on standard error."""
 
 from typing import Self
 
@@ -14,15 +14,15 @@ _BAR_COLUMNS = 20
 
 
 class LoadProgress:
-    """Show a run's progress until the end of a `with` block, then remove it. Call it with each new figure.
+    """Show a run's progress until the end of a `with` block, then remove it. Call it with new figures.
 
-    The bar is drawn by these calls alone: a thread of its own would take time from the load.
+    Only these calls draw the bar: a thread of its own would take time from the load.
     """
 
     def __init__(
         self, *, seconds: float | None, documents: int | None, console: Console | None = None
     ) -> None:
-        """Prepare to show a run of so many seconds, or of so many documents, on standard error by default."""
+        """Show a run of this many seconds, or documents; by default on standard error."""
         self._seconds = seconds
         self._documents = documents
         self._bar = Progress(
@@ -43,7 +43,7 @@ class LoadProgress:
         self._bar.stop()
 
     def __call__(self, measurement: Measurement) -> None:
-        """Show the rates since the last call, and what is left of the run."""
+        """Show the rates since the last call, and how much of the run is left."""
         at, documents, opened = measurement.series[-1]
         then, documents_then, opened_then = self._before
         self._before = measurement.series[-1]

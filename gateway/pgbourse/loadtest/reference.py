@@ -1,6 +1,6 @@
-"""A small, obviously right exchange in memory: generated documents and tests compare the real one with it.
+"""A small exchange in memory that is obviously right; tests compare the real one with it.
 
-It knows nothing of batches, credits or locks: one request after the other, lists and loops, exact decimals.
+It has no batches, credits or locks: one request after the other, lists and loops, exact decimals.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["Order", "ReferenceExchange"]
 
 @dataclass
 class Order:
-    """An order as placed, and what became of it. Shares are positive on both sides."""
+    """An order as it was placed, and its state. Shares are positive on both sides."""
 
     order_id: int
     account: str
@@ -25,7 +25,7 @@ class Order:
     fills: list[tuple[Decimal, Decimal]] = field(default_factory=list)
 
     def matches(self, other: Order) -> bool:
-        """Tell whether the two can trade: same symbol, opposite sides, limits that cross."""
+        """Return whether the two can trade: same symbol, opposite sides, crossing limits."""
         if self.sym != other.sym or self.buying == other.buying:
             return False
         buy, sell = (self, other) if self.buying else (other, self)
@@ -40,17 +40,17 @@ class ReferenceExchange:
         self.shares: dict[tuple[str, str], Decimal] = {}
         self.symbols: set[str] = set()
         self.orders: dict[int, Order] = {}
-        self._resting: dict[str, list[Order]] = {}  # by symbol; closed ones go when met
+        self._resting: dict[str, list[Order]] = {}  # by symbol; closed ones are removed when met
 
     def create_account(self, account: str, balance: Decimal) -> str:
-        """Create an account, with so much money."""
+        """Create an account with this much money."""
         if account in self.cash:
             return "account_exists"
         self.cash[account] = balance
         return "created"
 
     def grant_shares(self, sym: str, account: str, shares: Decimal) -> str:
-        """Give shares to an account; the symbol is made if it is new."""
+        """Give shares to an account; a new symbol is created."""
         if account not in self.cash:
             return "unknown_account"
         self.symbols.add(sym)
@@ -82,7 +82,7 @@ class ReferenceExchange:
         return order
 
     def number(self, order: Order, order_id: int) -> None:
-        """Enter a placed order under its id."""
+        """Record the id of a placed order."""
         order.order_id = order_id
         self.orders[order_id] = order
         self._resting.setdefault(order.sym, []).append(order)
@@ -93,7 +93,7 @@ class ReferenceExchange:
         return order if order is not None and order.account == account else "unknown_order"
 
     def cancel_order(self, account: str, order_id: int) -> str | Order:
-        """End what is open of an order of this account, and return it."""
+        """End the open part of an order of this account, and return the order."""
         order = self.query_order(account, order_id)
         if isinstance(order, str):
             return order
@@ -108,11 +108,11 @@ class ReferenceExchange:
         return order
 
     def book(self) -> list[tuple[int, Decimal]]:
-        """Every open order: its id and its open shares."""
+        """Return the id and the open shares of every open order."""
         return sorted((order.order_id, order.open) for order in self.orders.values() if order.open > 0)
 
     def _by_priority(self, order: Order) -> list[Order]:
-        """The resting orders that this one can trade with: best price first, then the earlier."""
+        """Return the resting orders that this one can trade with: best price first, then the earlier."""
         resting = [other for other in self._resting.get(order.sym, []) if other.open > 0]
         self._resting[order.sym] = resting
         return sorted(

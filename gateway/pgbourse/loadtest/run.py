@@ -1,11 +1,11 @@
-"""The load itself: many connections, one thread, and for each document as little work as can be.
+"""The load itself: many connections, one thread, and as little work for each document as possible.
 
-A reply is known to be complete by its last bytes and is counted, not parsed. The loop is closed (a client
-sends its next document when it has its reply), or with a rate open: documents are due at fixed times, and
+A reply's last bytes show that it is complete; replies are counted, not parsed. The loop is closed (a client
+sends its next document when it has its reply) or, with a rate, open: documents are due at fixed times, and
 latency is measured from when a document was due, whether or not a connection was free then.
 
-Where the target asks for it, a run carries on after a lost connection: the client connects again, and the
-fate of the document that it waited for stays unknown.
+If the target asks for it, a run carries on after a lost connection: the client reconnects, and the fate of
+the document that it waited for stays unknown.
 """
 
 import errno
@@ -25,16 +25,16 @@ from pgbourse.wire.framing import wrap_reply
 
 __all__ = ["OnReply", "OnUnknown", "Run", "Source"]
 
-Source = Iterator[tuple[bytes, Template]]  # documents, and what they were made from
-OnReply = Callable[[Template, bytes, bytes], None]  # what it was made from, a document, its reply
+Source = Iterator[tuple[bytes, Template]]  # documents and their templates
+OnReply = Callable[[Template, bytes, bytes], None]  # a document's template, the document, its reply
 OnUnknown = Callable[[Template, bytes], None]  # the same, without a reply
 
-_TICK: Final = 0.5  # seconds between two looks at what has stalled, and two progress lines
-_READ_BYTES: Final = 32 * 1024  # malloc asks the kernel for larger ones each time
+_TICK: Final = 0.5  # seconds between two checks for stalled clients, and two updates of the progress
+_READ_BYTES: Final = 32 * 1024  # for larger buffers malloc calls the kernel each time
 
 
 class Run:
-    """One run of load on a server. Made, it connects when `go` is called; `stop` ends it early."""
+    """One run of load on a server. It connects when `go` is called; `stop` ends it early."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Run:
         on_unknown: OnUnknown | None = None,
         on_tick: Callable[[Measurement], None] | None = None,
     ) -> None:
-        """Take documents from `source` until it is empty or `seconds` have passed, `rate` a second if given.
+        """Take documents from `source` until it is empty or `seconds` have passed, at `rate` a second.
 
         `on_reply` gets each document and its reply, `on_unknown` each one that was sent and never answered,
         and `on_tick`, twice a second, the figures so far.
@@ -64,22 +64,22 @@ class Run:
         self._connections = Connections(target)
         self._selector = self._connections.selector
         self._clients = [LoadClient() for _ in range(clients)]
-        self._idle: deque[LoadClient] = deque()  # an open loop gives them the documents that are due
+        self._idle: deque[LoadClient] = deque()  # in an open loop they wait for a document to be due
         self._lost = LostClients()
-        self._again: deque[tuple[bytes, Template]] = deque()  # documents of which not a byte was sent
+        self._again: deque[tuple[bytes, Template]] = deque()  # to send again: not a byte was sent
         self._waiting = 0  # clients that wait for a reply
         self._sending = True
         self._due = 0.0  # when the next document is, in an open loop
         self._last = 0.0  # when the latest reply came
 
     def stop(self) -> None:
-        """Send no more: `go` returns when what was sent has been answered."""
+        """Send no more; `go` returns once everything sent has been answered."""
         self._sending = False
 
     def go(self) -> Measurement:
-        """Carry out the run and return its figures; `failure` in them says why it ended early.
+        """Carry out the run and return its figures, in which `failure` says why it ended early.
 
-        Raises LoadError when the server can't be reached to begin with, unless clients are to reconnect.
+        Raises LoadError if the server can't be reached at the start, unless clients are told to reconnect.
         """
         measurement = self.measurement
         try:
@@ -98,7 +98,7 @@ class Run:
             self._loop(begin, end)
             measurement.seconds = self._last - begin
             measurement.cpu_seconds = time.process_time() - cpu
-            # Over the whole run: a server that stalls adds nothing to `seconds`.
+            # Divided by the whole run: a server that stalls adds nothing to `seconds`.
             measurement.cpu_share = measurement.cpu_seconds / (time.perf_counter() - begin)
         finally:
             self._connections.close_all(self._clients)
@@ -135,19 +135,19 @@ class Run:
         )
 
     def _end(self, now: float) -> None:
-        """The time is over: what is due by now and was not sent is counted."""
+        """Count what was due by the end of the run and was not sent."""
         self._sending = False
         if self._interval and now > self._due:
             self.measurement.unsent = int((now - self._due) / self._interval)
 
     def _longest_pause(self) -> float:
-        """Return how many seconds the loop may wait for the server."""
+        """Return how many seconds the loop may wait for events."""
         if self._lost and self._sending:
             return min(_TICK, self._lost.seconds_until_due(time.perf_counter()))
         return _TICK
 
     def _reconnect(self) -> None:
-        """Connect lost clients again, one after the other, until one of them fails or must wait."""
+        """Reconnect lost clients, one after the other, until one of them fails or must wait."""
         while self._sending and (client := self._lost.due(time.perf_counter())) is not None:
             if not self._target.new_connection_each:
                 try:
@@ -160,7 +160,7 @@ class Run:
             self._use(client)
 
     def _use(self, client: LoadClient) -> None:
-        """Give a client its next document: now, or in an open loop when one is due."""
+        """Give a client its next document: now, or, in an open loop, when one is due."""
         if self._interval:
             self._idle.append(client)
         elif self._sending:
@@ -173,7 +173,7 @@ class Run:
             self._due += self._interval
 
     def _send_next(self, client: LoadClient, due: float) -> None:
-        """Send the next document on an idle client; when there is none, send no more."""
+        """Send the next document on an idle client; if there is none, send no more."""
         item = None
         if self._sending:
             item = self._again.popleft() if self._again else next(self._source, None)
@@ -195,7 +195,7 @@ class Run:
                 done = 0
             except OSError:
                 client.unsent = memoryview(data)
-                return  # the server has closed: reading says so, after whatever it had to say
+                return  # the server has closed: reading says so, after its last words
             if done < len(data):
                 client.unsent = memoryview(data)[done:]
                 self._selector.modify(client.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, client)
@@ -204,7 +204,7 @@ class Run:
         return wrap_reply(document, self._target.framing)
 
     def _write(self, client: LoadClient) -> None:
-        """Go on with what could not be sent at once, or at all before the connection was there."""
+        """Send what could not be sent at once, or before the connection was open."""
         assert client.socket is not None
         try:
             client.unsent = client.unsent[client.socket.send(client.unsent) :]
@@ -231,7 +231,7 @@ class Run:
             self._closed(client, self._why_closed(client))
         elif client.template is None:
             if data.strip():
-                self._lose(client, f"the server sent what nobody asked for: {excerpt(data)}")
+                self._lose(client, f"the server sent something unasked: {excerpt(data)}")
         elif not client.received and data.endswith(ENDS):
             self._answered(client, data)
         else:
@@ -289,12 +289,12 @@ class Run:
             self._on_tick(measurement)
 
     def _closed(self, client: LoadClient, why: str) -> None:
-        """Take the end of a connection, which ends the run unless clients are to connect again."""
+        """Handle the end of a connection, which ends the run unless clients are told to reconnect."""
         if not self._target.reconnect:
             self._lose(client, why)
             return
         whole = client.template is not None and len(client.unsent) == len(self._frame(client.document))
-        if whole and client.template is not None:  # nothing happened: it is sent again
+        if whole and client.template is not None:  # nothing has happened yet: send it again
             self._again.append((client.document, client.template))
             client.template = None
             self._waiting -= 1
@@ -306,16 +306,16 @@ class Run:
         self._lost.add(client, time.perf_counter())
 
     def _lose(self, client: LoadClient, why: str) -> None:
-        """Give a connection up. The first one ends the run."""
+        """Give up a connection. The first one ends the run."""
         if client.template is None and not self._sending:
-            why = ""  # a server may close what is no longer used
+            why = ""  # a server may close a connection that is no longer used
         self._give_up_document(client)
         self._connections.close(client)
         if why:
             self._fail(why)
 
     def _give_up_document(self, client: LoadClient) -> None:
-        """Wait no longer for a reply, if the client does: nobody knows what became of its document."""
+        """Stop waiting for a client's reply, if it waits for one: the fate of its document is unknown."""
         if client.template is None:
             return
         if self._on_unknown is not None:
@@ -325,7 +325,7 @@ class Run:
         self.measurement.unanswered += 1
 
     def _fail(self, why: str) -> None:
-        """End the run; the first reason is the one that is told."""
+        """End the run. The first reason is the one that is reported."""
         silence = time.perf_counter() - self._last
         self.measurement.longest_silence = max(silence, self.measurement.longest_silence)
         self.measurement.failure = self.measurement.failure or why

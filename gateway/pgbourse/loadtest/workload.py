@@ -1,7 +1,7 @@
 """What a load test sends: accounts and symbols first, then documents in a mix, all from one seed.
 
-Documents are made beforehand, so that sending costs the load tool as little as it can. Only the ids of orders
-to query or cancel are filled in when a document is sent, for they are the server's.
+Documents are made beforehand, so that sending costs the load tool as little as possible. Only the ids of
+orders to query or cancel are filled in when a document is sent, because the server chooses them.
 """
 
 import itertools
@@ -21,9 +21,9 @@ _BALANCE = 1_000_000_000
 _GRANT = 10_000_000
 _SETUP_ACCOUNTS = 50  # in one <create>, each with every symbol
 _LEAST_DOCUMENTS = 64
-_POOL_DOCUMENTS = 4096  # a client that cycles through them is not told from one that never repeats itself
+_POOL_DOCUMENTS = 4096  # enough that cycling through them looks the same as never repeating
 _POOL_ORDERS = 200_000  # bounds the pool's memory to some 20 MB
-_MARKET_DOCUMENTS, _MAKER_DOCUMENTS = 5, 3  # of so many documents so many quote, the others take
+_MARKET_DOCUMENTS, _MAKER_DOCUMENTS = 5, 3  # of five documents three quote, the others take
 _REMEMBERED = 64  # order ids an account can query or cancel; older ones are mostly filled
 
 _OPENED_ID = re.compile(rb'<opened\b[^>]*?\sid="([0-9]+)"')
@@ -31,7 +31,7 @@ _OPENED_ID = re.compile(rb'<opened\b[^>]*?\sid="([0-9]+)"')
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A mix of documents. Shares of queries and cancels are fractions of the requests, 0 to 1."""
+    """A mix of documents. `queries` and `cancels` are fractions of the requests, 0 to 1."""
 
     orders: int = 1  # requests in a document
     accounts: int = 1000
@@ -39,14 +39,14 @@ class Workload:
     spread: float = 5.0  # prices lie within 100 - spread and 100 + spread, in quarters
     queries: float = 0.0
     cancels: float = 0.0
-    makers: int = 0  # so many accounts quote and the others take, where it is not 0: see Market
+    makers: int = 0  # if not 0, so many accounts quote and the others take: see Market
     seed: int = 1
     first_account: int = 1000
     symbol_prefix: str = "S"
 
     @property
     def asks_back(self) -> bool:
-        """Whether documents name orders by the ids that the server gave them."""
+        """Whether documents name orders by the server's ids."""
         return self.queries + self.cancels > 0
 
     def account_ids(self) -> list[str]:
@@ -58,7 +58,7 @@ class Workload:
         return [f"{self.symbol_prefix}{number}" for number in range(self.symbols)]
 
     def setup_documents(self) -> Iterator["tuple[bytes, Template]"]:
-        """Make the <create> documents that give each account money and shares."""
+        """Give the <create> documents that provide each account with money and shares."""
         accounts = self.account_ids()
         for start in range(0, len(accounts), _SETUP_ACCOUNTS):
             some = accounts[start : start + _SETUP_ACCOUNTS]
@@ -80,7 +80,7 @@ class Draw:
         self._limits = [f"{_MID_PRICE + _TICK * step:.2f}" for step in range(-steps, steps + 1)]
 
     def kind(self) -> str:
-        """Draw 'order', 'query' or 'cancel', in the workload's shares."""
+        """Draw 'order', 'query' or 'cancel', in the workload's proportions."""
         drawn = self._rng.random()
         if drawn < self._workload.queries:
             return "query"
@@ -93,24 +93,24 @@ class Draw:
         return rng.choice(self._syms), shares, rng.choice(self._limits)
 
     def quote(self, sym: str, side: int) -> tuple[str, int, str]:
-        """Draw an order that rests, 1 to buy and -1 to sell: quotes don't meet one another."""
+        """Draw an order that rests, 1 to buy and -1 to sell: quotes never cross."""
         middle = len(self._limits) // 2
         limits = self._limits[:middle] if side > 0 else self._limits[middle + 1 :]
         return sym, side * self._rng.randint(1, _MAX_SHARES), self._rng.choice(limits)
 
     def take(self) -> tuple[str, int, str]:
-        """Draw an order that trades with the best quotes, for its limit is the worst of them."""
+        """Draw an order that trades with the best quotes, because its limit is the worst possible one."""
         side = self._rng.choice((1, -1))
         limit = self._limits[-1] if side > 0 else self._limits[0]
         return self._rng.choice(self._syms), side * self._rng.randint(1, _MAX_SHARES), limit
 
 
 class Market:
-    """Deal documents to market makers and to those who take from them.
+    """Deal documents to market makers and to takers.
 
-    The makers are served in turn, and each goes through every symbol on both sides, in an order of its own.
-    Three documents in five are theirs, so that there is always something to take. Where all accounts are
-    makers, all take as well: the same orders, of accounts that are evenly spread.
+    The makers take turns, and each goes through every symbol on both sides, in its own order. Three documents
+    in five are theirs, so that there is always something to take. If all accounts are makers, all take as
+    well: the same orders, from evenly spread accounts.
     """
 
     def __init__(self, workload: Workload, draw: Draw, rng: random.Random) -> None:
@@ -128,7 +128,7 @@ class Market:
         )
 
     def deal(self) -> tuple[str, Callable[[], tuple[str, int, str]]]:
-        """Return the account of the next document, and what draws its orders."""
+        """Return the account of the next document, and a function that draws its orders."""
         if next(self._turns) < _MAKER_DOCUMENTS:
             account, quotes = next(self._makers)
             return account, lambda: self._draw.quote(*next(quotes))
@@ -137,22 +137,22 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A document of one account. `parts` are what stands between the order ids that it asks for."""
+    """A document of one account. `parts` is the text between the order ids that it names."""
 
     account: str
     parts: tuple[bytes, ...]
-    cancels: tuple[bool, ...]  # for each id, whether it is to be cancelled rather than queried
-    plain: bytes  # the same with orders in their places, for an account that knows too few ids
+    cancels: tuple[bool, ...]  # for each id, whether to cancel it rather than query it
+    plain: bytes  # the same with orders instead, for an account that knows too few ids
     requests: int
 
     @classmethod
     def fixed(cls, account: str, document: bytes, requests: int) -> "Template":
-        """Return what a document is made from that asks for no order by an id yet unknown."""
+        """Return the template of a document without order ids to fill in."""
         return cls(account, (document,), (), document, requests)
 
 
 class Feeder:
-    """Give documents one after the other without end, and learn from the replies which orders there are."""
+    """Give documents without end, and learn from the replies which orders exist."""
 
     def __init__(self, workload: Workload) -> None:
         self.workload = workload
@@ -174,7 +174,7 @@ class Feeder:
         return self
 
     def __next__(self) -> tuple[bytes, Template]:
-        """Return the next document, and what it was made from."""
+        """Return the next document and its template."""
         template = self._pool[self._next]
         self._next = (self._next + 1) % len(self._pool)
         if not template.cancels:
@@ -189,18 +189,18 @@ class Feeder:
         return b"".join(pieces), template
 
     def learn(self, template: Template, _document: bytes, reply: bytes) -> None:
-        """Remember the orders that a reply says were opened."""
+        """Remember the orders that a reply calls opened."""
         known = self._known.setdefault(template.account, deque(maxlen=_REMEMBERED))
         known.extend(_OPENED_ID.findall(reply))
 
 
 def fresh_account() -> int:
-    """Draw a first account number that is hardly in use, and that servers which keep 31 bits can hold."""
+    """Draw a first account number that is unlikely to be in use, and fits into 31 bits, for other servers."""
     return random.SystemRandom().randrange(1_000_000, 2_000_000_000)
 
 
 def fresh_prefix(first_account: int) -> str:
-    """Return four letters for the symbols of a run, so that its book is empty at first."""
+    """Return four letters for the symbols of a run, so that its book starts empty."""
     letters = []
     for _ in range(4):
         first_account, digit = divmod(first_account, 26)
