@@ -16,7 +16,7 @@ from psycopg.errors import Diagnostic
 
 import pgbourse.cli
 from pgbourse.database import embedded
-from pgbourse.serve import dispatch, sessions
+from pgbourse.serve import dispatch
 from pgbourse.serve.calls import Caller, ConnectionGone, FateUnknown
 from pgbourse.serve.dispatch import Dispatcher
 from pgbourse.serve.sessions import Session
@@ -152,7 +152,15 @@ def leaves_its_own_server_dead() -> None:
 
 
 def _set_synchronous_commit(value: str) -> None:
-    sessions._SESSION += f"set synchronous_commit = {value};"
+    connect = Caller.connect
+
+    def connect_and_weaken(self: Caller) -> None:
+        is_new = self.connection is None
+        connect(self)
+        if is_new and self.connection is not None:
+            self.connection.execute(f"set synchronous_commit = {value}".encode())
+
+    Caller.connect = connect_and_weaken  # type: ignore[method-assign]
 
 
 MUTANTS: dict[str, Callable[[], None]] = {

@@ -11,6 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 import pgbourse.database.migrate
 import pgbourse.serve.health
@@ -223,6 +225,40 @@ def test_a_gateway_without_its_database_is_alive_and_not_ready(
         other.execute(f'alter database "{name}" with allow_connections true')
     assert health.get("/readyz") == (200, "ok\n")
     assert health.metrics()["database_up"] == 1
+
+
+def test_no_more_connections_are_taken_than_the_manual_counts(
+    start_gateway: StartGateway,
+    start_health: StartHealth,
+    database: str,
+    connection: Session,
+    block: Block,
+    wait_for_workers: Callable[[int], None],
+) -> None:
+    """Workers + 1, and 1 more for metrics: the role may have so many, and all of them are in use."""
+    role = sql.Identifier("pgbourse_test_limited")
+    connection.execute(sql.SQL("drop role if exists {}").format(role))
+    query = "create role {} login password 'x' in role exchange_gateway connection limit 4"
+    connection.execute(sql.SQL(query).format(role))
+    conninfo = make_conninfo(database, user="pgbourse_test_limited", password="x")
+    try:
+        gateway = start_gateway(conninfo=conninfo, metrics_port=0, workers=2)
+        health = start_health(gateway, conninfo)
+        blocker = block()
+        clients = [gateway.connect() for _ in range(2)]
+        for count, client in enumerate(clients, 1):
+            client.send(CREATE)
+            wait_for_workers(count)
+        with psycopg.connect(conninfo):  # the sweep's
+            for _ in range(5):
+                assert health.get("/readyz") == (200, "ok\n")
+                assert health.metrics()["database_up"] == 1
+            with pytest.raises(psycopg.OperationalError, match="too many connections"):
+                psycopg.connect(conninfo)
+        blocker.rollback()
+        assert [client.reply()[0].tag for client in clients] == ["created", "error"]
+    finally:
+        connection.execute(sql.SQL("drop role {}").format(role))
 
 
 def test_a_gateway_that_does_not_fit_the_schema_is_not_ready(health: Health, connection: Session) -> None:

@@ -74,12 +74,11 @@ def test_unknown_encodings(encoding: str) -> None:
 
 
 def test_no_memory_is_spent_on_the_names_of_unknown_encodings() -> None:
-    known = 0
+    known = len(encodings._cache)
     for i in range(100):
         refusal_of_all(f'<?xml version="1.0" encoding="klingon{i}"?><create/>')
         one(f'<?xml version="1.0" encoding="Shift{"_" * i}JIS"?>{GRANT}')
-        known = known or len(encodings._cache)  # the codecs that it needs, and others have used
-    assert len(encodings._cache) == known
+    assert len(encodings._cache) <= known + 1
 
 
 def test_bytes_that_the_declared_encoding_does_not_have() -> None:

@@ -1,1 +1,1 @@
-"""PostgreSQL for the gateway: the embedded one, its data folder, migrations and integrity checks."""
+"""PostgreSQL beside the gateway: the embedded one, its data folder, migrations and integrity checks."""

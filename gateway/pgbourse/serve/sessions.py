@@ -17,6 +17,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, NullConnectionPool, PoolTimeout
 
 from pgbourse.database import conninfo as conninfos
+from pgbourse.database.session import SettingError, pin_settings, wrong_settings
 from pgbourse.errors import PgbourseError
 
 __all__ = [
@@ -33,82 +34,23 @@ __all__ = [
 
 _T = TypeVar("_T")
 
-# What a database or a role may have set, and what it must be here. Settings that are right are left alone:
-# some can be set by a superuser only, and where one of those is wrong the refusal names it.
-
-# With these a batch would do something else.
-_ESSENTIAL = {
-    # A time-out must never cancel a statement of ours: with a synchronous standby a cancelled COMMIT shows a
-    # commit that may yet be lost.
-    "statement_timeout": "0",
-    "lock_timeout": "0",
-    "transaction_timeout": "0",
-    "exit_on_error": "off",
-    # The functions see what the last holder of a lock committed only if they read committed.
-    "default_transaction_isolation": "read committed",
-    "array_nulls": "on",
-    "restrict_nonsystem_relation_kind": "",
-    "row_security": "on",
-    "session_replication_role": "origin",
-    "transform_null_equals": "off",
+# A pooler may give each transaction another session, so nothing can be set or prepared in one: the login role
+# must bring the settings. These are the ones without which a batch would do something else. How values are
+# written doesn't matter: no type in our calls minds.
+_POOLED = {
+    "array_nulls",
+    "default_transaction_isolation",
+    "exit_on_error",
+    "lock_timeout",
+    "plpgsql.variable_conflict",
+    "restrict_nonsystem_relation_kind",
+    "row_security",
+    "session_replication_role",
+    "statement_timeout",
+    "synchronous_commit",
+    "transaction_timeout",
+    "transform_null_equals",
 }
-# With these values would be read or written otherwise, or a session would end between two batches. No type
-# in our calls minds most of them today.
-_FORMS = {
-    "idle_session_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
-    "default_transaction_deferrable": "off",
-    "bytea_output": "hex",
-    "client_encoding": "UTF8",
-    "DateStyle": "ISO, MDY",
-    "IntervalStyle": "postgres",
-    "TimeZone": "UTC",
-    "extra_float_digits": "1",
-    "lc_numeric": "C",
-    "quote_all_identifiers": "off",
-    "standard_conforming_strings": "on",
-    "xmloption": "content",
-}
-
-
-def _differing(settings: dict[str, str]) -> str:
-    """Write a query for settings that aren't as they must be: name, what it is, what it must be."""
-    rows = ", ".join(f"('{name}', '{value}')" for name, value in settings.items())
-    return (
-        f"select name, current_one.setting, right_one.setting as wanted from (values {rows}) "  # noqa: S608
-        "as right_one (name, setting) inner join pg_catalog.pg_settings as current_one using (name) "
-        "where current_one.setting <> right_one.setting"
-    )
-
-
-# A synchronous_commit weaker than `on` would acknowledge what a crash undoes; the stronger remote_apply
-# stays. Warnings must reach us: see Caller._hear. default_transaction_read_only is respected: managed
-# services set it when a disk is nearly full. The gateway's role has the API's functions and nothing else.
-_SESSION = f"""
-    select set_config(name, wanted, false) from ({_differing(_ESSENTIAL | _FORMS)}) as wrong;
-    select set_config('synchronous_commit', 'on', false)
-    where current_setting('synchronous_commit') not in ('on', 'remote_apply');
-    select set_config('plpgsql.variable_conflict', 'error', false)
-    where current_setting('plpgsql.variable_conflict', true) <> 'error';
-    set search_path = '';
-    set client_min_messages = warning;
-    set role exchange_gateway;
-"""  # noqa: S608 - of our own text
-
-# A pooler may give each transaction another session, so nothing can be set or prepared in one: the login
-# role must bring the settings. This says which it lacks.
-_POOLED_SESSION = f"""
-    select string_agg(pg_catalog.format('%s is %s', wrong.name, wrong.setting), ', ')
-    from (
-        select 'role' as name, current_user::text as setting where current_user <> 'exchange_gateway'
-        union all
-        select name, setting from ({_differing(_ESSENTIAL)}) as essential
-        union all
-        select name, setting from pg_catalog.pg_settings
-        where (name = 'synchronous_commit' and setting not in ('on', 'remote_apply'))
-            or (name = 'client_min_messages' and setting in ('error', 'fatal', 'panic'))
-    ) as wrong
-"""  # noqa: S608 - of our own text
 
 # When the server started tells servers apart, to the microsecond, also where several names lead to one.
 _IDENTITY = """
@@ -310,7 +252,12 @@ def _configure(session: Session) -> None:
         if session.is_pooled:
             _require_settings(session)
         else:
-            session.execute(_SESSION)
+            # All but default_transaction_read_only, which managed services set when a disk is nearly full.
+            pin_settings(session)
+            session.execute("set role exchange_gateway")  # which has the API's functions and nothing else
+    except SettingError as error:
+        session.close()
+        raise ConnectionGone(one_line(error)) from error
     except BaseException:
         session.close()  # the pool would leave it open
         raise
@@ -318,8 +265,14 @@ def _configure(session: Session) -> None:
 
 def _require_settings(session: Session) -> None:
     """Refuse a pooler whose login role lacks a setting that we would make in a session of ours."""
-    row = session.execute(_POOLED_SESSION).fetchone()
-    if row is not None and row[0] is not None:
+    row = session.execute("select current_user").fetchone()
+    wrong = [] if row == ("exchange_gateway",) else [f"role is {row[0] if row else 'unknown'}"]
+    for name, setting, *_ in wrong_settings(session):
+        is_deaf = name == "client_min_messages" and setting in ("error", "fatal", "panic")
+        if name in _POOLED or is_deaf:
+            wrong.append(f"{name} is {setting}")
+    if wrong:
         raise ConnectionGone(
-            f"behind a pooler the login role must bring its settings (alter role … set …), but {row[0]}"
+            "behind a pooler the login role must bring its settings (alter role … set …), "
+            f"but {', '.join(wrong)}"
         )
