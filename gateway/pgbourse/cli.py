@@ -5,7 +5,6 @@ Modules that are slow to import are imported by the commands that need them.
 """
 
 import dataclasses
-import io
 import logging
 import os
 import signal
@@ -28,6 +27,7 @@ from pgbourse.loadtest.commands import generate, load
 from pgbourse.logs import printable, start_logging
 from pgbourse.options import EnvironmentOption
 from pgbourse.settings import LogFormat, ServeSettings
+from pgbourse.streams import is_full, mend_streams
 
 __all__ = ["cli", "main"]
 
@@ -270,15 +270,18 @@ def top(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its status; for a PgbourseError with 1, after one line about it."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that can't show a character
+    mend_streams()
     try:
         status = cli.main(arguments, prog_name="pgbourse", standalone_mode=False)
     except PgbourseError as error:
         if logging.getLogger("pgbourse").isEnabledFor(logging.DEBUG):
             traceback.print_exc()
         click.echo(f"pgbourse: {printable(_describe(error))}", err=True)
+        status = 1
+    except OSError as error:
+        if not is_full(error):
+            raise
+        click.echo(f"pgbourse: can't write: {error.strerror}", err=True)
         status = 1
     except click.ClickException as error:
         error.show()

@@ -15,6 +15,8 @@ def start_logging(level: str, form: LogFormat = "text") -> None:
     handler.setFormatter(json_formatter() if form == "json" else text_formatter())
     logging.basicConfig(handlers=[handler])
     logging.getLogger("pgbourse").setLevel(level.upper())
+    # psycopg's pools tell of each attempt to connect, at length; we say once that the database is away.
+    logging.getLogger("psycopg.pool").setLevel("DEBUG" if level == "debug" else "ERROR")
 
 
 def text_formatter() -> logging.Formatter:

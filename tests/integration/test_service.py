@@ -263,6 +263,20 @@ def test_a_sighup_reads_the_certificates_again(
     assert "the certificates are not read again, those of before stay" in errors
 
 
+def test_it_serves_with_all_standard_streams_closed(database: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    command = f'exec "{sys.executable}" -m pgbourse.cli serve --port {port} --database-url "$0" <&- >&- 2>&-'
+    process = subprocess.Popen(["sh", "-c", command, database], start_new_session=True)
+    try:
+        wait_until(lambda: not refuses(("127.0.0.1", port)), "it serves")
+        with WireClient(("127.0.0.1", port)) as client:
+            assert client.ask(CREATE)[0].tag == "created"
+    finally:
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0
+
+
 def refuses(address: tuple[str, int]) -> bool:
     with contextlib.closing(socket.socket()) as probe:
         return probe.connect_ex(address) != 0

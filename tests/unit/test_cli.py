@@ -191,3 +191,32 @@ def test_migrate_applies_lists_and_checks(empty_database: str) -> None:
     assert drifted.return_value == 1
     assert len(drifted.output.splitlines()) == 1
     assert "exchange.list_applied_files() is missing" in drifted.output
+
+
+def shell(command: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command line in which `pgbourse` is ours."""
+    script = f'pgbourse() {{ "{sys.executable}" -m pgbourse.cli "$@"; }}; {command}'
+    return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&-", "2>&-", ">&- 2>&- <&-"])
+def test_closed_standard_streams_are_no_reason_to_fail(closed: str, tmp_path: Path) -> None:
+    result = shell(f"pgbourse generate 3 {tmp_path / 'folder'} {closed}")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len(list((tmp_path / "folder").glob("*.xml"))) == 6
+
+
+def test_what_is_closed_gets_no_file_of_ours() -> None:
+    program = (
+        "from pgbourse.streams import mend_streams; mend_streams(); print(open('/dev/zero').fileno() > 2)"
+    )
+    result = shell(f'exec 3>&2; "{sys.executable}" -c "{program}" <&- 2>&-')
+    assert result.stdout == "True\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("command", ["--help", "--version", "serve --help"])
+def test_output_without_room_is_one_line(command: str) -> None:
+    result = shell(f"pgbourse {command} > /dev/full")
+    assert result.returncode == 1
+    assert result.stderr == "pgbourse: can't write: No space left on device\n"

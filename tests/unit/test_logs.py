@@ -2,11 +2,11 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from pgbourse.logs import json_formatter, text_formatter
+from pgbourse.logs import json_formatter, start_logging, text_formatter
 
 FORMATTERS = [text_formatter, json_formatter]
 
@@ -62,3 +62,19 @@ def test_json_holds_the_same_as_fields() -> None:
 
 def test_a_message_is_no_format_once_it_is_made() -> None:
     assert text_formatter().format(record("%s", "100 %s {x}")).endswith(": 100 %s {x}")
+
+
+@pytest.fixture
+def _levels() -> Iterator[None]:
+    names = ("pgbourse", "psycopg.pool")
+    before = [logging.getLogger(name).level for name in names]
+    yield
+    for name, level in zip(names, before, strict=True):
+        logging.getLogger(name).setLevel(level)
+
+
+@pytest.mark.usefixtures("_levels")
+def test_the_pools_attempts_to_connect_are_told_for_debugging_alone() -> None:
+    for level, told in (("info", False), ("warning", False), ("debug", True)):
+        start_logging(level)
+        assert logging.getLogger("psycopg.pool").isEnabledFor(logging.WARNING) is told
