@@ -1,44 +1,33 @@
-"""A highly available PostgreSQL on this machine: three servers that Patroni manages, and etcd to decide.
+"""A machine of a highly available cluster: PostgreSQL, and the Patroni that manages it.
 
-Nothing is simulated: etcd is Debian's, Patroni is PyPI's, and the settings are those that
-docs/high-availability.md recommends, read from that page.
+Patroni is PyPI's, and its settings are those that docs/high-availability.md recommends, read from that page.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import sysconfig
 import textwrap
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
-import psycopg
-from psycopg.conninfo import make_conninfo
 
 from pgbourse.database.binaries import find_binaries, reachable, run_as, service_user
 from pgbourse.database.datafolder import environment
-from tests.faults.cluster import Session
-from tests.integration.client import wait_until
+from tests.faults.etcd import Etcd
+from tests.faults.launcher import Launcher, free_ports
 
-__all__ = ["HighlyAvailable", "Machine", "missing", "recommended_setting"]
+__all__ = ["Machine", "missing", "recommended_setting"]
 
 _ROOT: Final = Path(__file__).parents[2]
-_DATABASE: Final = "pgbourse"
-_MEMBERS: Final = 3  # of etcd and of PostgreSQL
 _ALLOWED: Final = 10.0  # seconds for one answer of a Patroni
 
 
@@ -71,18 +60,22 @@ def _recommended_settings() -> str:
 class Machine:
     """A machine of the cluster: a Patroni and the PostgreSQL that it runs, which die or freeze together."""
 
-    def __init__(
-        self, name: str, folder: Path, ports: tuple[int, int], start: Callable[[], psutil.Popen]
-    ) -> None:
+    def __init__(self, name: str, launcher: Launcher, etcd: Etcd) -> None:
         self.name = name
-        self.port, self.rest_port = ports
-        self.data = folder / "data"
-        self._start = start
+        self.port, self.rest_port = free_ports()
+        self._launcher = launcher
+        self._folder = launcher.make_folder(name)
+        self._data = self._folder / "data"
+        self._config = launcher.folder / f"{name}.yml"
+        self._config.write_text(self._settings(etcd))
         self._patroni: psutil.Popen | None = None
 
     def start(self) -> None:
         """Start Patroni, which starts PostgreSQL, and return at once."""
-        self._patroni = self._start()
+        python = _python()
+        assert python is not None
+        command = [python, "-S", "-m", "patroni", str(self._config)]
+        self._patroni = self._launcher.start(self.name, command, _packages())
 
     def lose(self) -> None:
         """Kill Patroni and every process of PostgreSQL, as if the machine had lost its power."""
@@ -161,147 +154,29 @@ class Machine:
     def _postgres(self) -> list[psutil.Process]:
         """Return PostgreSQL's processes, the postmaster first."""
         try:
-            postmaster = psutil.Process(int((self.data / "postmaster.pid").read_text().split("\n", 1)[0]))
-            if Path(postmaster.cwd()) != self.data:
+            postmaster = psutil.Process(int((self._data / "postmaster.pid").read_text().split("\n", 1)[0]))
+            if Path(postmaster.cwd()) != self._data:
                 return []  # a number that was left behind
             return [postmaster, *postmaster.children(recursive=True)]
         except (FileNotFoundError, psutil.NoSuchProcess):
             return []
 
-
-class HighlyAvailable:
-    """Three machines and three members of etcd, all on 127.0.0.1. Use it in a with block."""
-
-    def __init__(self, folder: Path) -> None:
-        """Prepare everything in `folder`, which the user of PostgreSQL must be able to enter."""
-        self._folder = folder
-        self._user = service_user(folder)
-        self._binaries = reachable(find_binaries(None), self._user, folder)
-        self._etcd_ports = [_free_ports() for _ in range(_MEMBERS)]
-        self._etcd: list[psutil.Popen] = []
-        self.machines = [self._machine(f"db{number + 1}") for number in range(_MEMBERS)]
-        self._stack = ExitStack()
-
-    def __enter__(self) -> HighlyAvailable:
-        with ExitStack() as stack:
-            stack.callback(self._end)
-            self._etcd = [self._start_etcd(number) for number in range(_MEMBERS)]
-            for machine in self.machines:
-                machine.start()
-            self.wait_until_whole()
-            with psycopg.connect(self.conninfo("postgres"), autocommit=True) as session:
-                session.execute(f"create database {_DATABASE}")
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def conninfo(self, dbname: str = _DATABASE) -> str:
-        """Return a superuser's connection string that names all machines and asks for the primary."""
-        return make_conninfo(
-            host=",".join(["127.0.0.1"] * _MEMBERS),
-            port=",".join(str(machine.port) for machine in self.machines),
-            user="postgres",
-            dbname=dbname,
-            target_session_attrs="read-write",
-            connect_timeout=2,
-        )
-
-    def connect(self) -> Session:
-        """Open a superuser's session on the primary, in autocommit mode."""
-        return psycopg.connect(self.conninfo(), autocommit=True)
-
-    def primary(self) -> Machine:
-        """Return the machine that takes writes; raises psycopg.OperationalError if none does."""
-        with psycopg.connect(self.conninfo("postgres")) as session:
-            port = session.info.port
-        return next(machine for machine in self.machines if machine.port == port)
-
-    def writable(self) -> bool:
-        """Tell whether a machine takes writes."""
-        try:
-            self.primary()
-        except psycopg.OperationalError:
-            return False
-        return True
-
-    def wait_until_whole(self) -> None:
-        """Return once there are a primary, a standby that Patroni may promote, and a further standby.
-
-        A standby that PostgreSQL calls synchronous may not be known to Patroni as one yet.
-        """
-        wait_until(self._is_whole, "the cluster has a primary, a synchronous standby and another one")
-
-    def _is_whole(self) -> bool:
-        if any(
-            sorted(machine.roles().values()) != ["leader", "replica", "sync_standby"]
-            for machine in self.machines
-        ):
-            return False
-        query = "select sync_state from pg_stat_replication where state = 'streaming' order by sync_state"
-        try:
-            with psycopg.connect(self.conninfo("postgres")) as session:
-                return session.execute(query).fetchall() == [("async",), ("sync",)]
-        except psycopg.OperationalError:
-            return False
-
-    def freeze_etcd(self, members: int = _MEMBERS) -> None:
-        """Stop so many members of etcd: one is a loss that it gets over, two are not."""
-        for process in self._etcd[:members]:
-            process.suspend()
-
-    def thaw_etcd(self) -> None:
-        """Let all members of etcd go on."""
-        for process in self._etcd:
-            process.resume()
-
-    def use_failsafe_mode(self, enabled: bool) -> None:
-        """Switch failsafe_mode on or off, and return when every Patroni has read that in etcd."""
-        self.machines[0].configure(failsafe_mode=enabled)
-        switched_at = time.time()
-        wait_until(
-            lambda: all(machine.etcd_seen_at() > switched_at for machine in self.machines),
-            f"every Patroni knows that failsafe_mode is {enabled}",
-        )
-
-    def logs(self) -> str:
-        """Return the last lines of every log, for a test that fails."""
-        return "\n".join(
-            f"== {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-            for log in sorted(self._folder.glob("*.log"))
-        )
-
-    def _machine(self, name: str) -> Machine:
-        folder = self._folder / name
-        self._own(folder)
-        port, rest_port = _free_ports()
-        config = self._folder / f"{name}.yml"
-        config.write_text(self._patroni_yml(name, folder, port, rest_port))
-        python = _python()
-        assert python is not None
-        return Machine(
-            name,
-            folder,
-            (port, rest_port),
-            lambda: self._popen(name, [python, "-S", "-m", "patroni", str(config)], _packages()),
-        )
-
-    def _patroni_yml(self, name: str, folder: Path, port: int, rest_port: int) -> str:
+    def _settings(self, etcd: Etcd) -> str:
         """Return a Patroni's own settings, and those that the first one gives to the cluster."""
-        hosts = [f"127.0.0.1:{port}" for port, _ in self._etcd_ports]
+        binaries = reachable(find_binaries(None), self._launcher.user, self._launcher.folder)
+        server, rest = f"127.0.0.1:{self.port}", f"127.0.0.1:{self.rest_port}"
         login = {"username": "postgres"}
         own = {
             "scope": "pgbourse",
-            "name": name,
-            "restapi": {"listen": f"127.0.0.1:{rest_port}", "connect_address": f"127.0.0.1:{rest_port}"},
-            "etcd3": {"hosts": hosts},
+            "name": self.name,
+            "restapi": {"listen": rest, "connect_address": rest},
+            "etcd3": {"hosts": etcd.hosts},
             "postgresql": {
-                "listen": f"127.0.0.1:{port}",
-                "connect_address": f"127.0.0.1:{port}",
-                "data_dir": str(folder / "data"),
-                "bin_dir": str(self._binaries.folder),
-                "pgpass": str(folder / "pgpass"),
+                "listen": server,
+                "connect_address": server,
+                "data_dir": str(self._data),
+                "bin_dir": str(binaries.folder),
+                "pgpass": str(self._folder / "pgpass"),
                 "authentication": {"superuser": login, "replication": login, "rewind": login},
                 "parameters": {"unix_socket_directories": ""},
                 "pg_hba": ["host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust"],
@@ -312,50 +187,6 @@ class HighlyAvailable:
         initdb = json.dumps([{"encoding": "UTF8"}, {"locale": "C"}, "data-checksums", "no-sync"])
         lines += ["bootstrap:", f"  initdb: {initdb}", "  dcs:"]
         return "\n".join([*lines, textwrap.indent(_recommended_settings(), "    ")])
-
-    def _start_etcd(self, number: int) -> psutil.Popen:
-        name = f"etcd{number + 1}"
-        self._own(self._folder / name)
-        ours, peer = (f"http://127.0.0.1:{port}" for port in self._etcd_ports[number])
-        peers = ",".join(
-            f"etcd{other + 1}=http://127.0.0.1:{port}" for other, (_, port) in enumerate(self._etcd_ports)
-        )
-        options = {
-            "name": name,
-            "data-dir": str(self._folder / name),
-            "listen-client-urls": ours,
-            "advertise-client-urls": ours,
-            "listen-peer-urls": peer,
-            "initial-advertise-peer-urls": peer,
-            "initial-cluster": peers,
-        }
-        return self._popen(name, ["etcd", *(f"--{option}={value}" for option, value in options.items())])
-
-    def _popen(self, name: str, command: Sequence[str], more: dict[str, str] | None = None) -> psutil.Popen:
-        with (self._folder / f"{name}.log").open("ab") as log:
-            return psutil.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                env=environment() | (more or {}),
-                start_new_session=True,
-                **run_as(self._user),
-            )
-
-    def _own(self, folder: Path) -> None:
-        """Make a folder that belongs to the user of PostgreSQL."""
-        folder.mkdir(mode=0o700)
-        if self._user is not None:
-            os.chown(folder, self._user.pw_uid, self._user.pw_gid)
-
-    def _end(self) -> None:
-        for machine in self.machines:
-            machine.lose()
-        for process in self._etcd:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
 
 
 def _python() -> str | None:
@@ -376,9 +207,3 @@ def _python() -> str | None:
 def _packages() -> dict[str, str]:
     """Return the environment in which another Python, with -S, finds our packages and no others."""
     return {"PYTHONPATH": sysconfig.get_path("purelib")}
-
-
-def _free_ports() -> tuple[int, int]:
-    """Return two ports that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]

@@ -6,20 +6,21 @@ where PGBOURSE_FAULT_ROUNDS is set, as `make soak` does.
 """
 
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from tests.faults.conftest import StartGateway
-from tests.faults.patroni import HighlyAvailable, missing, recommended_setting
+from tests.faults.highly_available import HighlyAvailable
+from tests.faults.patroni import missing, recommended_setting
 from tests.faults.scene import Scene
 from tests.integration.client import wait_until
+from tests.servers import temporary_folder
+
+pytestmark = pytest.mark.xdist_group("patroni")  # its tests have one cluster in common
 
 TTL = recommended_setting("ttl")  # seconds without a sign of life, after which Patroni gives a primary up
 
@@ -30,13 +31,8 @@ def available() -> Iterator[HighlyAvailable]:
         pytest.skip("four minutes long: make soak runs it")
     if reason := missing():
         pytest.skip(reason)
-    folder = Path(tempfile.mkdtemp(prefix="pgbourse-patroni-"))
-    folder.chmod(0o755)
-    try:
-        with HighlyAvailable(folder) as available:
-            yield available
-    finally:
-        shutil.rmtree(folder)
+    with temporary_folder() as folder, HighlyAvailable(folder) as available:
+        yield available
 
 
 @pytest.fixture
@@ -92,14 +88,14 @@ def test_a_member_of_etcd_freezes(available: HighlyAvailable, scene: Scene) -> N
 
     def strike() -> None:
         frozen_at = time.time()
-        available.freeze_etcd(1)
+        available.etcd.freeze(1)
         wait_until(lambda: primary.etcd_seen_at() > frozen_at + TTL, "Patroni reaches etcd long afterwards")
 
     try:
         scene.play(strike)
         assert available.primary() is primary
     finally:
-        available.thaw_etcd()
+        available.etcd.thaw()
 
 
 def test_etcd_freezes(available: HighlyAvailable, scene: Scene) -> None:
@@ -107,7 +103,7 @@ def test_etcd_freezes(available: HighlyAvailable, scene: Scene) -> None:
     primary = available.primary()
 
     def strike() -> None:
-        available.freeze_etcd()
+        available.etcd.freeze()
         wait_until(
             lambda: primary.failsafe_is_active() and time.time() > primary.etcd_seen_at() + TTL,
             "the primary goes on beyond its time without etcd",
@@ -117,7 +113,7 @@ def test_etcd_freezes(available: HighlyAvailable, scene: Scene) -> None:
         scene.play(strike)
         assert available.primary() is primary
     finally:
-        available.thaw_etcd()
+        available.etcd.thaw()
 
 
 def test_etcd_freezes_without_failsafe_mode(available: HighlyAvailable, scene: Scene) -> None:
@@ -125,9 +121,9 @@ def test_etcd_freezes_without_failsafe_mode(available: HighlyAvailable, scene: S
 
     def strike() -> float:
         with timed("from the loss of etcd until nobody takes writes"):
-            available.freeze_etcd()
+            available.etcd.freeze()
             wait_until(lambda: not available.writable(), "nobody takes writes")
-        available.thaw_etcd()
+        available.etcd.thaw()
         with timed("from the return of etcd until a primary takes writes"):
             wait_until(available.writable, "a primary takes writes")
         return time.monotonic()
@@ -136,5 +132,5 @@ def test_etcd_freezes_without_failsafe_mode(available: HighlyAvailable, scene: S
     try:
         scene.play(strike)
     finally:
-        available.thaw_etcd()
+        available.etcd.thaw()
         available.use_failsafe_mode(True)
