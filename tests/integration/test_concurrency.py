@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import psycopg
 import pytest
 
-from tests.sql.market import Connection, Market, Request, mutate
+from tests.sql.market import Connection, Market, Request, wrap
 from tests.sql.trading import random_batch
 
 BATCHES = int(os.environ.get("PGBOURSE_FUZZ_BATCHES", "60"))
@@ -101,18 +101,37 @@ def test_sessions_trade_at_once(database: str, open_market: Market) -> None:
     assert deadlocks == (0,)
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        # Orders of one symbol no longer take turns.
-        ("pg_advisory_xact_lock(5000, slots.slot) as taken", "null as taken"),
-        # Orders of one account no longer take turns.
-        ("        for no key update of accounts\n", ""),
-    ],
-    ids=["without symbol locks", "without account locks"],
-)
-def test_without_its_locks_it_would_fail(database: str, open_market: Market, old: str, new: str) -> None:
-    mutate(open_market.connection, "lock_batch", old, new)
+# Callers of lock_batch that hide from it what it would lock, and pretend that all is locked.
+WITHOUT_LOCKS = {
+    "symbols": """
+        begin
+            perform exchange.wrapped_lock_batch(
+                p_actions, p_account_ids, array_fill(null::text, array[cardinality(p_syms)]), p_order_ids
+            );
+            symbol_slots := array(select generate_series(0, 255));
+            last_account_key := 9223372036854775807;
+        end
+        """,
+    "accounts": """
+        declare
+            v_names text[] := array(
+                select case when request.action <> 'place_order' then request.name end
+                from unnest(p_actions, p_account_ids) with ordinality as request (action, name, place)
+                order by request.place
+            );
+        begin
+            select locked.symbol_slots into symbol_slots
+            from exchange.wrapped_lock_batch(p_actions, v_names, p_syms, p_order_ids) as locked;
+            last_account_key := 9223372036854775807;
+        end
+        """,
+}
+
+
+@pytest.mark.parametrize("unlocked", WITHOUT_LOCKS)
+def test_without_its_locks_it_would_fail(database: str, open_market: Market, unlocked: str) -> None:
+    """Orders of one symbol, or of one account, no longer take turns."""
+    wrap(open_market.connection, "lock_batch", WITHOUT_LOCKS[unlocked])
     try:
         findings = trade_at_once(database, open_market.connection)
     except (psycopg.IntegrityError, psycopg.errors.DeadlockDetected):
