@@ -1,9 +1,9 @@
 """The gateway's way into the database: one connection a thread, one statement a batch.
 
-Each statement is a transaction of its own. The server commits it when it reads the Sync message that
-ends it, and only then sends ReadyForQuery; what came before that, CommandComplete and all rows included,
-proves nothing. That is why this module talks to libpq itself: it needs every message of the answer, in
-its order, to tell a statement that certainly left nothing behind from one whose fate nobody can know.
+Each statement is its own transaction. The server commits it when it reads the Sync message that ends it, and
+only then sends ReadyForQuery. What comes before that, all rows and CommandComplete included, proves nothing.
+That is why this module uses libpq directly: it needs every message of the answer, in order, to tell a
+statement that certainly left nothing behind from one whose fate nobody can know.
 """
 
 import logging
@@ -46,7 +46,7 @@ _CALLS = {
 }
 _PREPARE = b";".join(b"prepare %b as %b" % call for call in _CALLS.items())
 
-# Milliseconds without a byte of an answer, after which it is asked whether the server still is the primary.
+# Milliseconds without a byte of an answer, after which we ask whether the server is still the primary.
 _SILENCE = 5_000
 
 _READ_ONLY = "25006"
@@ -55,9 +55,9 @@ _STANDBY_WAIT = "SyncRepWaitForLSN"  # PostgreSQL's function in which a commit w
 
 
 class CallFailed(DatabaseError):
-    """The statement failed and was rolled back, for certain; the connection can carry the next one.
+    """The statement certainly failed and was rolled back; the connection is ready for the next one.
 
-    `sqlstate` is the server's, and `detail` all that it said, in one line.
+    `sqlstate` is the server's, and `detail` its whole message, in one line.
     """
 
     def __init__(self, message: str, sqlstate: str, detail: str) -> None:
@@ -67,18 +67,18 @@ class CallFailed(DatabaseError):
 
 
 class ReadOnly(DatabaseError):
-    """The session takes no writes, and the statement left nothing behind; one that only reads may be sent."""
+    """The session takes no writes. The statement left nothing behind; one that only reads may be sent."""
 
 
 class FateUnknown(DatabaseError):
-    """The connection was lost after the statement had been sent: it may have committed or not."""
+    """The connection was lost after the statement was sent: it may or may not have committed."""
 
 
 class Caller:
-    """Calls the exchange's functions for one thread, on a session of its own.
+    """Calls the exchange's functions for one thread, on its own session.
 
-    `connect` opens the session, and again after each loss. A server may take as long for an answer as it
-    wants, for its commit may wait for a synchronous standby; one that another has replaced is not waited for.
+    `connect` opens the session, and reopens it after each loss. A server may take any time to answer, because
+    its commit may wait for a synchronous standby. A server that another one has replaced is not waited for.
     """
 
     def __init__(self, conninfo: str, name: str) -> None:
@@ -86,10 +86,10 @@ class Caller:
         self._conninfo = conninfo
         self._name = name
         self._pool: WorkerPool | None = None
-        self.connection: Session | None = None  # while there is one
+        self.connection: Session | None = None  # None while there is none
         self.connects = 0  # how often a connection has been made
         self.seconds = 0.0  # time spent in calls so far
-        self.busy_since = 0.0  # when whoever uses this began to want an answer, 0 while nobody does
+        self.busy_since = 0.0  # since when the user of this has waited for an answer; 0 if it does not
 
     @property
     def version(self) -> str:
@@ -101,14 +101,14 @@ class Caller:
 
     @property
     def is_read_only(self) -> bool:
-        """Whether the session takes no writes, as it was told when it began."""
+        """Whether the session takes no writes, as found when it began."""
         return self.connection is not None and self.connection.is_read_only
 
     def connect(self) -> None:
-        """Connect and prepare the session; does nothing when connected.
+        """Connect and prepare the session, unless we are connected.
 
-        Raises ConnectionGone with the reason, in one line and without a password. A standby is a reason: it
-        may lag behind what clients have been told.
+        Raises ConnectionGone with the reason, in one line and without a password. A standby is a reason,
+        because it may lag behind what clients have been told.
         """
         if self.connection is not None:
             return
@@ -130,22 +130,22 @@ class Caller:
                 raise ConnectionGone(one_line(error)) from error
             raise
         self._identified_at = time.monotonic()
-        self._unconfirmed = ""  # why the commit in progress may be lost though it stands on this server
+        self._unconfirmed = ""  # why the commit in progress may be lost, although this server has it
         connection.add_notice_handler(self._hear)
-        connection.adapters.register_loader("numeric", TextLoader)  # replies want text: no Decimal in between
+        connection.adapters.register_loader("numeric", TextLoader)  # replies need text, so skip Decimal
         self._transformer = Transformer(connection)
         self._readable = select.poll()
         self._readable.register(connection.pgconn.socket, select.POLLIN)
 
     def disconnect(self) -> None:
-        """Let the session go; `connect` opens another."""
+        """End the session; `connect` opens another."""
         connection, self.connection = self.connection, None
         if connection is not None and self._pool is not None:
             connection.close()
             self._pool.putconn(connection)
 
     def close(self) -> None:
-        """Let the session go, and all that serves to open another."""
+        """End the session for good."""
         self.disconnect()
         pool, self._pool = self._pool, None
         if pool is not None:
@@ -161,7 +161,7 @@ class Caller:
         return list(map(_as_result_row, self._call(b"process_batch", columns)))
 
     def process_batch_for(self, columns: Sequence[bytes]) -> list[ResultRow]:
-        """Do as `process_batch` does, for clients with certificates: their names are the first of 8 columns.
+        """Like `process_batch`, for clients with certificates: their names are the first of eight columns.
 
         Raises CallFailed, ConnectionGone, ReadOnly or FateUnknown.
         """
@@ -194,39 +194,39 @@ class Caller:
         raise self._failure(pgconn, results)
 
     def _hear(self, notice: psycopg.errors.Diagnostic) -> None:
-        """Take note of a warning that a commit did not wait for its synchronous standby to the end.
+        """Note a warning that a commit did not wait for its synchronous standby to the end.
 
-        Somebody cancelled the wait. The server then reports a success, but a failover may lose the commit.
+        Somebody cancelled the wait. The server then reports success, but a failover may lose the commit.
         """
         if notice.source_function == _STANDBY_WAIT:
             self._unconfirmed = one_line(f"{notice.message_primary}: {notice.message_detail}")
 
     def _look_before_sending(self, connection: Session) -> None:
-        """Find out what an idle connection has to say: most likely that the server ended it.
+        """Read what an idle connection has received: most likely that the server has ended it.
 
-        Raises ConnectionGone if so. Asked before anything is sent, so that a connection that died while idle
-        costs nothing.
+        Raises ConnectionGone if so. This happens before anything is sent, so that a connection that died
+        while idle costs nothing.
         """
         try:
             if self._readable.poll(0):
                 connection.execute("")
             if connection.is_pooled and time.monotonic() - self._identified_at > _SILENCE / 1000:
-                connection.identify()  # the pooler may have gone on to another server
+                connection.identify()  # the pooler may have moved on to another server
                 self._identified_at = time.monotonic()
         except psycopg.Error as error:
             self.disconnect()
             raise ConnectionGone(f"the connection was lost while it was idle: {one_line(error)}") from error
 
     def _answer(self, connection: Session) -> list[pq.abc.PGresult]:
-        """Wait for every message up to ReadyForQuery, with no time limit, and return the results in order.
+        """Wait for every message up to ReadyForQuery, without a time limit, and return the results in order.
 
-        When the server's last words are an error, the loss of the connection behind it is no news.
+        If the server's last message is an error, the loss of the connection after it adds nothing.
 
-        Raises psycopg.Error when the connection is lost, or when another server has become the primary.
+        Raises psycopg.Error if the connection is lost, or if another server has become the primary.
         """
         pgconn = connection.pgconn
         while pgconn.flush():
-            # Listen as well: the server may be waiting for us to take its notices.
+            # Read as well: the server may be waiting for us to take its notices.
             events = select.poll()
             events.register(pgconn.socket, select.POLLIN | select.POLLOUT)
             if any(event & ~select.POLLOUT for event in self._wait(events, connection)):
@@ -247,7 +247,7 @@ class Caller:
             raise
 
     def _wait(self, events: "select.poll", connection: Session) -> list[int]:
-        """Wait for the socket, and whenever that takes long ask whether the server still is the primary."""
+        """Wait for the socket. Whenever that takes long, ask whether the server is still the primary."""
         silences = 0
         while not (ready := events.poll(_SILENCE)):
             require_same_writer(self._conninfo, connection.server)
@@ -258,7 +258,7 @@ class Caller:
         return [event for _, event in ready]
 
     def _failure(self, pgconn: pq.abc.PGconn, results: list[pq.abc.PGresult]) -> DatabaseError:
-        """Say what a failed statement has left behind: nothing (CallFailed, ConnectionGone) or who knows."""
+        """Return what a failed statement left behind: nothing (CallFailed, ConnectionGone), or who knows."""
         place, error = next(
             ((i, result) for i, result in enumerate(results) if result.status == pq.ExecStatus.FATAL_ERROR),
             (0, results[0]),
@@ -269,7 +269,7 @@ class Caller:
             # The server reported an error and is ready for the next statement: it has rolled back.
             if sqlstate == _READ_ONLY:
                 return ReadOnly(text)
-            # Not the detail: it may quote a row, and with it a balance, which has no place in a log.
+            # Leave the detail out: it may quote a row, and a balance in it, which must not get into a log.
             fields = (pq.DiagnosticField.MESSAGE_PRIMARY, pq.DiagnosticField.CONTEXT)
             said = b"; ".join(filter(None, map(error.error_field, fields)))
             return CallFailed(one_line(said.decode("utf-8", "replace")), sqlstate, text)
@@ -280,7 +280,7 @@ class Caller:
         )
         self.disconnect()
         if stopped:
-            # PostgreSQL itself (a pooler has no source function) ended the session before CommandComplete,
-            # thus before it had read Sync, thus before the commit began.
+            # PostgreSQL itself (a pooler has no source function) ended the session before CommandComplete, so
+            # before it read Sync, so before the commit began.
             return ConnectionGone(text)
         return FateUnknown(text)

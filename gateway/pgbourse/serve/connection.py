@@ -1,18 +1,18 @@
-"""One client's connection: its documents that wait for a worker, its replies that wait for the client.
+"""One client's connection: documents that wait for a worker, and replies that wait for the client.
 
-A connection may be in several of these states at once. The I/O thread brings all of them about, but for two.
+A connection may be in several of these states at once. The I/O thread sets all of them but the two noted.
 
-held       Dispatch has it: it is in the queue of ready connections or in one worker's hands, never twice.
-           That keeps its replies in order. Until all that waited is answered, or too much output waits.
-pressed    Too many of its documents or replies wait: it is not read from until half of them are gone.
-parked     Too much waits for workers in all: it is not read from until half is gone. Traffic keeps these.
-stuck      It has documents that no worker may have before the client takes replies.
+held       Dispatch has it, in the queue of ready connections or in one worker's hands, never twice. That
+           keeps its replies in order. It ends when everything is answered, or too much output waits.
+pressed    Too many of its documents or replies wait: we don't read from it until half of them are gone.
+parked     Too much waits for workers in total: we don't read from it until half is gone. Traffic keeps these.
+stuck      It has documents that no worker may take before the client takes replies.
 stalled    Replies wait and the client takes none. After --request-timeout it is closed.
-begun      A request has arrived in part. After --request-timeout the client is told, and closed.
-ended      No more documents will come; a farewell, if any, is said after the last reply. For good.
-abandoned  A document's fate is unknown: those behind it are dropped, and no more is said. A worker does this.
-lost       The peer is gone: nothing can be said, but what it sent is carried out. Either thread does this.
-lingering  Everything is said: input is discarded until the client closes, or two seconds have passed.
+begun      Part of a request has arrived. After --request-timeout the client gets an error and is closed.
+ended      No more documents will come; a farewell, if any, follows the last reply. This state is final.
+abandoned  A document's fate is unknown: later ones are dropped, and nothing more is sent. A worker sets this.
+lost       The peer is gone: nothing can be sent, but what it sent is carried out. Either thread sets this.
+lingering  Everything is sent: input is discarded until the client closes, or two seconds have passed.
 """
 
 import threading
@@ -24,16 +24,16 @@ from pgbourse.wire.framing import Frame, Framer
 
 __all__ = ["ClientConnection", "IoState", "Wire"]
 
-# A client with this many documents, bytes of them or unread reply bytes on our side is not read from, and
-# with as many reply bytes nothing of it is carried out, until it has taken half: what one client can pile up
-# is bounded, and the next document is at hand when a worker is free.
+# We don't read from a client with this many waiting documents, bytes of them, or unread reply bytes; with
+# that many reply bytes we carry out nothing either, until it has taken half. This bounds what one client can
+# pile up, and keeps a document at hand for the next free worker.
 WAITING_DOCUMENTS = 1_000
 WAITING_BYTES = 256 * 1024
 OUTPUT_BYTES = 256 * 1024
 
 
 class Wire(Protocol):
-    """What a connection needs of a socket. Nothing blocks; with TLS that includes `shutdown`."""
+    """What a connection needs from a socket. Nothing blocks; with TLS that includes `shutdown`."""
 
     def fileno(self) -> int: ...
     def recv(self, size: int, /) -> bytes: ...
@@ -43,7 +43,7 @@ class Wire(Protocol):
 
 
 class IoState:
-    """What the I/O thread notes of a connection. No other thread writes it."""
+    """The I/O thread's notes on a connection. No other thread writes them."""
 
     __slots__ = (
         "begun",
@@ -60,23 +60,23 @@ class IoState:
     def __init__(self) -> None:
         self.interest = 0  # what the selector watches: EVENT_READ, EVENT_WRITE
         self.eof = False  # the client has shut down its sending side
-        # As counted in the totals of all connections.
+        # As they are counted in the totals of all connections.
         self.buffered = 0  # bytes of an unfinished request
         self.unsent = 0  # bytes of replies that the client has not taken
         self.stuck = (0, 0)  # documents that no worker may have because of these replies, and their bytes
-        # Times of time.monotonic(); 0 where there is none.
+        # Times by time.monotonic(); 0 if there is none.
         self.begun = 0.0  # when the unfinished request began
-        self.idle_since = 0.0  # when the last request came, or was last seen to wait for its reply
-        self.stalled = 0.0  # since when the client has taken none of its output
-        self.linger_until = 0.0  # when to close, once everything has been said
+        self.idle_since = 0.0  # when the last request came, or last waited for its reply
+        self.stalled = 0.0  # since when the client has not taken any output
+        self.linger_until = 0.0  # when to close, once everything has been sent
 
 
 class ClientConnection:
-    """A client's socket with what is owed in both directions.
+    """A client's socket, with what waits in both directions.
 
-    The I/O thread alone reads from the socket, registers it and closes it, and alone uses `io`. `_lock`
-    guards everything private, and sending, so that the descriptor of a closed socket, which may be another
-    client's by then, is never written to. Sending never blocks.
+    Only the I/O thread reads from the socket, registers it, closes it and uses `io`. `_lock` guards
+    everything private, and sending, so that nobody writes to the descriptor of a closed socket, which may be
+    another client's by then. Sending never blocks.
     """
 
     __slots__ = (
@@ -104,31 +104,31 @@ class ClientConnection:
     ) -> None:
         """Take over a non-blocking socket and the peer's IP address.
 
-        `attend` asks the I/O thread to `flush` and look again.
+        `attend` asks the I/O thread to `flush` the connection and look at it again.
         """
         self.socket = client
         self.address = address
-        self.certificate_name: str | None = None  # of the certificate that the client has shown
+        self.certificate_name: str | None = None  # of the certificate that the client presented
         self.framer = framer
         self.attend = attend
         self.io = IoState()
         self._lock = threading.Lock()
         self._waiting: deque[Frame] = deque()
-        # Bytes of all documents so far. The holding worker alone adds to what was taken, or who abandons all.
+        # Bytes of all documents so far. Only the holding worker adds to _taken, or whoever abandons all.
         self._received = 0
         self._taken = 0
         self._held = False
         self._output = bytearray()
         self._pressed = False
         self._ended = False
-        self._farewell = b""  # what to say after all replies
+        self._farewell = b""  # what to send after all replies
         self._abandoned = False
         self._lost = False
 
     # For dispatch: called by the worker that holds the connection.
 
     def take(self) -> Frame | None:
-        """Take the next document, None when none waits. Only the worker that holds the connection may."""
+        """Take the next document, or None. Only the worker that holds the connection may."""
         try:
             frame = self._waiting.popleft()
         except IndexError:
@@ -137,13 +137,13 @@ class ClientConnection:
         return frame
 
     def put_back(self, frames: Sequence[Frame]) -> None:
-        """Let documents that were taken, and all that were taken after them, wait again in their place."""
+        """Put taken documents, and all that were taken after them, back in their place."""
         with self._lock:
             self._waiting.extendleft(reversed(frames))
             self._taken -= sum([len(frame.document) for frame in frames])
 
     def answer(self, replies: bytes) -> bool:
-        """Send replies, or keep what the client doesn't take; True if it stays held, for more wait."""
+        """Send replies, or keep what the client doesn't take. True if it stays held because more wait."""
         with self._lock:
             self._say(replies)
             backed_up = len(self._output) >= OUTPUT_BYTES
@@ -155,7 +155,7 @@ class ClientConnection:
         return held
 
     def abandon(self) -> list[Frame]:
-        """Close without a reply to what was taken, and return what waits: nobody will carry that out."""
+        """Close without a reply to what was taken; return what waits, which nobody will carry out."""
         with self._lock:
             dropped = list(self._waiting)
             self._waiting.clear()
@@ -170,9 +170,9 @@ class ClientConnection:
     # For the server: called by the I/O thread.
 
     def receive(self, frames: list[Frame]) -> bool | None:
-        """Let documents wait for a worker; True if the connection must now be handed to dispatch.
+        """Queue documents for a worker. True if the connection must now be handed to dispatch.
 
-        None if it has been abandoned, and the documents with it.
+        None if the connection has been abandoned, and the documents with it.
         """
         with self._lock:
             if self._abandoned:
@@ -183,39 +183,39 @@ class ClientConnection:
             return self._claim()
 
     def claim(self) -> bool:
-        """Say whether the connection must be handed to dispatch, which then holds it."""
+        """Return whether the connection must be handed to dispatch, which then holds it."""
         with self._lock:
             return self._claim()
 
     def may_read(self) -> bool:
-        """Say whether there is room for more documents of this client."""
+        """Return whether there is room for more documents of this client."""
         with self._lock:
-            part = 2 if self._pressed else 1  # once full, wait until half is free
+            part = 2 if self._pressed else 1  # once full, it waits until half is free
             self._pressed = self._has_many(part) or len(self._output) >= OUTPUT_BYTES // part
             return not (self._ended or self._pressed)
 
     def count_stuck(self) -> tuple[int, int]:
-        """Return how many documents no worker can have before the client takes replies, and their bytes."""
+        """Return how many documents wait until the client takes replies, and their bytes."""
         with self._lock:
             if self._held or not self._waiting:
                 return 0, 0
             return len(self._waiting), self._received - self._taken
 
     def end(self, farewell: bytes = b"") -> None:
-        """Expect no more documents; say `farewell` once all replies are out. The first call counts."""
+        """Expect no more documents; send `farewell` after all replies. The first call counts."""
         with self._lock:
             if not self._ended:
                 self._ended = True
                 self._farewell = farewell
 
     def lose(self) -> None:
-        """Give up talking to the peer. Its documents are still carried out, for it may have meant them."""
+        """Send nothing more to the peer. Its documents are still carried out, as it may have meant them."""
         with self._lock:
             self._ended = True
             self._lose()
 
     def flush(self) -> int:
-        """Send what the client takes and return the number of bytes that it left."""
+        """Send what the client takes, and return how many bytes are left."""
         with self._lock:
             if self._output:
                 del self._output[: self._transmit(self._output)]
@@ -246,7 +246,7 @@ class ClientConnection:
         return self._held or bool(self._waiting or self._output)
 
     def finished(self) -> bool:
-        """Say whether everything that the client is owed is in the kernel's hands."""
+        """Return whether the kernel has everything that the client will get."""
         with self._lock:
             return self._ended and not (self._held or self._waiting or self._output or self._farewell)
 
@@ -278,7 +278,7 @@ class ClientConnection:
             self._output += memoryview(data)[sent:]
 
     def _transmit(self, data: bytes | bytearray) -> int:
-        """Return how many bytes the kernel took: all of them, in effect, when the peer is gone."""
+        """Return how many bytes the kernel took; if the peer is gone, all of them, in effect."""
         try:
             return self.socket.send(data)
         except BlockingIOError:

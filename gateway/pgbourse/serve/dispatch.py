@@ -1,7 +1,7 @@
-"""Documents that wait -> batches -> one database call each -> replies.
+"""Waiting documents -> batches -> one database call each -> replies.
 
-Workers take what has gathered while the last batches were in the database: batches grow with the load by
-themselves, without a timer, and all documents of a batch share one commit.
+Workers take what has gathered while the last batches were in the database. So batches grow with the load,
+without a timer, and all documents of a batch share one commit.
 """
 
 import contextlib
@@ -24,28 +24,28 @@ __all__ = ["Dispatcher", "Peer"]
 
 _log = logging.getLogger("pgbourse.dispatch")
 
-# Seconds between two attempts to reach a database that is down: at first, and at most, so that clients are
-# served again within a second of its return.
+# Seconds between two attempts to reach a database that is down, at first and at most: clients are served
+# again within a second of its return.
 _FIRST_RETRY = 0.05
 _LAST_RETRY = 0.25
 
 
 class Peer(Protocol):
-    """A client as dispatch sees it: its documents come in order, and its replies go in the same order."""
+    """A client as dispatch sees it: documents come in order, and replies go in the same order."""
 
-    certificate_name: str | None  # of the certificate that the client has shown
+    certificate_name: str | None  # of the certificate that the client presented
 
     def take(self) -> Frame | None:
-        """Return the next document, None when none waits."""
+        """Return the next document, or None."""
 
     def put_back(self, frames: Sequence[Frame]) -> None:
-        """Let documents that were taken, and all that were taken after them, wait again in their place."""
+        """Put taken documents, and all that were taken after them, back in their place."""
 
     def answer(self, replies: bytes) -> bool:
-        """Deliver; True when more documents wait and the client stays with dispatch."""
+        """Deliver replies. True if more documents wait and the client stays with dispatch."""
 
     def abandon(self) -> list[Frame]:
-        """Close without a reply to what was taken, its fate unknown; return what is dropped with it."""
+        """Close without a reply to what was taken, whose fate is unknown; return what is dropped with it."""
 
 
 class _Item:
@@ -74,9 +74,9 @@ class _Item:
         self.document = document
         self.requests = document.requests
         self.results: Sequence[Sequence[ResultRow]] = ()
-        self.failure = ""  # what to tell the client instead of results
-        self.lost = False  # may have committed or not, or comes after such a one
-        self.waits = False  # was not carried out, for the database takes no writes, or comes after such a one
+        self.failure = ""  # the error for the client, instead of results
+        self.lost = False  # may or may not have committed, or comes after such a document
+        self.waits = False  # not carried out because the database takes no writes, or comes after such a one
 
 
 _Turn = tuple[Peer, list[_Item]]  # one client's part of a batch
@@ -96,7 +96,7 @@ class Dispatcher:
         with_tallies: bool = False,
         certified: bool = False,
     ) -> None:
-        """Take the database's connection string and the settings of the same names.
+        """Take the database's connection string, and the settings of the same names.
 
         `with_tallies` counts what the workers do in `tallies`, one for each of them.
         `certified` clients may do what the database says of the certificates that they have shown.
@@ -132,7 +132,7 @@ class Dispatcher:
                     self.tallies[i] if with_tallies else None,
                 ),
                 name=f"pgbourse-worker-{i + 1}",
-                daemon=True,  # a call that never ends must not keep the process from ending
+                daemon=True,  # a call that never ends must not keep the process alive
             )
             for i in range(workers)
         ]
@@ -149,7 +149,7 @@ class Dispatcher:
             self._work.notify()
 
     def count(self, frames: Sequence[Frame]) -> None:
-        """Note that these documents have begun to wait. Called by one thread only."""
+        """Count these documents as waiting. Only one thread may call it."""
         _add(self._submitted, frames)
 
     def waiting(self) -> tuple[int, int]:
@@ -165,11 +165,11 @@ class Dispatcher:
         return max(now - (caller.busy_since or now) for caller in self._callers)
 
     def takes_no_writes(self) -> str:
-        """Say why requests that write wait; nothing if they don't."""
+        """Return why requests that write wait, or an empty string."""
         return self._gate.reason
 
     def stop(self, timeout: float) -> bool:
-        """Let workers finish what is ready, or give up waiting for the database; False if one didn't end."""
+        """Let workers finish what is ready, or give up waiting for the database. False if one goes on."""
         deadline = time.monotonic() + timeout
         self._stopping.set()
         with self._work:
@@ -180,7 +180,7 @@ class Dispatcher:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self, caller: Caller, taken: list[int], tally: Tally | None) -> None:
-        """Be a worker: gather, carry out, answer, until stopped."""
+        """Run a worker: gather, carry out, answer, until stopped."""
         try:
             while (peer := self._next()) is not None:
                 turns: list[_Turn] = []
@@ -206,7 +206,7 @@ class Dispatcher:
             caller.close()
 
     def _next(self) -> Peer | None:
-        """Wait for a client whose documents wait; None when stopped and none is left."""
+        """Wait for a client with documents; None once stopped with none left."""
         with self._work:
             while not self._ready:
                 if self._stopping.is_set():
@@ -215,9 +215,9 @@ class Dispatcher:
             return self._ready.popleft()
 
     def _gather(self, first: Peer, turns: list[_Turn], taken: list[int]) -> None:
-        """Take documents of ready clients, beginning with this one, until the batch is full."""
+        """Take documents from ready clients, beginning with this one, until the batch is full."""
         peer: Peer | None = first
-        size = 0  # results that the replies will hold: what is refused at once costs time and memory as well
+        size = 0  # results in the replies: what is refused at once also costs time and memory
         while peer is not None:
             items: list[_Item] = []
             turns.append((peer, items))
@@ -232,12 +232,12 @@ class Dispatcher:
                     peer = self._ready.popleft()
         if self._ready:
             with self._work:
-                self._work.notify()  # there is more than this batch takes
+                self._work.notify()  # more waits than this batch takes
         if self.wants_room:
             self._on_room()
 
     def _carry_out(self, turns: list[_Turn], caller: Caller) -> None:
-        """Give every item its results, or its failure, or mark it lost."""
+        """Give every item its results or its failure, or mark it lost."""
         if self._gate.reason:
             _let_writes_wait(turns)
         items = [item for _, items in turns for item in items if item.requests and not item.waits]
@@ -258,7 +258,7 @@ class Dispatcher:
                 item.lost = True
 
     def _carry_out_alone(self, items: list[_Item], caller: Caller) -> None:
-        """Try each document of a failed batch alone, so that only the guilty one fails."""
+        """Try each document of a failed batch alone, so that only the one at fault fails."""
         lost: set[int] = set()
         waits: set[int] = set()
         for item in items:
@@ -285,7 +285,7 @@ class Dispatcher:
                 lost.add(item.sequence)
 
     def _call(self, items: list[_Item], caller: Caller) -> None:
-        """Carry out these documents in one transaction, waiting for the database as long as it is away.
+        """Carry out these documents in one transaction; while the database is away, wait for it.
 
         Raises CallFailed, FateUnknown, ReadOnly if some of them write, and ConnectionGone only if stopped
         meanwhile.
@@ -318,7 +318,7 @@ class Dispatcher:
                     raise CallFailed(str(error), "25006", str(error)) from error
                 if renewed or not find_writer(self._conninfo):
                     raise
-                renewed = True  # this session began while it lasted
+                renewed = True  # this session began during the outage
                 caller.disconnect()
             except ConnectionGone as error:
                 if not gone_since:
@@ -333,7 +333,7 @@ class Dispatcher:
         return rows
 
     def _connect(self, caller: Caller) -> None:
-        """See to it that there is a session, one that takes writes if any does."""
+        """Make sure that there is a session, one that takes writes if possible."""
         if caller.is_read_only and not self._gate.reason:
             caller.disconnect()  # the gate has opened since the session began
         caller.connect()
@@ -341,7 +341,7 @@ class Dispatcher:
             self._gate.shut("default_transaction_read_only is on")
 
     def _put_back(self, turns: list[_Turn], taken: list[int]) -> set[int]:
-        """Give documents that wait back to their clients; return these, by their places in the batch."""
+        """Return waiting documents to their clients; return these clients' places in the batch."""
         waiting = set()
         for place, (peer, items) in enumerate(turns, 1):
             first = next((i for i, item in enumerate(items) if item.waits), None)
@@ -355,9 +355,9 @@ class Dispatcher:
         return waiting
 
     def _answer(self, peer: Peer, items: list[_Item], taken: list[int], *, waits: bool) -> None:
-        """Send a client its replies; at the first of unknown fate close its connection instead.
+        """Send a client its replies; at the first document of unknown fate, close its connection instead.
 
-        What `waits` for the database to take writes again is not taken before that.
+        A client that `waits` for the database to take writes again is not served before that.
         """
         replies: list[bytes] = []
         for item in items:
@@ -376,7 +376,7 @@ class Dispatcher:
 
 
 def _add(count: list[int], frames: Sequence[Frame], times: int = 1) -> None:
-    """Add documents, and their bytes, to a count of both; or take them away, -1 times."""
+    """Add documents and their bytes to a count of both; with -1 times, subtract them."""
     count[0] += times * len(frames)
     for frame in frames:
         count[1] += times * len(frame.document)
@@ -387,7 +387,7 @@ def _writes(item: _Item) -> bool:
 
 
 def _let_writes_wait(turns: list[_Turn]) -> None:
-    """Mark the documents that write, and of each client those that come after such a one."""
+    """Mark the documents that write, and those behind them from the same client."""
     for _, items in turns:
         waits = False
         for item in items:
@@ -395,9 +395,9 @@ def _let_writes_wait(turns: list[_Turn]) -> None:
 
 
 def _columns(items: Sequence[_Item]) -> list[bytes]:
-    """Write the requests of these documents as the array literals that exchange.process_batch takes.
+    """Write the requests of these documents as array literals for exchange.process_batch.
 
-    Everything in them is letters, digits, sign and point. Only a symbol needs quotes: it may be called NULL.
+    They hold only letters, digits, sign and point. Only a symbol needs quotes: its name may be NULL.
     """
     sequences: list[str] = []
     actions: list[str] = []

@@ -1,7 +1,7 @@
-"""TLS handshakes under way: the I/O thread goes on with each as its client does, and waits for none.
+"""TLS handshakes in progress: the I/O thread advances each as its client does, and waits for none.
 
-A client that doesn't finish its handshake is closed when a request that is not finished would be. It counts
-towards all limits of connections meanwhile.
+A client that doesn't finish its handshake is closed after the same time as one with an unfinished request. It
+counts towards all connection limits meanwhile.
 """
 
 import logging
@@ -21,19 +21,19 @@ _log = logging.getLogger("pgbourse.server")
 
 
 class Handshakes:
-    """Turns accepted sockets into connections that speak TLS. Used by the I/O thread alone."""
+    """Turns accepted sockets into TLS connections. Only the I/O thread uses it."""
 
     def __init__(self, context: ssl.SSLContext, selector: selectors.BaseSelector, traffic: Traffic) -> None:
-        self.context = context  # of the handshakes that begin from now on
+        self.context = context  # for handshakes that begin from now on
         self._selector = selector
         self._traffic = traffic
 
     def begin(
         self, client: socket.socket, address: str, framer: Framer, attend: Callable[[ClientConnection], None]
     ) -> None:
-        """Take over a socket that was just accepted; the other arguments are those of ClientConnection.
+        """Take over a newly accepted socket; the other arguments are those of ClientConnection.
 
-        Raises OSError when the client is gone already.
+        Raises OSError if the client is already gone.
         """
         secured = self.context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
         wire = TlsSocket(secured)
@@ -51,7 +51,7 @@ class Handshakes:
         try:
             wanted = wire.shake_hands()
         except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            traffic.close(connection)  # a client that leaves is no news
+            traffic.close(connection)  # a client that leaves is not worth a log line
             return
         except OSError as error:
             _log.info(
@@ -80,7 +80,7 @@ class Handshakes:
             connection.io.stalled = self._traffic.now if wanted == selectors.EVENT_WRITE else 0.0
 
     def _hand_over(self, connection: ClientConnection, wire: TlsSocket) -> None:
-        """From here on, what happens to the connection is traffic's."""
+        """Hand the connection over to traffic."""
         connection.io.begun = connection.io.stalled = 0.0
         connection.io.idle_since = self._traffic.now
         connection.io.interest = selectors.EVENT_READ

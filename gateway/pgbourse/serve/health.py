@@ -1,4 +1,4 @@
-"""/metrics, /healthz and /readyz over HTTP, beside the exchange's own port and out of its way."""
+"""/metrics, /healthz and /readyz over HTTP, on a port of their own and out of the exchange's way."""
 
 import logging
 import socket
@@ -24,14 +24,14 @@ __all__ = ["HealthServer"]
 _log = logging.getLogger("pgbourse.health")
 
 STUCK = 10.0  # seconds: the I/O thread turns twice a second at least, and a batch takes a tenth of one
-FRESH = 1.0  # seconds for which an answer of the database serves all who ask
-PATIENCE = 2.0  # seconds to wait for the database, less than those who ask wait for us
-_REQUESTS = 16  # answered at the same time; more are turned away
+FRESH = 1.0  # seconds for which one answer from the database serves everybody
+PATIENCE = 2.0  # seconds to wait for the database, less than probes wait for us
+_REQUESTS = 16  # at the same time; more are turned away
 _CLIENT_SECONDS = 5.0
 
 
 class HealthServer:
-    """Threads that answer on a listening socket what there is to know of a running server."""
+    """Threads that answer questions about a running server on a listening socket."""
 
     def __init__(self, listener: socket.socket, server: Server, pool: SharedPool, postgresql: str) -> None:
         """Take over the listening socket. `pool` leads to the database, `postgresql` is its version."""
@@ -52,14 +52,14 @@ class HealthServer:
 
 
 class _Probe:
-    """What is asked: is the server alive, is it ready, how much is open."""
+    """The questions: is the server alive, is it ready, how much is open."""
 
     def __init__(self, server: Server, pool: SharedPool) -> None:
         self._pool = pool
         self._server = server
-        # Those of this process: an upgrade in place puts others into their folder while it runs.
+        # Loaded now: an upgrade in place may replace the files while this process runs.
         self._files = load_files(sql_folder())
-        # Guards everything below: one conversation with the database at a time, its result good for all.
+        # Guards everything below: one query of the database at a time, whose result serves everybody.
         self._lock = threading.Lock()
         self._counts: tuple[int, int] | None = None
         self._counted_at = -FRESH
@@ -67,12 +67,12 @@ class _Probe:
         self._checked_at = -FRESH
 
     def dead(self) -> str:
-        """Say why the server is to be started anew; nothing if it is alive."""
+        """Return why the server must be restarted, or an empty string if it is alive."""
         silent = time.monotonic() - self._server.status().turned_at
         return f"the I/O thread has been stuck for {silent:.0f} seconds" if silent > STUCK else ""
 
     def unready(self) -> str:
-        """Say why the server should get no new clients; nothing if it is ready for them."""
+        """Return why the server should get no new clients, or an empty string if it is ready."""
         status = self._server.status()
         if status.draining:
             return "the server is stopping"
@@ -91,7 +91,7 @@ class _Probe:
             self._lock.release()
 
     def count_open(self) -> tuple[int, int] | None:
-        """Return the numbers of open orders and unsettled credits, None if the database does not answer."""
+        """Return the numbers of open orders and unsettled credits; None if the database does not answer."""
         if not self._lock.acquire(timeout=PATIENCE):
             return None
         try:
@@ -115,7 +115,7 @@ class _Probe:
         except PgbourseError as error:
             return str(error)
         if is_standby or is_read_only:
-            session.close()  # for the next look: a session's defaults are those of its beginning
+            session.close()  # the next check needs a new one: a session keeps the defaults that it began with
             what = "it is a standby" if is_standby else "transactions are read-only"
             return f"the database takes no writes: {what}"
         return ""
@@ -132,7 +132,7 @@ class _Probe:
 
     @contextmanager
     def _session(self) -> Iterator[Session]:
-        """Give a session whose statements the server ends in time, so that none are left there to wait."""
+        """Give a session whose statements the server cancels in time, so that none are left waiting."""
         with self._pool.session() as session, session.transaction():
             session.execute("select set_config('statement_timeout', %s, true)", [f"{PATIENCE * 1000:.0f}"])
             yield session
@@ -200,4 +200,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Write nothing: there is no log line for a request."""
+        """Log nothing for a request."""

@@ -1,4 +1,4 @@
-"""The sweep that folds what idle accounts are owed into their rows, every few seconds, beside the workers."""
+"""The sweep that folds credits into the rows of idle accounts, every few seconds."""
 
 import logging
 import threading
@@ -11,9 +11,9 @@ __all__ = ["Sweeper"]
 
 _log = logging.getLogger("pgbourse.housekeeping")
 
-_ACCOUNTS = 200  # folded in one transaction: their rows are locked for a few milliseconds
+_ACCOUNTS = 200  # in one transaction, which locks their rows for a few milliseconds
 
-# Nothing where the database takes no writes: that is said elsewhere, and no error of this sweep.
+# No row if the database takes no writes: others report that, and it is not an error of the sweep.
 _SWEEP = "select exchange.settle_idle_accounts(%s) where current_setting('transaction_read_only') = 'off'"
 
 
@@ -21,19 +21,19 @@ class Sweeper:
     """A thread that calls exchange.settle_idle_accounts regularly."""
 
     def __init__(self, pool: SharedPool, seconds: float) -> None:
-        """Sweep every so many seconds; 0 is never."""
+        """Sweep at this interval; 0 means never."""
         self._pool = pool
         self._seconds = seconds
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pgbourse-sweep", daemon=True)
 
     def start(self) -> None:
-        """Begin to sweep, for the first time after the interval."""
+        """Start sweeping; the first sweep comes after the interval."""
         if self._seconds > 0:
             self._thread.start()
 
     def stop(self, timeout: float = 5.0) -> None:
-        """End after the transaction in progress, waiting for it for `timeout` seconds at most."""
+        """End after the transaction in progress; wait at most `timeout` seconds for it."""
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(timeout)
@@ -45,7 +45,7 @@ class Sweeper:
                 self._sweep()
                 failing = False
             except (DatabaseError, psycopg.Error) as error:
-                # Accounts fold what they are owed when they next act: a sweep that is missed delays nothing.
+                # Accounts fold their credits in when they next act, so a missed sweep delays nothing.
                 if not failing:
                     _log.warning(
                         "the sweep of idle accounts fails, and will be tried again: %s", one_line(error)

@@ -11,13 +11,13 @@ _BACKLOG = 4096  # thousands of clients may connect at once; the kernel lowers i
 
 
 class ListenError(PgbourseError):
-    """The address can't be listened on."""
+    """We can't listen on the address."""
 
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a non-blocking listening socket; port 0 takes a free one.
 
-    Raises ListenError when the port is taken or the address is not this machine's.
+    Raises ListenError if the port is taken or the address is not this machine's.
     """
     listener = None
     try:
@@ -39,5 +39,5 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def is_shortage(error: OSError) -> bool:
-    """Say whether accept() failed for want of descriptors or memory, which may be there later."""
+    """Return whether accept() failed for lack of descriptors or memory, which may pass."""
     return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

@@ -1,4 +1,4 @@
-"""A running gateway in the terms of Prometheus. docs/operations.md says what each metric means."""
+"""A running gateway's metrics for Prometheus. docs/operations.md says what each one means."""
 
 import platform
 from collections import Counter
@@ -20,12 +20,12 @@ from pgbourse.serve.tally import Histogram
 
 __all__ = ["CountOpen", "make_registry"]
 
-# Gives the numbers of open orders and unsettled credits; None when the database can't be asked.
+# Returns the numbers of open orders and unsettled credits, or None if the database does not answer.
 CountOpen = Callable[[], tuple[int, int] | None]
 
 
 def make_registry(server: Server, count_open: CountOpen, postgresql: str) -> CollectorRegistry:
-    """Return everything there is to collect of this server, over a PostgreSQL of that version."""
+    """Return all metrics of this server; `postgresql` is the version of its database."""
     registry = CollectorRegistry()
     registry.register(_Gateway(server, count_open, postgresql))
     ProcessCollector(registry=registry)
@@ -36,7 +36,7 @@ _NOT_ACCEPTED = ("refused", "failed", "unknown")
 
 
 class _Gateway(Collector):
-    """Reads what the threads of a gateway count anyway; nothing of it is in their way."""
+    """Reads what a gateway's threads count anyway, without holding them up."""
 
     def __init__(self, server: Server, count_open: CountOpen, postgresql: str) -> None:
         self._server = server
@@ -44,7 +44,7 @@ class _Gateway(Collector):
         self._build = {"version": __version__, "python": platform.python_version(), "postgresql": postgresql}
 
     def describe(self) -> Iterable[Metric]:
-        return ()  # or the registry would ask the database when this is registered
+        return ()  # otherwise the registry would query the database when this is registered
 
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily("pgbourse_build", "Versions in use.", self._build)
@@ -109,7 +109,7 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 
 
 def _histogram(name: str, text: str, parts: Sequence[Histogram]) -> Metric:
-    """Add up the histograms of all workers, which have the same bounds."""
+    """Add up the workers' histograms, which all have the same bounds."""
     buckets: list[tuple[str, float]] = []
     below = 0
     bounds = [str(float(bound)) for bound in parts[0].bounds] + ["+Inf"]

@@ -1,4 +1,4 @@
-"""Tell the service manager how the server is, where it wants to know: systemd's Type=notify."""
+"""Tell the service manager the server's state, if it asks for it: systemd's Type=notify."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ _log = logging.getLogger("pgbourse.service")
 
 
 def notify(state: str) -> None:
-    """Send a state, such as READY=1, to the socket that NOTIFY_SOCKET names; without one do nothing."""
+    """Send a state, such as READY=1, to the socket in NOTIFY_SOCKET; without one, do nothing."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return

@@ -1,4 +1,4 @@
-"""The I/O thread: one loop that owns every socket, and never waits for the database."""
+"""The I/O thread: one loop that owns every socket and never waits for the database."""
 
 import contextlib
 import logging
@@ -22,29 +22,29 @@ __all__ = ["Server", "Status"]
 
 _log = logging.getLogger("pgbourse.server")
 
-ACCEPTS = 32  # connections accepted before others are read from again: these wait a millisecond for it
-# Replies go out at once, and clients that vanished without a word, of which no reply would tell, are noticed
-# within three minutes, however long idle connections may last.
+ACCEPTS = 32  # connections accepted in a row: it takes a millisecond, and other clients wait for that
+# Replies go out at once. Clients that vanish silently while no reply is due are noticed within three minutes,
+# however long idle connections may last.
 _CLIENT_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
-    # Seconds until the first one, which macOS calls otherwise.
+    # Seconds until the first probe, which has another name on macOS.
     (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", 0)), 120),
 ]
-_TICK = 0.5  # seconds between two looks at what has taken too long
+_TICK = 0.5  # seconds between two checks for what has taken too long
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a server stands at one moment."""
+    """A server's state at one moment."""
 
     traffic: TrafficStatus
     waiting_documents: int  # for a worker
     waiting_bytes: int
-    oldest_call_seconds: float  # for how long a batch has been with the database, or waits for it
-    takes_no_writes: str  # why requests that write wait; nothing if they don't
+    oldest_call_seconds: float  # how long the oldest batch has been in the database, or has waited for it
+    takes_no_writes: str  # why requests that write wait; empty if they don't
     draining: bool
     turned_at: float  # when the I/O thread last began a turn, in seconds of time.monotonic()
 
@@ -58,7 +58,7 @@ class Server:
     def __init__(self, listener: socket.socket, conninfo: str, settings: ServeSettings) -> None:
         """Take over a listening socket; `conninfo` is the libpq connection string of the database.
 
-        Raises TlsError when TLS is asked for with files that can't be used.
+        Raises TlsError if the files for TLS can't be used.
         """
         tls = server_context(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
         self.address: tuple[str, int] = listener.getsockname()[:2]
@@ -79,7 +79,7 @@ class Server:
         self._handshakes = None if tls is None else Handshakes(tls, self._selector, self._traffic)
         self._accepting = False
         self._next_tick = 0.0
-        # Workers ask for attention here. Appending is atomic; a byte in the socket pair tells of it.
+        # Workers ask for attention here. Appending is atomic; a byte in the socket pair wakes the I/O thread.
         self._attention: deque[ClientConnection] = deque()
         self._woken = False
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -91,21 +91,21 @@ class Server:
         self._thread = threading.Thread(target=self._run, name="pgbourse-io", daemon=True)
 
     def start(self) -> None:
-        """Begin to accept connections."""
+        """Start to accept connections."""
         self._selector.register(self._wake_reader, selectors.EVENT_READ, self._on_wake)
         self._resume_accepting()
         self._dispatcher.start()
         self._thread.start()
 
     def stop(self) -> None:
-        """Begin to drain: accept and read no more, answer what was received, then end."""
+        """Start to drain: accept and read no more, answer what was received, then end."""
         self._stop_asked = True
         self._wake()
 
     def reload_certificates(self) -> None:
-        """Read the files of certificates again, for the connections that come from now on.
+        """Read the certificate files again, for connections that come from now on.
 
-        Where they can't be used, that is logged, and those of before stay. May be called from any thread.
+        If they can't be used, log that and keep the certificates in use. May be called from any thread.
         """
         if self._handshakes is None:
             _log.info("there are no certificates to read again")
@@ -122,7 +122,7 @@ class Server:
         _log.info("the certificates have been read again")
 
     def status(self) -> Status:
-        """Say how it stands. May be called from any thread."""
+        """Return the server's state. May be called from any thread."""
         documents, size = self._dispatcher.waiting()
         return Status(
             traffic=self._traffic.status(),
@@ -135,16 +135,16 @@ class Server:
         )
 
     def join(self) -> bool:
-        """Wait for the end; True if everything that was received has been answered."""
+        """Wait for the end. True if everything that was received has been answered."""
         self._thread.join()
-        # The workers have nothing left to do, unless time ran out; then one more second must do.
+        # The workers have nothing left to do, unless time ran out; then they get one more second.
         ended = self._dispatcher.stop(max(1.0, self._deadline - time.monotonic()))
         self._selector.close()
         self._wake_reader.close()
         self._wake_writer.close()
         return ended and not self._failed
 
-    # Everything below but _wake and _attend runs in the I/O thread.
+    # Everything below runs in the I/O thread, except _wake and _attend.
 
     def _run(self) -> None:
         connections = self._traffic.connections
@@ -154,7 +154,7 @@ class Server:
             if connections:
                 _log.warning("closing %d connections that were not done in time", len(connections))
                 self._failed = True
-        except Exception:  # noqa: BLE001 - a bug of ours: said loudly, and the process ends
+        except Exception:  # noqa: BLE001 - a bug of ours: log it, and end the process
             _log.exception("the server ends because of an unforeseen error")
             self._failed = True
         finally:
@@ -164,7 +164,7 @@ class Server:
             self._traffic.hand_over()
 
     def _turn(self) -> None:
-        """Wait for something to happen and see to it."""
+        """Wait for events and handle them."""
         traffic = self._traffic
         events = self._selector.select(_TICK)
         traffic.now = time.monotonic()
@@ -183,10 +183,10 @@ class Server:
             self._drain()
 
     def _wake(self) -> None:
-        """Make the I/O thread turn once more. Called from any thread."""
+        """Wake the I/O thread. Called from any thread."""
         if not self._woken:
             self._woken = True
-            with contextlib.suppress(OSError):  # full: it will wake; closed: it has ended
+            with contextlib.suppress(OSError):  # full: it will wake anyway; closed: it has ended
                 self._wake_writer.send(b"\0")
 
     def _attend(self, connection: ClientConnection) -> None:
@@ -196,7 +196,7 @@ class Server:
 
     def _on_wake(self) -> None:
         self._wake_reader.recv(4096)
-        self._woken = False  # before looking: whoever appends from now on wakes again
+        self._woken = False  # before the loop: an append from now on wakes us again
         while self._attention:
             self._traffic.advance(self._attention.popleft())
         self._traffic.throttle()
@@ -223,11 +223,11 @@ class Server:
                     _log.warning("no connections are accepted for a moment: %s", error.strerror)
                     self._pause_accepting()
                     return
-                continue  # this client was gone before it was accepted
+                continue  # this client left before it was accepted
             self._traffic.add(ClientConnection(client, address[0], framer, self._attend))
 
     def _pause_accepting(self) -> None:
-        """Leave new connections in the kernel's queue until the next tick at least."""
+        """Leave new connections in the kernel's queue at least until the next tick."""
         if self._accepting:
             self._selector.unregister(self._listener)
             self._accepting = False
@@ -239,21 +239,21 @@ class Server:
             self._accepting = True
 
     def _drain(self) -> None:
-        """Stop: what was received is carried out and answered, nothing else is taken."""
+        """Stop: carry out and answer what was received, take nothing else."""
         traffic = self._traffic
         self._deadline = traffic.now + self._settings.drain_timeout
         _log.info("stopping: %d connections get their last replies", len(traffic.connections))
-        # 1. Connections that the kernel has accepted are ours; no more come after them.
+        # 1. Take the connections that the kernel has accepted; no more come after them.
         self._accept()
         self._pause_accepting()
         self._listener.close()
-        # 2. What has arrived is read, as far as there is room for it.
+        # 2. Read what has arrived, as far as there is room for it.
         for connection in list(traffic.connections):
             while connection.io.interest & selectors.EVENT_READ and traffic.read(connection):
                 pass
-        # 3. From now on only answers: each connection ends with its last one.
+        # 3. Only answer from now on: each connection ends with its last reply.
         for connection in list(traffic.connections):
             unfinished = "the server is stopping: this request was not complete and was not carried out"
             traffic.end(connection, unfinished if connection.io.begun else None)
         traffic.hand_over()
-        # 4. _run ends when all connections have, or at the deadline. 5. join() ends the workers.
+        # 4. _run ends when all connections have ended, or at the deadline. 5. join() ends the workers.

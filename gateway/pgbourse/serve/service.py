@@ -1,4 +1,4 @@
-"""Put a server together and run it: port, PostgreSQL, schema, gateway; and take it apart in reverse order."""
+"""Assemble a server and run it: port, PostgreSQL, schema, gateway; then take it apart in reverse order."""
 
 import contextlib
 import logging
@@ -27,26 +27,26 @@ __all__ = ["StartError", "allow_open_files", "serve"]
 
 _log = logging.getLogger("pgbourse.service")
 
-_OTHER_FILES = 100  # what a gateway has open beside its clients: database connections, log, libraries
+_OTHER_FILES = 100  # open files besides clients: database connections, log, libraries
 
 
 class StartError(PgbourseError):
-    """The database can't be served from with the role that the gateway connects as."""
+    """The gateway's role lacks the rights to serve this database."""
 
 
 def serve(settings: ServeSettings) -> int:
-    """Serve until a signal or the end of our terminal; return the exit status.
+    """Serve until a signal, or until our terminal is closed; return the exit status.
 
-    That is 0 when all that was received was answered. Prints one line on standard output once clients are
-    served. To be called from the main thread.
+    The status is 0 if everything received was answered. Prints one line on standard output once clients are
+    served. Call it from the main thread.
 
-    Raises a PgbourseError when the port is taken, the database is out of reach, too old or newer than this
-    gateway, or its role lacks a right; and when a second signal says not to wait for the drain.
+    Raises a PgbourseError if the port is taken, the database is out of reach, too old or newer than this
+    gateway, or its role lacks a right; and if a second signal says not to wait for the drain.
     """
-    # Files that can't be used are told before anything is started; the server reads them again.
+    # Report files that can't be used before anything is started; the server reads them again.
     server_context(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
-    # The port comes first, so that a second server leaves the data folder of the first alone. Clients that
-    # connect from here on wait.
+    # The port comes first, so that a second server doesn't touch the data folder of the first. Clients that
+    # connect from now on wait.
     allow_open_files(settings.max_connections)
     with Signals() as signals, contextlib.ExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(listen(settings.host, settings.port)))
@@ -56,7 +56,7 @@ def serve(settings: ServeSettings) -> int:
             stack.enter_context(contextlib.closing(metrics_listener))
         conninfo, version = stack.enter_context(_database(settings))
         server = Server(listener, conninfo, settings)
-        # One for the sweep, and one for readiness and metrics.
+        # One connection for the sweep, and one for readiness and metrics.
         pool = stack.enter_context(SharedPool(conninfo, 1 if metrics_listener is None else 2))
         sweeper = Sweeper(pool, settings.sweep_seconds)
         signals.drain = server.stop
@@ -77,7 +77,7 @@ def serve(settings: ServeSettings) -> int:
 
 
 def _announce(text: str, settings: ServeSettings) -> None:
-    """Say on standard output that clients are served; as a log line where those are for programs."""
+    """Announce on standard output that clients are served; with JSON logs, in a log line."""
     if settings.log_format == "json":
         _log.info("%s", text)
         return
@@ -93,8 +93,8 @@ def _where(address: tuple[str, int]) -> str:
 def _start_metrics(
     listener: socket.socket, server: Server, pool: SharedPool, version: str
 ) -> Callable[[], None]:
-    """Answer for metrics and health checks, and return what ends it."""
-    from pgbourse.serve.health import HealthServer  # not needed, and not imported, where there are no metrics
+    """Start answering metrics and health checks; return a function that stops it."""
+    from pgbourse.serve.health import HealthServer  # imported only if there are metrics
 
     health = HealthServer(listener, server, pool, version.split(",")[0])
     health.start()
@@ -103,7 +103,7 @@ def _start_metrics(
 
 
 def allow_open_files(connections: int) -> None:
-    """Raise the limit of open files to what so many connections need, as far as this process may."""
+    """Raise the limit of open files to what so many connections need, as far as we may."""
     if sys.platform == "win32":
         return
     import resource
@@ -121,7 +121,7 @@ def allow_open_files(connections: int) -> None:
 
 @contextlib.contextmanager
 def _database(settings: ServeSettings) -> Iterator[tuple[str, str]]:
-    """Make the database ready and give its connection string and version, for as long as it is served."""
+    """Prepare the database and give its connection string and version until the block ends."""
     with contextlib.ExitStack() as stack:
         conninfo, note = settings.database_url, ""
         if conninfo is None:
@@ -135,9 +135,9 @@ def _database(settings: ServeSettings) -> Iterator[tuple[str, str]]:
 
 
 def _try_out(conninfo: str) -> str:
-    """Do once what every worker will do, and return the version of the server.
+    """Do once what every worker will do, and return the server's version.
 
-    Raises StartError when the role may not.
+    Raises StartError if the role may not.
     """
     caller = Caller(conninfo, "pgbourse start")
     try:

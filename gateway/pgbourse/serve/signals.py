@@ -1,4 +1,4 @@
-"""What signals do to a running service: SIGTERM, SIGINT, SIGHUP and a terminal that is closed."""
+"""Signals to a running service: SIGTERM, SIGINT, SIGHUP, and a terminal that is closed."""
 
 import os
 import signal
@@ -12,17 +12,17 @@ __all__ = ["Interrupted", "Signals"]
 
 
 class Interrupted(PgbourseError):
-    """A signal says to end at once."""
+    """A signal ends us at once."""
 
 
 class Signals:
-    """Handles the signals of the process for the length of a with block, in the main thread.
+    """Handles the process's signals for the length of a with block, in the main thread.
 
-    SIGTERM and SIGINT end at once; but while `drain` is set, the first one calls that instead.
+    SIGTERM and SIGINT end the process at once; but while `drain` is set, the first one calls it instead.
 
-    SIGHUP says that our terminal was closed, if we had one and it is gone. Then it drains, and another one
-    does no harm: the kernel, the shell and the login manager may each send one. Otherwise somebody sent it to
-    a service, and it calls `reload`. One that was ignored when we began (nohup) is left alone.
+    If we had a terminal and it is gone, SIGHUP means that it was closed. Then the service drains, and another
+    SIGHUP does no harm: the kernel, the shell and the login manager may each send one. Otherwise somebody
+    sent it to a service, and it calls `reload`. If it was ignored when we began (nohup), it stays ignored.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Signals:
 
 
 def _has_terminal() -> bool:
-    """Say whether a terminal is ours that is still there."""
+    """Return whether we have a terminal that still exists."""
     if any(map(os.isatty, range(3))):
         return True
     try:

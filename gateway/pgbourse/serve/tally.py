@@ -1,6 +1,6 @@
-"""What a worker has done, counted as it goes: plain numbers, which metrics reads when it is asked.
+"""Counts of a worker's work: plain numbers, which the metrics read on request.
 
-One thread writes a tally and any may read it, so there is no lock; a reader may see a batch half counted.
+One thread writes a tally and any thread may read it, so there is no lock; a reader may see half of a batch.
 """
 
 import time
@@ -13,16 +13,16 @@ from pgbourse.wire.messages import Document, ResultRow
 
 __all__ = ["Answered", "Histogram", "Tally"]
 
-# Upper bounds of the buckets: seconds from a commit alone to a client's patience, sizes up to far more than a
+# Upper bounds of the buckets: seconds from a bare commit to a client's patience, sizes up to far more than a
 # batch takes by default.
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 
 
 class Answered(Protocol):
-    """A document that a worker has done with."""
+    """A document that a worker has finished."""
 
-    received: float  # when it was complete, in seconds of time.monotonic()
+    received: float  # when its last byte arrived, by time.monotonic()
     document: Document
     results: Sequence[Sequence[ResultRow]]
     failure: str
@@ -30,7 +30,7 @@ class Answered(Protocol):
 
 
 class Histogram:
-    """How many values were at most as large as each of these bounds, and their sum."""
+    """How many values fell into each bucket, and their sum."""
 
     __slots__ = ("bounds", "counts", "sum")
 
@@ -48,16 +48,16 @@ class Tally:
     """One worker's counts since it began."""
 
     def __init__(self) -> None:
-        # Requests by kind and outcome: the first of the database's rows, or failed, or unknown.
+        # Requests by kind and outcome: that of the database's first row, or failed, or unknown.
         self.outcomes: Counter[tuple[str, str]] = Counter()
-        self.latency = Histogram(_SECONDS)  # of a document: complete until its reply is on its way
+        self.latency = Histogram(_SECONDS)  # of a document: from its last byte until its reply is sent
         self.batch_documents = Histogram(_SIZES)
         self.batch_requests = Histogram(_SIZES)
         self.database = Histogram(_SECONDS)  # of a batch: the calls of the database
         self.reconnects = 0
 
     def carried_out(self, batch: Sequence[Sequence[Answered]], seconds: float) -> None:
-        """Count a batch, one sequence for each client, for which the database took so many seconds."""
+        """Count a batch, one sequence for each client, and the seconds that the database took for it."""
         items = [item for part in batch for item in part]
         done = [item for item in items if not (item.failure or item.lost)]
         self.outcomes.update(
@@ -82,7 +82,7 @@ class Tally:
             self.database.observe(seconds)
 
     def answered(self, items: Sequence[Answered]) -> None:
-        """Count the documents of one client, whose replies have just been sent."""
+        """Count one client's documents, whose replies have just been sent."""
         now = time.monotonic()
         observe = self.latency.observe
         for item in items:

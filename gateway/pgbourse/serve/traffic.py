@@ -1,4 +1,4 @@
-"""What the I/O thread does with connections: read and frame, write, keep within bounds, close in peace."""
+"""What the I/O thread does with connections: read and frame, write, enforce bounds, close cleanly."""
 
 import logging
 import math
@@ -19,17 +19,17 @@ __all__ = ["Traffic", "TrafficStatus"]
 _log = logging.getLogger("pgbourse.server")
 
 _READ_BYTES = 64 * 1024
-_HAND_OVER = 64  # ready connections gathered before dispatch is told, so that workers don't idle meanwhile
-_LINGER = 2.0  # seconds to wait for a client to close, having said everything
+_HAND_OVER = 64  # ready connections at most before dispatch gets them, so that workers don't idle
+_LINGER = 2.0  # seconds to wait for a client to close, once everything has been sent
 
-# Documents that wait for a worker, halves of documents, and replies that nobody takes may each take so much
-# memory in all. Clients that send more than is carried out slow down; of those that hold halves of large
-# documents, or let large replies lie (and with them the documents behind), the last are closed.
+# Total bounds on memory: documents that wait for a worker, half-received documents, and unread replies. At
+# the first bound we stop reading, so clients slow down. At the other two we close the clients that go beyond:
+# with half of a large document, or with large unread replies (and the documents behind them).
 _QUEUE_BYTES = 64 * 1024 * 1024
 UNFINISHED_BYTES = 256 * 1024 * 1024
 UNSENT_BYTES = 256 * 1024 * 1024
-_FRAME_BYTES = 200  # what a document that waits takes beside its own bytes
-_FREE_BYTES = 16 * 1024  # what every connection may hold of both, whatever the others do
+_FRAME_BYTES = 200  # overhead of a waiting document
+_FREE_BYTES = 16 * 1024  # what every connection may hold of either, whatever the others do
 
 _READ = selectors.EVENT_READ
 _WRITE = selectors.EVENT_WRITE
@@ -37,29 +37,29 @@ _WRITE = selectors.EVENT_WRITE
 
 @dataclass(frozen=True, slots=True)
 class TrafficStatus:
-    """What there is of connections at one moment."""
+    """The state of all connections at one moment."""
 
-    connections: int  # that are open
+    connections: int  # open
     accepted: int  # since the start
-    addresses: int  # that connections are open from
+    addresses: int  # with open connections
     held: int  # connections that dispatch has
-    begun: int  # connections on which a request has arrived in part
-    unread: int  # connections that are not read from
+    begun: int  # connections with part of a request
+    unread: int  # connections that we don't read from
     unsent_bytes: int  # of replies that clients have not taken
-    stuck_documents: int  # that no worker may have before their clients take replies
+    stuck_documents: int  # that no worker may take before their clients take replies
     stuck_bytes: int
-    is_full: bool  # too much waits for workers: nothing is read
+    is_full: bool  # too much waits for workers: we read nothing
 
 
 class Traffic:
-    """All connections, used by the I/O thread alone. `now` is the time of the loop's current turn."""
+    """All connections. Only the I/O thread uses it. `now` is the time of the loop's current turn."""
 
     def __init__(
         self, selector: selectors.BaseSelector, dispatcher: Dispatcher, settings: ServeSettings
     ) -> None:
         self.connections: set[ClientConnection] = set()
-        self.accepted = 0  # how many there have been
-        self._from_address: Counter[str] = Counter()  # how many of them come from where
+        self.accepted = 0  # since the start
+        self._from_address: Counter[str] = Counter()  # open connections by address
         self.now = time.monotonic()
         self._selector = selector
         self._dispatcher = dispatcher
@@ -68,14 +68,14 @@ class Traffic:
         self._idle_patience = settings.idle_timeout or math.inf
         self._per_address = settings.max_connections_per_address or math.inf
         self._ready: list[ClientConnection] = []  # to be handed to dispatch
-        self._full = False  # too much waits for workers: nothing is read
-        self._parked: set[ClientConnection] = set()  # not read from because of that
+        self._full = False  # too much waits for workers: we read nothing
+        self._parked: set[ClientConnection] = set()  # those we don't read from because of that
         self._unfinished = 0  # bytes of unfinished requests, of all connections
         self._unsent = 0  # bytes of replies that clients have not taken, of all connections
         self._stuck = [0, 0]  # documents that wait for that, and their bytes
 
     def status(self) -> TrafficStatus:
-        """Say how connections stand. May be called from any thread."""
+        """Return the state of the connections. May be called from any thread."""
         connections = list(self.connections)
         return TrafficStatus(
             connections=len(connections),
@@ -91,15 +91,15 @@ class Traffic:
         )
 
     def add(self, connection: ClientConnection) -> None:
-        """Begin to read from a new connection, unless too many are open from its address."""
+        """Start reading from a new connection, unless too many are open from its address."""
         if self.admit(connection):
             self._watch(connection, _READ)
 
     def admit(self, connection: ClientConnection) -> bool:
-        """Count a new connection; False, and it is closed, if too many are open from its address."""
+        """Count a new connection. If too many are open from its address, close it and return False."""
         address = connection.address
         if self._from_address[address] >= self._per_address:
-            # Told in passing, without lingering: who is refused must not take up another's place.
+            # The error goes out without lingering: a refused client must not take up another's place.
             told = f"too many connections from {address}: at most {self._per_address} may be open"
             connection.end(self._error_reply(told))
             connection.flush()
@@ -112,9 +112,9 @@ class Traffic:
         return True
 
     def happen(self, connection: ClientConnection, mask: int) -> None:
-        """See to what the selector has told."""
+        """Handle an event of the selector."""
         if mask & _WRITE:
-            connection.io.stalled = self.now  # it has just taken something
+            connection.io.stalled = self.now  # it has just taken some output
             self.advance(connection)
         if mask & _READ:
             self.read(connection)
@@ -122,16 +122,16 @@ class Traffic:
             self.hand_over()
 
     def hand_over(self) -> None:
-        """Give the connections with new documents to dispatch, and stop reading if too much waits there."""
+        """Hand connections with new documents to dispatch; stop reading if too much waits there."""
         if self._ready:
             self._dispatcher.submit(self._ready)
             self._ready.clear()
             self.throttle()
 
     def throttle(self) -> None:
-        """Stop reading when too much waits for workers, until half of it is gone."""
+        """Stop reading if too much waits for workers, until half of it is gone."""
         documents, size = self._dispatcher.waiting()
-        # What no worker can have yet must not keep the others' documents out.
+        # Documents that no worker may take yet must not keep other clients' documents out.
         documents -= self._stuck[0]
         size -= self._stuck[1]
         part = 2 if self._full else 1
@@ -141,14 +141,14 @@ class Traffic:
         self._full = full
         self._dispatcher.wants_room = full
         if full:
-            self.throttle()  # once more: a worker may have taken the last one before it saw wants_room
+            self.throttle()  # again: a worker may have taken the last document before it saw wants_room
         else:
             parked, self._parked = self._parked, set()
             for connection in parked:
                 self.advance(connection)
 
     def read(self, connection: ClientConnection) -> bool:
-        """Take what a client has sent, up to a limit; True if there may be more at once."""
+        """Read what a client has sent, up to a limit. True if there may be more at once."""
         if connection.io.linger_until:
             return self._discard(connection)
         if self._full:
@@ -177,7 +177,7 @@ class Traffic:
         return True
 
     def _receive(self, connection: ClientConnection, frames: list[Frame]) -> None:
-        """Let a connection's documents wait for a worker."""
+        """Queue a connection's documents for a worker."""
         if not frames:
             return
         if self._settings.close_after_reply:
@@ -190,14 +190,14 @@ class Traffic:
             self._ready.append(connection)
 
     def end(self, connection: ClientConnection, error: FrameError | str | None = None) -> None:
-        """Read no more from a client; tell it the error, if any, after all replies, and close."""
+        """Read no more from a client. After all replies send it the error, if any, and close."""
         self._count_unfinished(connection, 0)
         connection.io.begun = 0.0
         connection.end(b"" if error is None else self._error_reply(str(error)))
         self.advance(connection)
 
     def advance(self, connection: ClientConnection) -> None:
-        """Send what can be sent, and do what follows from the connection's state."""
+        """Send what can be sent, and do what the connection's state requires."""
         if connection not in self.connections or connection.io.linger_until:
             return
         left = connection.flush()
@@ -221,16 +221,16 @@ class Traffic:
             connection.io.stalled = self.now
         reads = _READ if connection.may_read() and connection not in self._parked else 0
         if reads and not connection.io.interest & _READ and connection.io.begun:
-            connection.io.begun = self.now  # the time in which we didn't read is not the client's
+            connection.io.begun = self.now  # time in which we didn't read does not count
         self._watch(connection, reads | (_WRITE if left else 0))
 
     def close(self, connection: ClientConnection) -> None:
-        """Close a connection, whatever it is owed."""
+        """Close a connection, whatever still waits."""
         self._watch(connection, 0)
         self._count_unfinished(connection, 0)
         self._count_unsent(connection, 0, (0, 0))
         connection.close()
-        if connection.claim():  # its documents are carried out all the same
+        if connection.claim():  # its documents are still carried out
             self._ready.append(connection)
         if connection in self.connections:
             self.connections.remove(connection)
@@ -240,7 +240,7 @@ class Traffic:
         self._parked.discard(connection)
 
     def close_overdue(self) -> None:
-        """Close what has taken too long: a look at each connection, now and then, is cheaper than timers."""
+        """Close what has taken too long. Checking each connection now and then is cheaper than timers."""
         for connection in list(self.connections):
             if connection.io.linger_until:
                 if self.now >= connection.io.linger_until:
@@ -260,8 +260,8 @@ class Traffic:
                 self.end(connection)
 
     def _give_up_on(self, connection: ClientConnection) -> None:
-        """Wait no longer for the rest of a request: end the input here, which may yet complete it."""
-        # That is so for a length of 0: only the end of the input tells that it is not a binary length.
+        """Stop waiting for the rest of a request: end the input here, which may still complete it."""
+        # It does for a length of 0: only the end of the input shows that it is not a binary length.
         received = connection.framer.progress
         frames = connection.framer.finish()
         self._receive(connection, frames)
@@ -269,7 +269,7 @@ class Traffic:
         self.end(connection, late if connection.framer.error else None)
 
     def _watch(self, connection: ClientConnection, interest: int) -> None:
-        """Let the selector tell what happens to a connection."""
+        """Make the selector watch a connection for these events."""
         if interest == connection.io.interest:
             return
         if not connection.io.interest:
@@ -281,7 +281,7 @@ class Traffic:
         connection.io.interest = interest
 
     def _note_unfinished(self, connection: ClientConnection, framer: Framer, *, begins: bool) -> None:
-        """Keep account of a request that is not complete, or no longer so."""
+        """Count the bytes of an unfinished request, or that there are none any more."""
         self._count_unfinished(connection, framer.buffered)
         if not framer.mid_frame:
             connection.io.begun = 0.0
@@ -306,13 +306,13 @@ class Traffic:
         return wrap_reply(error_reply(message), framing)
 
     def _linger(self, connection: ClientConnection) -> None:
-        """Say that nothing more comes, and wait a little for the client to close.
+        """Shut down our side, and wait a little for the client to close.
 
         Closing with unread input would reset the connection, and the reset could overtake the last reply.
         """
         try:
             connection.socket.shutdown(socket.SHUT_WR)
-        except BlockingIOError:  # TLS has a last word, for which there is no room yet
+        except BlockingIOError:  # there is no room yet for the close_notify of TLS
             connection.io.stalled = connection.io.stalled or self.now
             self._watch(connection, _WRITE)
             return
@@ -325,7 +325,7 @@ class Traffic:
         self._watch(connection, _READ)
 
     def _discard(self, connection: ClientConnection) -> bool:
-        """Take input that nobody wants any more; True if there may be more at once."""
+        """Discard input that nobody needs any more. True if there may be more at once."""
         try:
             if connection.socket.recv(_READ_BYTES):
                 return True

@@ -1,4 +1,4 @@
-"""While the database takes no writes: clients whose requests write wait, all others are served."""
+"""While the database takes no writes, clients whose requests write wait, and all others are served."""
 
 import logging
 import threading
@@ -12,27 +12,29 @@ __all__ = ["WriteGate"]
 
 _log = logging.getLogger("pgbourse.dispatch")
 
-RETRY = 1.0  # seconds between two looks, by a new connection: an ALTER DATABASE shows in new sessions only
+RETRY = (
+    1.0  # seconds between two checks, each on a new connection: only new sessions see ALTER DATABASE … SET
+)
 
 _Waiting = TypeVar("_Waiting")
 
 
 class WriteGate(Generic[_Waiting]):
-    """Shut by a worker that finds the database read-only; opens by itself once it takes writes again."""
+    """A worker that finds the database read-only shuts it; it opens once the database takes writes again."""
 
     def __init__(
         self, conninfo: str, go_on: Callable[[Sequence[_Waiting]], None], stopping: threading.Event
     ) -> None:
-        """Take what is to be done with those who waited, and what ends all waiting."""
-        self.reason = ""  # why the gate is shut; nothing while it is open. Any thread may look
+        """Take a function to call for each one that waited, and an event that ends all waiting."""
+        self.reason = ""  # why the gate is shut, empty while it is open; any thread may read it
         self._conninfo = conninfo
         self._go_on = go_on
         self._stopping = stopping
-        self._lock = threading.Lock()  # guards the list, and the gate's opening and shutting
+        self._lock = threading.Lock()  # guards the list, and opening and shutting the gate
         self._waiting: list[_Waiting] = []
 
     def shut(self, reason: str) -> None:
-        """Shut the gate, unless it is shut, and begin to look whether the database takes writes again."""
+        """Shut the gate, unless it is shut, and start checking whether the database takes writes again."""
         with self._lock:
             if self.reason:
                 return
@@ -41,7 +43,7 @@ class WriteGate(Generic[_Waiting]):
         threading.Thread(target=self._watch, name="pgbourse-writes", daemon=True).start()
 
     def wait(self, waiting: _Waiting) -> None:
-        """Let somebody wait for the gate to open, or go on if it has opened already."""
+        """Make a client wait for the gate to open, or let it go on if it is open."""
         with self._lock:
             if self.reason:
                 self._waiting.append(waiting)
