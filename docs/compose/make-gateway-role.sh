@@ -6,5 +6,7 @@ set -euo pipefail
 psql --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" --no-psqlrc --quiet <<'SQL'
 \set password `cat /run/pgbourse/gateway/password`
 create role exchange_gateway nologin;
+-- A role of this name that has members must be known to be ours, or `pgbourse migrate` refuses it.
+comment on role exchange_gateway is 'pgbourse: may execute the API functions of the schema exchange';
 create role gateway login password :'password' in role exchange_gateway;
 SQL

@@ -1,7 +1,7 @@
-"""The command line. Its options are the settings, so that nothing is written twice.
+"""The command line. Its options come from the settings, so that nothing is written twice.
 
-Every option can also be set in the environment, by one name for all commands: --port is PGBOURSE_PORT.
-Modules that are slow to import are imported by the commands that need them.
+Every option can also be set in the environment, under one name for all commands: --port is PGBOURSE_PORT.
+The commands themselves import the modules that are slow to import.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ _log = logging.getLogger("pgbourse.database")
 
 
 def _options(*names: str) -> Callable[[_Command], _Command]:
-    """Give a command the settings of these names as options, in this order; all of them without names."""
+    """Give a command these settings as options, in this order; without names, all of them."""
     fields = {field.name: field for field in dataclasses.fields(ServeSettings)}
     types = typing.get_type_hints(ServeSettings)
 
@@ -67,7 +67,7 @@ def _option(field: "dataclasses.Field[Any]", type_: Any) -> Callable[[_Command],
 
 
 def _refuse_empty(field: "dataclasses.Field[Any]") -> Callable[..., Any]:
-    """Make a check that refuses an empty value, which click takes for none where it comes from a variable."""
+    """Make a check that refuses an empty value; from a variable, click would take that for no value."""
     variable = f"PGBOURSE_{field.name.upper()}"
 
     def check(_: click.Context, option: click.Parameter, value: Any) -> Any:
@@ -83,7 +83,7 @@ def _refuse_empty(field: "dataclasses.Field[Any]") -> Callable[..., Any]:
 def _click_type(field: "dataclasses.Field[Any]", type_: Any) -> Any:
     minimum, maximum = field.metadata.get("minimum"), field.metadata.get("maximum")
     given = [part for part in typing.get_args(type_) if part is not type(None)]
-    if len(given) == 1:  # what may be left out
+    if len(given) == 1:  # an optional setting
         type_ = given[0]
     if typing.get_origin(type_) is typing.Literal:
         return click.Choice(typing.get_args(type_))
@@ -108,7 +108,7 @@ def cli() -> None:
 def serve(**options: Any) -> int:
     """Serve the exchange over TCP until SIGTERM or Ctrl-C.
 
-    What has been received is answered before it ends; a second signal ends it at once.
+    The server answers what it has received before it exits; a second signal ends it at once.
     """
     from pgbourse.serve.service import serve
 
@@ -121,13 +121,16 @@ def serve(**options: Any) -> int:
 @cli.command()
 @_options("database_url", "database_password_file", "data_dir", "log_level", "log_format")
 @click.option(
-    "--status", "action", flag_value="status", help="List the files, and which are applied; change nothing."
+    "--status",
+    "action",
+    flag_value="status",
+    help="List the files and whether each is applied; change nothing.",
 )
 @click.option(
     "--check",
     "action",
     flag_value="check",
-    help="Exit 1 if the database differs from the files; change nothing.",
+    help="Exit with 1 if the database differs from the files; change nothing.",
 )
 @click.option(
     "--dry-run", "action", flag_value="dry-run", help="Print the SQL that would be applied; change nothing."
@@ -175,9 +178,9 @@ def check(
     log_level: str,
     log_format: LogFormat,
 ) -> int:
-    """Check that the exchange is sound; exit 1, with a line for each violation, where it isn't.
+    """Check that the exchange is sound; if not, print a line for each violation and exit with 1.
 
-    Reads every table, changes nothing, and may be run while the exchange is in use.
+    It reads every table and changes nothing. You can run it while the exchange is in use.
     """
     from pgbourse.database.check import check_integrity
 
@@ -198,8 +201,8 @@ def check(
 def send(files: tuple[Path, ...], host: str, port: int, log_level: str, tls: ssl.SSLContext | None) -> int:
     """Send XML documents to a server and print its replies.
 
-    FILES are sent in order, one document each; - or none is standard input. Exits 1 if a reply holds an
-    <error>.
+    FILES hold one document each and are sent in order; - or no file means standard input. Exits with 1 if a
+    reply holds an <error>.
     """
     from pgbourse.client.send import send
 
@@ -222,7 +225,7 @@ for command in (bench, generate, load):
 )
 @tls_options
 def ping(host: str, port: int, timeout: float, tls: ssl.SSLContext | None) -> None:
-    """Ask a server for an answer from its database, and exit 1 if none comes: for health checks."""
+    """Get an answer from a server's database, or exit with 1: for health checks."""
     from pgbourse.client.ping import ping
 
     click.echo(f"{host}:{port} answered in {ping(host, port, timeout, tls) * 1000:.1f} ms")
@@ -234,16 +237,16 @@ def ping(host: str, port: int, timeout: float, tls: ssl.SSLContext | None) -> No
     "--metrics-url",
     envvar="PGBOURSE_METRICS_URL",
     show_envvar=True,
-    help="A gateway's metrics, such as http://127.0.0.1:9100/metrics, for what the database can't know.",
+    help="A gateway's metrics, such as http://127.0.0.1:9100/metrics, for what the database doesn't know.",
 )
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0.1),
     default=2.0,
     show_default=True,
-    help="Time between two looks.",
+    help="Seconds between two updates.",
 )
-@click.option("--once", is_flag=True, help="Print one screen and end.")
+@click.option("--once", is_flag=True, help="Print one screen and exit.")
 def top(
     database_url: str | None,
     database_password_file: Path | None,
@@ -269,7 +272,7 @@ def top(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit with its status; for a PgbourseError with 1, after one line about it."""
+    """Run the command line and exit with its status: 1, after one line about it, for a PgbourseError."""
     mend_streams()
     try:
         status = cli.main(arguments, prog_name="pgbourse", standalone_mode=False)
@@ -293,7 +296,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _describe(error: BaseException) -> str:
-    """Return an error and its causes as one line, without what a cause only repeats."""
+    """Return an error and its causes as one line, without repetitions."""
     parts: list[str] = []
     cause: BaseException | None = error
     while cause is not None:
@@ -307,7 +310,7 @@ def _describe(error: BaseException) -> str:
 
 @contextmanager
 def _database(database_url: str | None, password_file: Path | None, data_dir: Path) -> Iterator[str]:
-    """Give the connection string of a database: the one that is named, or our own, started for as long."""
+    """Give the connection string of the given database, or of our own, which runs until the block ends."""
     _rely_on(database_url)
     if database_url is not None:
         from pgbourse.database.passwords import with_password
@@ -316,7 +319,7 @@ def _database(database_url: str | None, password_file: Path | None, data_dir: Pa
         return
     from pgbourse.database.embedded import EmbeddedPostgres
 
-    # Neither SIGTERM nor a closed terminal must leave a PostgreSQL behind.
+    # Neither SIGTERM nor a closed terminal may leave a PostgreSQL behind.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
@@ -325,7 +328,7 @@ def _database(database_url: str | None, password_file: Path | None, data_dir: Pa
 
 
 def _rely_on(database_url: str | None) -> None:
-    """Let the database URL alone say which database it is, and name the variables that have no say."""
+    """Let only the database URL say which database to use, and log the variables that are ignored."""
     from pgbourse.database.conninfo import forget_environment
 
     if database_url == "":

@@ -1,6 +1,6 @@
-"""What a server can be told: one frozen value, its defaults and the reason for each bound.
+"""The settings of a server: one frozen value, with defaults and the reason for each bound.
 
-The command line makes its options, their help and their PGBOURSE_… variables from these fields, so that a
+The command line makes its options, their help and their PGBOURSE_… variables from these fields, so that each
 setting is written down once.
 """
 
@@ -22,8 +22,8 @@ _SYSTEM_FOLDER = Path("/var/lib/pgbourse")
 def default_data_dir() -> Path:
     """Return the folder that holds the embedded PostgreSQL's data for this user.
 
-    Root gets a folder of the system: PostgreSQL refuses to run as root, and the user that it then runs as
-    can't enter the home of root. So does a user without a home, such as a service may have.
+    Root gets a system folder: PostgreSQL refuses to run as root, and the user that it runs as instead can't
+    enter root's home. A user without a home, such as a service's, gets it too.
     """
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return _SYSTEM_FOLDER
@@ -42,9 +42,9 @@ def _setting(
     maximum: int | None = None,
     without: str | None = None,
 ) -> Any:
-    """Declare a field with its help text and, for a number, what it may be at least and at most.
+    """Declare a field with its help text and, for a number, its minimum and maximum.
 
-    `without` says what happens without a value, where an empty one is too likely a mistake to mean that.
+    `without` says what happens without a value. It makes an empty value, most likely a mistake, an error.
     """
     metadata = {"help": text, "minimum": minimum, "maximum": maximum, "without": without}
     return field(default=default, metadata=metadata)
@@ -52,7 +52,7 @@ def _setting(
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
-    """Hold what `pgbourse serve` was told. Times are in seconds, sizes in bytes."""
+    """The settings of `pgbourse serve`. Times are in seconds, sizes in bytes."""
 
     host: str = _setting(
         "127.0.0.1",
@@ -61,15 +61,15 @@ class ServeSettings:
     port: int = _setting(12345, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65535)
     database_url: str | None = _setting(
         None,
-        "An existing PostgreSQL 15 to 18, as postgresql://… or key=value text (rather in the environment "
-        "than here if it holds a password). Without it pgbourse runs its own.",
+        "An existing PostgreSQL 15 to 18, as postgresql://… or key=value text (set it in the environment, "
+        "not here, if it holds a password). Without it pgbourse runs its own.",
         without="pgbourse runs a PostgreSQL of its own",
     )
     database_password_file: Path | None = _setting(  # noqa: RUF009 - it returns a field
         None,
-        "File that holds the password of the database URL's role, as secrets are given to containers and "
-        "services. Read at the start; a newline at its end is not part of it.",
-        without="the database URL alone says how to log in",
+        "File with the password of the database URL's role, which is how containers and services get their "
+        "secrets. Read at the start; a newline at its end is not part of it.",
+        without="the database URL says how to log in",
     )
     data_dir: Path = field(
         default_factory=default_data_dir,
@@ -78,90 +78,90 @@ class ServeSettings:
     migrate: bool = _setting(True, "Apply the schema's new migrations and functions before serving.")
     tls_cert: Path | None = _setting(  # noqa: RUF009 - it returns a field
         None,
-        "Speak TLS, and show the certificate in this file (PEM, with those that signed it behind it). Read "
-        "at the start and at each SIGHUP, as the two below.",
+        "Speak TLS, and present the certificate in this file (PEM, followed by its chain). Read at the start "
+        "and at each SIGHUP, as are the two below.",
         without="clients speak plain TCP",
     )
     tls_key: Path | None = _setting(  # noqa: RUF009 - it returns a field
-        None, "File that holds the certificate's key, without a passphrase; by default the certificate's own."
+        None, "File with the certificate's key, without a passphrase; by default the certificate's file."
     )
     tls_client_ca: Path | None = _setting(  # noqa: RUF009 - it returns a field
         None,
-        "File of authorities. A client must then show a certificate that one of them has signed, and may do "
-        "what exchange.certificate_accounts and certificate_operators say of its common name.",
+        "File of authorities. Clients must then present a certificate that one of them has signed, and may "
+        "do what exchange.certificate_accounts and certificate_operators allow its common name.",
         without="clients need no certificates",
     )
     workers: int = _setting(
         2,
-        "Database workers, one connection each: two keep the database busy while one parses; more make "
-        "batches smaller and flushes more frequent.",
+        "Database workers, with one connection each. Two keep the database busy while one of them parses; "
+        "more make batches smaller and flushes more frequent.",
         minimum=1,
         maximum=50,
     )
     batch_requests: int = _setting(
         1000,
-        "Requests that one database call carries at most: bounds how long its locks are held and others "
-        "wait, about 100 ms. A single document larger than that goes alone.",
+        "Most requests in one database call. It bounds how long a call holds its locks and others wait, to "
+        "about 100 ms. A document with more requests than that goes alone.",
         minimum=1,
     )
     queue_documents: int = _setting(
         20_000,
-        "Documents waiting for a worker at most, a few seconds of work: beyond it the server stops reading, "
+        "Most documents waiting for a worker: a few seconds of work. At the limit the server stops reading, "
         "so that memory stays bounded and clients slow down.",
         minimum=1,
     )
     reply_framing: ReplyFraming = _setting(  # noqa: RUF009 - it returns a field
         "plain",
         "How replies are framed: plain is the XML and a newline, length puts a length line before it, mirror "
-        "answers as the request was framed.",
+        "uses the request's framing.",
     )
     close_after_reply: bool = _setting(
-        False, "Close a connection after its reply, for clients that read to the end of file."
+        False, "Close each connection after its reply, for clients that read to end of file."
     )
     max_document_bytes: int = _setting(
         8 * 1024 * 1024,
-        "Largest request, in bytes: some 100,000 orders. Parsing takes several times its size of memory.",
+        "Largest request, in bytes: some 100,000 orders. Parsing takes several times its size in memory.",
         minimum=1,
     )
     max_connections: int = _setting(
         10_000,
-        "Connections open at once; more wait unaccepted. Each costs a file descriptor and its buffers.",
+        "Most connections open at once; more wait to be accepted. Each costs a file descriptor and buffers.",
         minimum=1,
     )
     max_connections_per_address: int = _setting(
         0,
-        "Connections open at once from one IP address; more are refused. 0 sets no limit: behind a proxy all "
-        "clients may come from one.",
+        "Most connections open at once from one IP address; more are refused. 0 sets no limit: behind a "
+        "proxy all clients may have the same address.",
         minimum=0,
     )
     request_timeout: float = _setting(
         30.0,
-        "Seconds that a client has to finish a request once it has begun, and may go without taking anything "
-        "of its replies, so that halves of requests and unread replies don't pile up. 0 sets no limit.",
+        "Seconds that a client has to finish a request it has begun, and to read some of its replies, so "
+        "that half-sent requests and unread replies don't pile up. 0 sets no limit.",
         minimum=0,
     )
     idle_timeout: float = _setting(
         0.0,
-        "Seconds after which a connection is closed that neither sends a request nor waits for a reply. 0 "
+        "Seconds after which a connection is closed if it neither sends a request nor waits for a reply. 0 "
         "sets no limit: clients may stay connected for days.",
         minimum=0,
     )
     drain_timeout: float = _setting(
         30.0,
-        "Seconds that a stop waits for what was received to be answered and read by its clients.",
+        "Seconds that a stop waits until every request received is answered and its reply read.",
         minimum=0,
     )
     sweep_seconds: float = _setting(
         5.0,
-        "Seconds between two sweeps that fold the credits of idle accounts into their rows, so that credits "
-        "of accounts that stay away don't pile up.",
+        "Seconds between two sweeps that fold credits into the rows of idle accounts, so that they don't "
+        "pile up.",
         minimum=0,
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
-        "info", "Least serious log line to write on standard error; debug adds tracebacks."
+        "info", "Lowest level of log lines to write to standard error; debug adds tracebacks."
     )
     log_format: LogFormat = _setting(  # noqa: RUF009 - it returns a field
-        "text", "How log lines look: for people, or as JSON."
+        "text", "Format of log lines: for people, or JSON."
     )
     metrics_port: int | None = _setting(
         None,

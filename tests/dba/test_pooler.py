@@ -16,6 +16,7 @@ from pgbourse.serve.calls import Caller, ConnectionGone
 from pgbourse.serve.listener import listen
 from pgbourse.serve.server import Server
 from pgbourse.settings import ServeSettings
+from pgbourse.top.samples import DatabaseSampler
 from tests.dba.cluster import Cluster
 from tests.integration.client import WireClient, wait_until
 from tests.sql.market import Market
@@ -119,3 +120,22 @@ def test_a_login_role_without_the_settings_is_refused(pooler: str) -> None:
     database = Caller(make_conninfo(pooler, user="bare"), "test")
     with pytest.raises(ConnectionGone, match="role is bare, synchronous_commit is off"):
         database.connect()
+
+
+def test_top_leaves_nothing_behind_in_sessions_that_others_get_next(pooler: str, cluster: Cluster) -> None:
+    """The gateways' sessions: a read-only one could carry out nothing."""
+    with psycopg.connect(cluster.dsn("pgbourse"), autocommit=True) as connection:
+        connection.execute("grant exchange_reader to gateway")
+    sampler = DatabaseSampler(make_conninfo(pooler, user="gateway"))
+    looks = [sampler.sample(None) for _ in range(8)]  # more than what psycopg prepares statements after
+    sampler.close()
+    assert looks[-1].totals.orders == 0
+    names = ["default_transaction_read_only", "transaction_read_only", "statement_timeout", "role", "jit"]
+    settings = "select current_setting(name), pg_backend_pid() from unnest(%s::text[]) as name"
+    held = [psycopg.connect(make_conninfo(pooler, user="gateway")) for _ in range(2)]  # all that the pool has
+    found = [connection.execute(settings, [names]).fetchall() for connection in held]
+    for connection in held:
+        connection.close()
+    assert len({pid for rows in found for _, pid in rows}) == 2
+    for rows in found:
+        assert [value for value, _ in rows] == ["off", "off", "0", "exchange_gateway", "on"]

@@ -60,6 +60,9 @@ class Tour:
         name, text = prompt[1], "\n".join([prompt[2], *rest])
         if name not in self._sessions:
             self._sessions[name] = _Psql(self._cluster)
+        if "pg_stat" in text:
+            for session in self._sessions.values():
+                session.tell_statistics()
         return self._sessions[name].answer(text)
 
     def _shell(self, command: str) -> list[str]:
@@ -108,6 +111,11 @@ class _Psql:
             self._until_blocked()
             return []
         return list(self._lines())
+
+    def tell_statistics(self) -> None:
+        """Let everybody see what the session has done so far; by itself it tells once a second."""
+        if not self._waiting:
+            self.answer("select pg_stat_force_next_flush();")
 
     def close(self) -> None:
         self._process.terminate()

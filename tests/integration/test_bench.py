@@ -18,6 +18,7 @@ from pgbourse.bench.rig import BenchError, Rig
 from pgbourse.bench.seeding import seed_history, seed_resting
 from pgbourse.bench.snapshot import measure_held
 from pgbourse.cli import main
+from pgbourse.database.migrate import migrate
 from pgbourse.loadtest.connections import LoadError, Target
 from pgbourse.loadtest.load import run_closed_loop, set_up
 from pgbourse.loadtest.run import Run
@@ -65,37 +66,55 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         history=(1000,),
         resting=1000,
         connections=300,
+        accounts=100,
+        makers=10,
     )
     monkeypatch.setattr(points, "QUICK", plan)
 
 
-@pytest.mark.usefixtures("tiny")
-def test_a_whole_benchmark_leaves_a_report_and_nothing_else(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def benchmark(output: Path, groups: tuple[str, ...], *options: str) -> Any:
+    """Run these groups, look at what must hold of any, and return the report."""
     affinity = os.sched_getaffinity(0)
     children = psutil.Process().children()
-    output = tmp_path / "report.html"
     with pytest.raises(SystemExit) as end:
-        main(["bench", "--quick", "--soak", "1s", "--output", str(output)])
+        main(["bench", "--quick", "--output", str(output), *options])
     assert not end.value.code
-    told = capsys.readouterr().out
-    assert "100 orders a document" in told
-    assert "300 connections open" in told
-    assert "While another session held a snapshot for 2 s" in told
     assert "<svg" in output.read_text()
     report = json.loads(output.with_suffix(".json").read_text())
     assert report["postgresql"]["settings"]["fsync"] == "on"
     assert report["yardstick"]["transactions_per_second"] > 0
-    assert len(report["points"]) == len(points.points(points.QUICK, len(affinity)))
+    measured = points.points(dataclasses.replace(points.QUICK, groups=groups), len(affinity))
+    assert len(report["points"]) == len(measured)
     assert all(len(point["runs"]) == 2 for point in report["points"] + report["sql"])
-    assert report["snapshot"]["exchange"]["late"] > 0
-    assert report["snapshot"]["pgbench"]["late"] > 0
     for point in report["points"] + report["sql"]:
         assert point["orders_per_second"]["median"] > 0
         assert point["ratio"] > 0
     assert os.sched_getaffinity(0) == affinity
     assert psutil.Process().children() == children
+    return report
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_benchmark_leaves_a_report_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    groups = ("orders", "functions")
+    benchmark(tmp_path / "report.html", groups, *[f"--only={group}" for group in groups])
+    told = capsys.readouterr().out
+    assert "100 orders a document" in told
+    assert "held a snapshot" not in told
+
+
+@pytest.mark.long("it measures all points twice")
+@pytest.mark.usefixtures("tiny")
+def test_a_whole_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = benchmark(tmp_path / "report.html", points.GROUPS, "--soak", "1s")
+    told = capsys.readouterr().out
+    assert "100 orders a document" in told
+    assert "300 connections open" in told
+    assert "While another session held a snapshot for 2 s" in told
+    assert report["snapshot"]["exchange"]["late"] > 0
+    assert report["snapshot"]["pgbench"]["late"] > 0
 
 
 @pytest.mark.usefixtures("tiny")
@@ -170,6 +189,7 @@ def test_orders_of_the_others_take_from_market_makers(
 def test_a_database_of_others_is_left_as_it_was(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PGHOSTADDR", "PGPORT", "PGSERVICE", "PGOPTIONS", "PGDATESTYLE", "PGTARGETSESSIONATTRS"):
         monkeypatch.setenv(name, "nonsense")  # which leads nobody astray
+    monkeypatch.setenv("PGBOURSE_HOST", "0.0.0.0")
     with Rig(server) as rig:
         assert not rig.embedded
         with rig.database() as database:
@@ -177,6 +197,9 @@ def test_a_database_of_others_is_left_as_it_was(server: str, monkeypatch: pytest
             result = pgbench.tpcb(database, 2, 1)
             assert result.transactions_per_second > 0
             assert 0 < result.median_ms < 1000
+            migrate(database)
+            with rig.serving(database) as running:
+                assert set_up(running.target, WORKLOAD) > 0
         with rig.connect() as connection:
             left = "select count(*) from pg_database where datname like 'pgbourse_bench_%'"
             assert the(connection, left) == 0

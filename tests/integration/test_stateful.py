@@ -20,8 +20,8 @@ from lxml import etree
 
 from pgbourse.loadtest.reference import ReferenceExchange
 from pgbourse.testing.exchange import Emptier
+from pgbourse.wire import messages
 from pgbourse.wire.framing import Framing, wrap_reply
-from pgbourse.wire.messages import _refuse
 from tests.integration.client import WireClient
 from tests.integration.conftest import Gateway, Session, StartGateway
 from tests.sql.market import Answer, Request
@@ -338,7 +338,6 @@ def test_a_broken_gateway_is_found_out(
     start_gateway: StartGateway, connection: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An <error> that repeats nothing of its child."""
-    monkeypatch.setattr(
-        "pgbourse.wire.messages._refuse", lambda _attributes, _echoed, message: _refuse({}, (), message)
-    )
+    refuse = messages._refuse
+    monkeypatch.setattr(messages, "_refuse", lambda _attributes, _echoed, message: refuse({}, (), message))
     assert_found_out(start_gateway(), connection)

@@ -120,8 +120,10 @@ class Rig:
         with contextlib.ExitStack() as stack:
             release = stack.enter_context(self._on_cores(cores)) if cores is not None else None
             command = [sys.executable, "-m", "pgbourse.cli", "serve", "--port", "0", "--log-level", "warning"]
-            # The connection string may hold a password, which everybody could read on a command line.
-            environment = os.environ | {"PGBOURSE_DATABASE_URL": database}
+            # It gets none of the settings that are meant for another server. The connection string may hold
+            # a password, which everybody could read on a command line.
+            ours = {name: value for name, value in os.environ.items() if not name.startswith("PGBOURSE_")}
+            environment = ours | {"PGBOURSE_DATABASE_URL": database}
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
             stack.callback(_end, process)
             assert process.stdout is not None

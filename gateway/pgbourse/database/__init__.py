@@ -1,1 +1,1 @@
-"""PostgreSQL beside the gateway: the embedded one, its data folder, migrations and integrity checks."""
+"""PostgreSQL for the gateway: the embedded one, its data folder, migrations and integrity checks."""

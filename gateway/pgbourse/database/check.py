@@ -1,4 +1,4 @@
-"""Ask a database whether it has kept its promises: exchange.check_integrity(), a line for each finding."""
+"""Ask a database whether it has kept its promises: exchange.check_integrity(), one line a finding."""
 
 import psycopg
 
@@ -9,15 +9,15 @@ __all__ = ["CheckError", "check_integrity"]
 
 
 class CheckError(PgbourseError):
-    """The database could not be checked: this says nothing about whether it is sound."""
+    """The database could not be checked. It may or may not be sound."""
 
 
 def check_integrity(database_url: str) -> list[str]:
-    """Return a line for each invariant that is violated; nothing when the exchange is sound.
+    """Return a line for each violated invariant; none if the exchange is sound.
 
-    Safe on a live database and on a standby; needs the rights of exchange_reader. Reads all of the history.
-    Raises CheckError when the database has no exchange or the role may not read it, MigrationError when it
-    can't be reached.
+    Safe on a live database and on a standby. Needs the rights of exchange_reader; reads the whole history.
+    Raises CheckError if the database has no exchange or the role may not read it, MigrationError if it can't
+    be reached.
     """
     query = "select invariant, subject, detail from exchange.check_integrity()"
     with connect(database_url, "pgbourse check") as connection:

@@ -1,17 +1,17 @@
-"""Connection strings: what they may look like, and what libpq would add to them from the environment.
+"""Connection strings: their forms, and what libpq would add to them from the environment.
 
-libpq fills in whatever a connection string leaves out, from more than thirty PG… variables and a service
-file. So `PGHOSTADDR` alone would send us to another server than the one meant. What may fill in what:
+libpq fills in everything that a connection string leaves out, from more than thirty PG… variables and a
+service file. So `PGHOSTADDR` alone could send us to the wrong server. These are the rules:
 
 - For a PostgreSQL of our own nothing is left out: `private_conninfo` names every keyword.
-- For a database that the user names, its URL alone says which database that is and how the session behaves.
+- For a database that the user names, only its URL says which database it is and how the session behaves.
   Who we are and how the two sides prove it (user, password, TLS, GSS, required authentication) may come from
   libpq's own variables and files, as with psql: operators keep passwords and certificates there.
 
-A connection string can't override PGDATESTYLE, PGTZ and PGGEQO, and a PGSERVICE that is not defined fails
-whatever is named. `connect` hides them, and a program of ours forgets them at its start.
+A connection string can't override PGDATESTYLE, PGTZ and PGGEQO, and an undefined PGSERVICE fails whatever
+the string names. `connect` hides these variables, and our programs remove them at the start.
 
-No error here quotes any part of a connection string: where it can't be read, nobody knows which part is the
+No error here quotes any part of a connection string: if it can't be read, nobody knows which part is the
 password.
 """
 
@@ -41,7 +41,7 @@ __all__ = [
 
 _SCHEME = re.compile(r"postgres(ql)?(\+[a-z0-9_]+)?://", re.IGNORECASE)
 
-# Who we are, and how the two sides prove it and hide it from others: the user's own variables may say so.
+# Who we are, and how the two sides prove it and encrypt: the user's own variables may say so.
 _CREDENTIALS = frozenset(
     {
         "user",
@@ -73,14 +73,14 @@ _DEFAULTS = {
     "min_protocol_version": "3.0",
     "max_protocol_version": "3.0",
 }
-# Nothing is encrypted on a socket of this machine, and nothing may ask that it be.
+# On a socket of this machine nothing is encrypted, and no variable may demand that it is.
 _PRIVATE = {
     "channel_binding": "disable",
     "gssencmode": "disable",
     "sslcertmode": "disable",
     "sslmode": "disable",
 }
-# Variables that libpq turns into settings of the session; no keyword of a connection string overrides them.
+# Variables that libpq turns into session settings; no keyword of a connection string overrides them.
 _UNNAMED_VARIABLES = ("PGDATESTYLE", "PGTZ", "PGGEQO")
 _NUMBERS = (
     "connect_timeout",
@@ -99,14 +99,14 @@ _FORMS = (
 
 
 class ConninfoError(PgbourseError):
-    """A connection string can't be read. The text says why, and holds no part of it."""
+    """A connection string can't be read. The text says why, and quotes no part of it."""
 
 
 def parse(conninfo: str) -> dict[str, str]:
-    """Return what a connection string says, by libpq's keywords.
+    """Return the values in a connection string, by libpq's keywords.
 
-    It may be a URL or key=value pairs, as libpq has them, or a URL as SQLAlchemy writes it, with a driver's
-    name in the scheme (postgresql+psycopg2://…). Raises ConninfoError.
+    It may be a URL or key=value pairs as for libpq, or a URL as for SQLAlchemy, with a driver's name in the
+    scheme (postgresql+psycopg2://…). Raises ConninfoError.
     """
     text = conninfo.strip()
     if "\0" in text:
@@ -129,10 +129,10 @@ def parse(conninfo: str) -> dict[str, str]:
 
 
 def complete(conninfo: str, **defaults: str | int) -> str:
-    """Return the connection string with everything named that the environment must not fill in.
+    """Add to the connection string everything that the environment must not fill in, and return it.
 
-    `defaults` are for what it leaves out: application_name and connect_timeout (in seconds), say. With a
-    `service`, that service has the first say about what is not named. Raises ConninfoError.
+    `defaults` are for keywords that it leaves out, such as application_name and connect_timeout (in seconds).
+    With a `service`, that service fills in first. Raises ConninfoError.
     """
     given = parse(conninfo)
     named: dict[str, str | int] = {} if "service" in given else dict(_environments_share())
@@ -142,7 +142,7 @@ def complete(conninfo: str, **defaults: str | int) -> str:
 def private_conninfo(folder: str, dbname: str, user: str = "postgres", port: int = 5432) -> str:
     """Return the connection string of a server whose socket in `folder` lets us in without a password.
 
-    It names every keyword that a variable or file could fill in, but for what each caller says of itself:
+    It names every keyword that a variable or file could fill in, except those that each caller chooses:
     application_name and connect_timeout.
     """
     keywords = _keywords()
@@ -151,7 +151,7 @@ def private_conninfo(folder: str, dbname: str, user: str = "postgres", port: int
     }
     del named["application_name"], named["connect_timeout"]
     named |= {keyword: value for keyword, value in _PRIVATE.items() if keyword in keywords}
-    # An empty name of a password file would stand for ~/.pgpass.
+    # An empty name of a password file would mean ~/.pgpass.
     named |= {"host": folder, "port": port, "user": user, "dbname": dbname, "passfile": f"{folder}/none"}
     return make_conninfo("", **named)
 
@@ -159,21 +159,21 @@ def private_conninfo(folder: str, dbname: str, user: str = "postgres", port: int
 def connect(conninfo: str, **defaults: str | int) -> psycopg.Connection[TupleRow]:
     """Connect in autocommit mode to what the connection string says, whatever the environment holds.
 
-    `defaults` are as for `complete`. Raises ConninfoError, and psycopg.Error where there is no connection.
+    `defaults` are as for `complete`. Raises ConninfoError, or psycopg.Error if it can't connect.
     """
     completed = complete(conninfo, **defaults)
     with hidden_environment():
         try:
             return psycopg.connect(completed, autocommit=True)
-        except UnicodeError:  # of the resolver, which also quotes it
+        except UnicodeError:  # from the resolver, and it quotes the host
             pass
     raise ConninfoError("the host of the database URL is no host name")
 
 
 def forget_environment() -> list[str]:
-    """Remove from this process's environment what must not fill in a connection string; return the names.
+    """Remove variables that must not fill in a connection string from our environment; return their names.
 
-    For programs of ours, when they start and while they have one thread.
+    For our own programs, at their start, while they have one thread.
     """
     found = [name for name in _ambient_variables() if name in os.environ]
     for name in found:
@@ -183,9 +183,9 @@ def forget_environment() -> list[str]:
 
 @contextmanager
 def hidden_environment() -> Iterator[None]:
-    """Do without those variables for the length of a with block, in a process that isn't ours.
+    """Hide those variables for the length of a with block, in a process that isn't ours.
 
-    One thread at a time, when there are any: the environment is the whole process's.
+    The environment belongs to the whole process, so only one thread at a time may do this.
     """
     if not any(name in os.environ for name in _ambient_variables()):
         yield
@@ -203,7 +203,7 @@ _environment_lock = threading.Lock()  # guards the PG… variables of os.environ
 
 @cache
 def _keywords() -> dict[str, tuple[str, str]]:
-    """Return libpq's keywords that a variable can fill in: its name, and the default without one."""
+    """Return libpq's keywords that a variable can fill in, with that variable and the default without it."""
     return {
         option.keyword.decode(): (option.envvar.decode(), (option.compiled or b"").decode())
         for option in pq.Conninfo.get_defaults()
@@ -212,7 +212,7 @@ def _keywords() -> dict[str, tuple[str, str]]:
 
 
 def _environments_share() -> dict[str, str | int]:
-    """Return, with their defaults, the keywords that the environment must not fill in."""
+    """Return the keywords that the environment must not fill in, with their defaults."""
     open_ones = _keywords().keys() - _CREDENTIALS - {"service"}
     return {keyword: _DEFAULTS.get(keyword, _keywords()[keyword][1]) for keyword in sorted(open_ones)}
 
@@ -224,7 +224,7 @@ def _ambient_variables() -> tuple[str, ...]:
 
 
 def _parse_with_libpq(text: str) -> dict[str, str] | None:
-    # Its errors quote what they can't read, so they go no further than this, not even as a context.
+    # Its errors quote what they can't read, so they must not leave this function, not even as a context.
     try:
         return {keyword: str(value) for keyword, value in conninfo_to_dict(text).items()}
     except (psycopg.Error, ValueError):
@@ -232,9 +232,9 @@ def _parse_with_libpq(text: str) -> dict[str, str] | None:
 
 
 def _refuse_ambiguous_url(url: str) -> None:
-    """Refuse a URL with an @ or / in its password, which libpq would read as something else.
+    """Refuse a URL with an @ or / in its password, which libpq would misread.
 
-    User and password end at the first @ that stands before any /.
+    User and password end at the first @ before any /.
     """
     if not url.isprintable():
         raise ConninfoError("the database URL can't be read: it holds a character that can't be printed")
@@ -246,7 +246,7 @@ def _refuse_ambiguous_url(url: str) -> None:
 
 
 def _diagnose(text: str) -> str:
-    """Say what is wrong with a connection string that libpq can't read, in words that hold nothing of it."""
+    """Return what is wrong with a connection string that libpq can't read, without quoting any of it."""
     if not text.startswith("postgresql://"):
         return f"it is neither a postgresql://… URL nor key=value pairs; {_FORMS}"
     if re.search(r"%(?![0-9A-Fa-f]{2})", text):

@@ -1,8 +1,8 @@
-"""The embedded PostgreSQL's data folder: made once, held by one process at a time.
+"""The embedded PostgreSQL's data folder: created once, held by one process at a time.
 
 pgbourse.lock       held while a pgbourse uses the folder
 pgbourse.conf       our settings, written at every start; ALTER SYSTEM wins over them
-postgresql.log      what PostgreSQL says
+postgresql.log      PostgreSQL's log
 data/               the cluster, which belongs to the user that PostgreSQL runs as
 run/                the socket, for that user alone
 """
@@ -30,7 +30,7 @@ _log = logging.getLogger("pgbourse.embedded")
 
 _SOCKET_PATH_LIMIT = 103  # bytes: macOS; Linux has 107
 _MAX_LOG_BYTES = 16 * 1024 * 1024
-# How a postmaster is asked to end, and for how many seconds: a fast shutdown writes a checkpoint, an
+# Signals that end a postmaster, and for how many seconds to wait: a fast shutdown writes a checkpoint, an
 # immediate one does not.
 STOP_SIGNALS = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
 
@@ -38,12 +38,12 @@ _SETTINGS = """\
 # Written by pgbourse at every start. Change settings with ALTER SYSTEM, which wins over this file.
 include 'data/postgresql.conf'
 
-# An acknowledged request has committed, and what has committed survives a power failure.
+# An acknowledged request has committed, and a commit survives a power failure.
 fsync = on
 full_page_writes = on
 synchronous_commit = on
 
-max_connections = 64            # the gateway's workers, and some people with psql
+max_connections = 64            # for the gateway's workers, and some people with psql
 shared_buffers = 128MB          # holds the book and the tops of the indexes; the history need not fit
 max_wal_size = 2GB              # checkpoints by time rather than by volume under steady load
 jit = off                       # statements of microseconds, never worth compiling
@@ -53,7 +53,7 @@ log_line_prefix = '%m [%p] %q%u@%d '
 
 
 class DataFolder:
-    """A data folder, and what it takes to run PostgreSQL on it. Nothing is touched before open()."""
+    """A data folder, and what PostgreSQL needs to run on it. Nothing is touched before open()."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().absolute()
@@ -65,12 +65,12 @@ class DataFolder:
         self._lock: int | None = None
 
     def open(self) -> Binaries:
-        """Lock the folder, make what is missing in it, and return the binaries to run on it.
+        """Lock the folder, create what is missing in it, and return the binaries to run on it.
 
         Ends a server that a killed pgbourse left running on it.
 
-        Raises EmbeddedError when another pgbourse has the folder, when no binaries fit it, or when initdb
-        fails; OSError when the folder can't be used.
+        Raises EmbeddedError if another pgbourse has the folder, if no binaries fit it, or if initdb fails;
+        OSError if the folder can't be used.
         """
         self._make_folder()
         self._take_lock()
@@ -90,7 +90,7 @@ class DataFolder:
         return binaries
 
     def close(self) -> None:
-        """Let the folder go; another pgbourse may have it then."""
+        """Release the folder, so that another pgbourse may have it."""
         if self.sockets.parent != self.path:
             shutil.rmtree(self.sockets, ignore_errors=True)
             self.sockets = self.path / "run"
@@ -101,7 +101,7 @@ class DataFolder:
     def find_server(self) -> tuple[str, int]:
         """Return the socket folder and port of the server that another process runs on the folder.
 
-        Raises EmbeddedError when there is none.
+        Raises EmbeddedError if there is none.
         """
         pid_file = self.data / "postmaster.pid"
         try:
@@ -110,20 +110,20 @@ class DataFolder:
             lines = []
         except OSError as error:
             raise EmbeddedError(f"can't use the data folder {self.path}") from error
-        if len(lines) < 5 or not lines[4]:  # process, data, time of start, port, first folder for sockets
+        if len(lines) < 5 or not lines[4]:  # process, data, start time, port, first socket folder
             raise EmbeddedError(f"no PostgreSQL runs on the data folder {self.path}: start `pgbourse serve`")
         return lines[4], int(lines[3])
 
     def require_server(self, connection: psycopg.Connection[TupleRow]) -> None:
-        """Make sure that what we are connected to, as a superuser, is the server that runs on this folder.
+        """Make sure that our connection, a superuser's, is to the server that runs on this folder.
 
-        Raises EmbeddedError when it is another.
+        Raises EmbeddedError if it is another one.
         """
         try:
             query = "select current_setting('data_directory'), system_identifier from pg_control_system()"
             answer = connection.execute(query).fetchone()
         except psycopg.errors.InsufficientPrivilege:
-            answer = None  # on our own server nothing is hidden from us
+            answer = None  # our own server hides nothing from us
         control_file = (self.data / "global" / "pg_control").read_bytes()
         identifier = int.from_bytes(control_file[:8], sys.byteorder)
         if answer is None or Path(answer[0]).resolve() != self.data.resolve() or answer[1] != identifier:
@@ -131,7 +131,7 @@ class DataFolder:
             raise EmbeddedError(f"the PostgreSQL that answers is not that of {self.data}, but {found}")
 
     def own(self, path: Path) -> None:
-        """Give a folder to the user that PostgreSQL runs as, and to nobody else."""
+        """Give a folder to the user that PostgreSQL runs as, readable by nobody else."""
         path.chmod(0o700)
         if self.user is not None:
             os.chown(path, self.user.pw_uid, self.user.pw_gid)
@@ -140,7 +140,7 @@ class DataFolder:
         missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         for folder in reversed(missing):
             folder.mkdir()
-            # Root's server runs as another user, who must be able to reach data/ and run/ through it.
+            # Root's server runs as another user, which must be able to reach data/ and run/ through it.
             folder.chmod(0o755 if os.geteuid() == 0 else 0o700)
 
     def _take_lock(self) -> None:
@@ -158,14 +158,14 @@ class DataFolder:
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
 
     def _make_data(self, binaries: Binaries) -> None:
-        """Make the cluster under another name first, so that half of one is never taken for a whole one."""
+        """Create the cluster under another name first, so that half of one is never taken for a whole one."""
         _log.info("making a data folder for PostgreSQL %s in %s", binaries.version, self.path)
         partial = self.path / "data.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         self.own(partial)
         command = [str(binaries.folder / "initdb"), "--pgdata", str(partial), "--username", "postgres"]
-        # Who reaches the socket may enter; nobody else reaches it. Checksums tell a decaying disk from a bug.
+        # Nobody else can reach the socket, so it needs no password. Checksums tell a bad disk from a bug.
         command += ["--auth-local", "trust", "--auth-host", "reject", "--data-checksums"]
         command += ["--encoding", "UTF8", "--locale", "C", "--no-instructions"]
         result = subprocess.run(
@@ -196,15 +196,15 @@ class DataFolder:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of PostgreSQL's processes: none of our own settings, messages in English."""
+    """Return the environment for PostgreSQL's processes: none of our own settings, messages in English."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
 
 
 def _end_orphan(data: Path) -> None:
     """Shut down a server that still runs on the data: we hold the lock, so its pgbourse was killed.
 
-    A postmaster.pid that outlived all its processes goes: its number may be another process's by now, which
-    PostgreSQL could not tell from a postmaster's.
+    Remove a postmaster.pid that has outlived all its processes: another process may have its number by now,
+    and PostgreSQL could not tell that one from a postmaster.
     """
     pid_file = data / "postmaster.pid"
     if not pid_file.exists():
@@ -215,7 +215,7 @@ def _end_orphan(data: Path) -> None:
         return
     process = left.get(int(pid_file.read_text().split("\n", 1)[0]))
     if process is None:
-        return  # its children see that it is gone, and go too
+        return  # its children notice that it is gone, and exit too
     _log.warning("ending the PostgreSQL (pid %d) that a killed pgbourse left running", process.pid)
     for request, seconds in STOP_SIGNALS:
         try:
@@ -229,7 +229,7 @@ def _end_orphan(data: Path) -> None:
 
 
 def _serves(process: psutil.Process, data: Path) -> bool:
-    """Tell whether a process is PostgreSQL's on this data, where each of them has its working directory."""
+    """Return whether a process is PostgreSQL's on these data, which are its working directory."""
     try:
         return process.name().startswith("postgres") and Path(process.cwd()) == data.resolve()
     except (psutil.NoSuchProcess, psutil.AccessDenied):

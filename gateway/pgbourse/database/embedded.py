@@ -1,7 +1,7 @@
 """Run the PostgreSQL that comes with the package, for people who have none.
 
-Durable, with a socket that only the user who runs it can reach and no TCP port. It is a child process of ours
-in a session of its own, so that Ctrl-C reaches the gateway alone, which then stops it in order.
+It is durable. It has no TCP port, only a socket that no other user can reach. It is a child process in its
+own session, so that Ctrl-C reaches only the gateway, which then stops it properly.
 """
 
 import logging
@@ -27,14 +27,14 @@ __all__ = ["EmbeddedError", "EmbeddedPostgres"]
 _log = logging.getLogger("pgbourse.embedded")
 
 _START_SECONDS = 600.0  # crash recovery replays max_wal_size and a little, but the disk may be slow
-_START_ATTEMPTS = 4  # a cluster whose last processes are still going away refuses the first ones
+_START_ATTEMPTS = 4  # a cluster whose last processes are still exiting refuses the first ones
 _FIRST_BACKOFF = 0.25
 _MAX_BACKOFF = 10.0
 _STARTING: dict[str, str | int] = {"application_name": "pgbourse start", "connect_timeout": 5}
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL server of our own on one data folder, started again whenever it dies.
+    """Our own PostgreSQL server on one data folder, restarted whenever it dies.
 
     Use it as a context manager, or call start() and stop(). One process at a time can have a data folder.
     """
@@ -45,10 +45,10 @@ class EmbeddedPostgres:
         self.version = ""  # of the server, such as 18.6, once started
         self._stopping = threading.Event()
         self._supervisor: threading.Thread | None = None
-        # Guards _process: whether there is one to stop, or another may still be started.
+        # Guards _process: whether there is a process to stop, or another may still be started.
         self._mutex = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        # Written by the supervisor alone: how often the server has ended by itself, and where its log begins.
+        # Written only by the supervisor: how often the server has ended by itself, and where its log begins.
         self._exits = 0
         self._log_offset = 0
 
@@ -59,7 +59,7 @@ class EmbeddedPostgres:
     def running_dsn(self, dbname: str = "pgbourse") -> str:
         """Return the connection string of the server that another process runs on the data folder.
 
-        Raises EmbeddedError when none does, or when what answers is another.
+        Raises EmbeddedError if there is none, or if another server answers.
         """
         folder, port = self._folder.find_server()
         dsn = private_conninfo(folder, dbname, port=port)
@@ -71,12 +71,12 @@ class EmbeddedPostgres:
         return dsn
 
     def start(self) -> None:
-        """Start the server, making its data on the first use, and return once it accepts connections.
+        """Start the server, creating its data on first use, and return once it accepts connections.
 
         Ends a server that a killed pgbourse left running. Creates the database pgbourse if absent.
 
-        Raises EmbeddedError when another pgbourse has the folder, when the folder can't be used or belongs to
-        another major version, or when the server does not start.
+        Raises EmbeddedError if another pgbourse has the folder, if the folder can't be used or belongs to
+        another major version, or if the server does not start.
         """
         try:
             self._launch()
@@ -91,7 +91,7 @@ class EmbeddedPostgres:
         _log.info("PostgreSQL %s runs; look inside with: psql '%s'", self.version, self._short_dsn())
 
     def stop(self) -> None:
-        """Shut the server down: connections end, open transactions roll back. Then let the data folder go."""
+        """Shut the server down, which rolls open transactions back. Then release the data folder."""
         with self._mutex:
             self._stopping.set()
             process = self._process
@@ -121,7 +121,7 @@ class EmbeddedPostgres:
         binaries = self._folder.open()
         self.version = binaries.version
         self._command = [str(binaries.folder / "postgres"), "-D", str(self._folder.data)]
-        # On the command line is what must hold whatever anybody sets.
+        # The command line has the settings that nobody may override.
         self._command += [
             "-c",
             f"config_file={self._folder.settings}",
@@ -137,7 +137,7 @@ class EmbeddedPostgres:
         self._supervisor.start()
 
     def _supervise(self) -> None:
-        """Keep the server running until stop(): start it again whenever it ends, less and less eagerly."""
+        """Keep the server running until stop(): restart it whenever it ends, with growing pauses."""
         backoff = _FIRST_BACKOFF
         while True:
             started = time.monotonic()
@@ -176,7 +176,7 @@ class EmbeddedPostgres:
     def _wait_until_ready(self) -> None:
         """Return once the server accepts connections, and is the one that runs on our folder.
 
-        Raises EmbeddedError when it is not, when it refuses us, and when it does not come to run.
+        Raises EmbeddedError if it is not, if it refuses us, or if it does not start.
         """
         started = time.monotonic()
         refusals = 0
@@ -212,11 +212,11 @@ class EmbeddedPostgres:
                 connection.execute("create database pgbourse")
 
     def _short_dsn(self) -> str:
-        """Return a connection string for people, who read it, and for every version of psql."""
+        """Return a connection string that people can read and every version of psql understands."""
         return make_conninfo(host=str(self._folder.sockets), port=5432, user="postgres", dbname="pgbourse")
 
     def _last_words(self) -> str:
-        """Return the latest line that the server logged since its start, of those that say why it ended."""
+        """Return the latest line of the server's log since its start that says why it ended."""
         with self._folder.log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(self._log_offset, size - 8192))

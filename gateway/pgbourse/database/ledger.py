@@ -1,4 +1,4 @@
-"""Read the two sides that a migration brings together: the files of sql/, and the ledger of a database.
+"""Read the two sides of a migration: the files of sql/, and the ledger of a database.
 
 The ledger is the table exchange.applied_files (sql/ledger.sql): a row for each application of a file, with
 the fingerprints of the functions that the file left behind.
@@ -39,7 +39,7 @@ Connection = psycopg.Connection[TupleRow]
 Kind = Literal["migration", "function"]
 State = Literal["applied", "pending", "changed", "unknown"]
 
-# What a fingerprint is taken of and compared later: all that a function's file sets.
+# What a fingerprint covers: everything that a function's file sets.
 _FUNCTIONS = """
     select
         pg_proc.oid::regprocedure::text,
@@ -55,9 +55,9 @@ _FUNCTIONS = """
       and pg_proc.prokind in ('f', 'p', 'w')
 """
 _TOUCHED_BY_THIS_TRANSACTION = " and pg_proc.xmin = pg_current_xact_id()::xid"
-_MD5_DIGITS = 32  # a fingerprint's, in ledgers of before; SHA-256 has 64
+_MD5_DIGITS = 32  # of a fingerprint in older ledgers; SHA-256 has 64
 
-# What there is by the name of our schema: nothing, or whose it is, and whether the ledger in it is ours.
+# What has our schema's name: nothing, or somebody's schema, and whether the ledger in it is ours.
 _SCHEMA = """
     select
         pg_get_userbyid(pg_namespace.nspowner) as owner,
@@ -91,7 +91,7 @@ _LEDGER_COLUMNS = [
 
 
 class MigrationError(PgbourseError):
-    """Say why a database can't be reached, brought to what sql/ says, or served."""
+    """A database can't be reached, migrated, or served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class LedgerRow:
 
 @dataclass(frozen=True, slots=True)
 class FileStatus:
-    """Tell how one file stands in a database; `unknown` is one that the database has and sql/ has not."""
+    """The state of one file in a database; `unknown` is a file that only the database has."""
 
     kind: Kind
     name: str
@@ -133,7 +133,7 @@ class FileStatus:
 
 
 def sql_folder() -> Path:
-    """Return where sql/ is: inside the installed package, or beside it in a checkout."""
+    """Return the folder sql/: inside the installed package, or next to it in a checkout."""
     packaged = Path(__file__).parents[1] / "_sql"
     return packaged if packaged.is_dir() else Path(__file__).parents[3] / "sql"
 
@@ -163,9 +163,9 @@ def load_files(folder: Path) -> list[SqlFile]:
 
 
 def has_ledger(connection: Connection) -> bool:
-    """Tell whether there is a ledger.
+    """Return whether there is a ledger.
 
-    Raises MigrationError for a schema `exchange` without one, or with another's table in its place.
+    Raises MigrationError for a schema `exchange` without one, or with somebody else's table in its place.
     """
     row = connection.execute(_SCHEMA, [_LEDGER_COLUMNS]).fetchone()
     if row is None:
@@ -184,7 +184,7 @@ def has_ledger(connection: Connection) -> bool:
 
 
 def read_ledger(connection: Connection) -> list[LedgerRow]:
-    """Return the ledger's rows, oldest first; none when there is no ledger.
+    """Return the ledger's rows, oldest first; none if there is no ledger.
 
     Raises MigrationError as `has_ledger` does.
     """
@@ -198,23 +198,23 @@ def read_ledger(connection: Connection) -> list[LedgerRow]:
 
 
 def live_functions(connection: Connection, *, touched_only: bool = False) -> dict[str, str]:
-    """Return, by signature, the text that tells all of each function in the schema.
+    """Return, by signature, the full description of each function in the schema.
 
-    With touched_only, of those that this transaction has created or changed.
+    With touched_only, only of those that this transaction has created or changed.
     """
     query = _FUNCTIONS + (_TOUCHED_BY_THIS_TRANSACTION if touched_only else "")
     return dict(connection.execute(query.encode()).fetchall())
 
 
 def fingerprint(function: str) -> str:
-    """Return what the ledger keeps of a function: the SHA-256, in hexadecimal, of the text that tells it."""
+    """Return what the ledger keeps of a function: the SHA-256 of its description, in hexadecimal."""
     return hashlib.sha256(function.encode()).hexdigest()
 
 
 def is_fingerprint_of(recorded: str, function: str) -> bool:
-    """Tell whether a fingerprint in the ledger, also an MD5 in one of before, is that of this function.
+    """Return whether a fingerprint in the ledger (an MD5 in older ones) is that of this function.
 
-    It is taken here and not by PostgreSQL, whose md5() raises where only approved algorithms are allowed.
+    We hash here and not in PostgreSQL, whose md5() raises where only approved algorithms are allowed.
     """
     if len(recorded) == _MD5_DIGITS:
         return recorded == hashlib.md5(function.encode(), usedforsecurity=False).hexdigest()
@@ -222,9 +222,9 @@ def is_fingerprint_of(recorded: str, function: str) -> bool:
 
 
 def renewed_fingerprints(ledger: list[LedgerRow], live: dict[str, str]) -> dict[int, dict[str, str]]:
-    """Return, by applied_file_id, the fingerprints of the rows in which an MD5 can give way to a SHA-256.
+    """Return, by applied_file_id, the fingerprints of rows in which SHA-256 can replace an MD5.
 
-    An MD5 stays that is not the live function's: so a function that was changed by hand is found as before.
+    An MD5 that is not the live function's stays, so that a function changed by hand is still found.
     """
     renewed = {}
     for row in ledger:
@@ -240,7 +240,7 @@ def renewed_fingerprints(ledger: list[LedgerRow], live: dict[str, str]) -> dict[
 
 
 def compare(files: list[SqlFile], ledger: list[LedgerRow]) -> list[FileStatus]:
-    """Tell how each file stands, in the order of application, and after them what only the ledger knows."""
+    """Return the state of each file, in the order of application, and then what only the ledger knows."""
     newest = {(row.kind, row.name): row for row in ledger}
     states = []
     for file in files:
@@ -255,10 +255,10 @@ def compare(files: list[SqlFile], ledger: list[LedgerRow]) -> list[FileStatus]:
 
 
 def expected_functions(ledger: list[LedgerRow]) -> dict[str, tuple[str, str]]:
-    """Return, by signature, the file that made each function and the fingerprint that was left last."""
+    """Return, by signature, the file that made each function and its latest fingerprint."""
     expected: dict[str, tuple[str, str]] = {}
     for row in ledger:
-        if row.kind == "function":  # it replaces all that the file made before
+        if row.kind == "function":  # it replaces everything that the file made before
             expected = {signature: made for signature, made in expected.items() if made[0] != row.name}
         for signature, fingerprint in row.functions.items():
             maker = expected[signature][0] if row.kind == "migration" and signature in expected else row.name

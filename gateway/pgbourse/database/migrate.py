@@ -1,9 +1,9 @@
-"""Bring a database to what sql/ says, and tell where it differs.
+"""Bring a database up to date with sql/, and report where it differs.
 
 sql/migrations/NNNN_name.sql are applied once, in order; then each sql/functions/name.sql whose text differs
-from what the ledger holds. All but the first migration, which makes the roles, run as exchange_owner. Each
-file is one transaction that writes its ledger row first, so that two runners collide there even without the
-advisory lock that keeps them apart. The first one makes the ledger as well.
+from the ledger's. All but the first migration, which makes the roles, run as exchange_owner. Each file is one
+transaction that writes its ledger row first, so that two runners collide there even without the advisory lock
+that keeps them apart. The first one also makes the ledger.
 """
 
 import json
@@ -53,7 +53,7 @@ __all__ = [
 
 _log = logging.getLogger("pgbourse.migrate")
 
-# "bourse" in ASCII: any number serves, as long as every version of pgbourse uses the same one.
+# "bourse" in ASCII: any number will do, as long as every version of pgbourse uses the same one.
 _ADVISORY_LOCK = 0x626F75727365
 _LOCK_TIMEOUT = "10min"  # longer than any migration of another runner should take
 OLDEST_SERVER = 150000
@@ -61,10 +61,10 @@ OLDEST_SERVER = 150000
 
 @contextmanager
 def connect(database_url: str, application_name: str = "pgbourse migrate") -> Iterator[Connection]:
-    """Connect for the length of a with block: in autocommit mode, with the settings that every session has.
+    """Connect for the length of a with block: in autocommit mode, with the settings of every session of ours.
 
-    Raises MigrationError when the database is out of reach, older than PostgreSQL 15 or not in UTF-8, and
-    SettingError where the role may not change a setting that it must.
+    Raises MigrationError if the database is out of reach, older than PostgreSQL 15 or not in UTF-8, and
+    SettingError if the role may not change a setting that it must.
     """
     try:
         connection = conninfo.connect(database_url, application_name=application_name)
@@ -75,14 +75,14 @@ def connect(database_url: str, application_name: str = "pgbourse migrate") -> It
             version = connection.info.parameter_status("server_version")
             raise MigrationError(f"the database is PostgreSQL {version}: pgbourse needs 15 to 18")
         encoding = connection.info.parameter_status("server_encoding")
-        if encoding != "UTF8":  # a server that was made without a locale has SQL_ASCII, where text is bytes
+        if encoding != "UTF8":  # without a locale, initdb chooses SQL_ASCII, where text is bytes
             hint = "create it with: template template0 encoding 'UTF8'"
             raise MigrationError(f"the encoding of the database is {encoding}: pgbourse needs UTF8; {hint}")
         try:
             pin_settings(connection)
             yield connection
         except psycopg.OperationalError as error:
-            raise MigrationError("the database ended the conversation") from error
+            raise MigrationError("the database closed the connection") from error
         except psycopg.Error as error:
             raise MigrationError("the database refused a statement") from error
 
@@ -90,12 +90,12 @@ def connect(database_url: str, application_name: str = "pgbourse migrate") -> It
 def migrate(database_url: str, folder: Path | None = None) -> list[str]:
     """Apply what is missing and return what was applied, as `migration 0001_…` and `function …`.
 
-    Safe to run from several processes at once: they take turns. A file that fails leaves nothing of itself
-    and stops the run; those before it stay.
+    Safe to run from several processes at once: they take turns. A file that fails leaves nothing behind and
+    stops the run; those before it stay.
 
-    Raises MigrationError when a file fails, the role lacks a right, a migration's text is not what was
-    applied, the database has a migration that this version doesn't know, or a schema or role by our name is
-    another's.
+    Raises MigrationError if a file fails, the role lacks a right, a migration's text is not what was applied,
+    the database has a migration that this version doesn't know, or a schema or role with our name is somebody
+    else's.
     """
     folder = folder or sql_folder()
     files = load_files(folder)
@@ -108,7 +108,7 @@ def migrate(database_url: str, folder: Path | None = None) -> list[str]:
             refuse_foreign_roles(connection)
         wanted = _wanted(files, states)
         while wanted:
-            # A function in plain SQL can't be made before those that it calls: its file waits for the others.
+            # A function in plain SQL can't be created before those that it calls: its file waits for theirs.
             deferred: list[SqlFile] = []
             for file in wanted:
                 try:
@@ -128,16 +128,16 @@ def migrate(database_url: str, folder: Path | None = None) -> list[str]:
 
 
 def status(database_url: str, folder: Path | None = None) -> list[FileStatus]:
-    """List every file of sql/, and every one that only the database knows, in the order of application."""
+    """List every file of sql/, and those that only the database knows, in the order of application."""
     files = load_files(folder or sql_folder())
     with connect(database_url) as connection:
         return compare(files, _readable_ledger(connection))
 
 
 def pending(database_url: str, folder: Path | None = None) -> list[SqlFile]:
-    """Return the files that `migrate` would apply now, in their order; changes nothing.
+    """Return the files that `migrate` would apply now, in their order. Changes nothing.
 
-    Raises MigrationError for what `migrate` would refuse before it applies anything.
+    Raises MigrationError for anything that `migrate` would refuse before it applies a file.
     """
     files = load_files(folder or sql_folder())
     with connect(database_url) as connection:
@@ -148,7 +148,7 @@ def pending(database_url: str, folder: Path | None = None) -> list[SqlFile]:
 
 
 def check(database_url: str, folder: Path | None = None) -> list[str]:
-    """Return a line for each difference between the database and sql/; nothing when they agree.
+    """Return a line for each difference between the database and sql/; none if they agree.
 
     Functions are compared by definition, owner, rights and comment with what their file left behind.
     """
@@ -166,7 +166,7 @@ def check(database_url: str, folder: Path | None = None) -> list[str]:
     }
     findings = []
     for file in states:
-        # An unknown function file of which nothing is left is no difference: a migration dropped its work.
+        # An unknown function file of which nothing is left is not a difference: a migration dropped its work.
         dropped = file.state == "unknown" and file.kind == "function" and file.name not in makers
         if file.state != "applied" and not dropped:
             findings.append(f"{file} {texts[file.state]}")
@@ -193,7 +193,7 @@ def require_current(database_url: str, files: list[SqlFile] | None = None) -> No
 
 
 def require_current_in(connection: Connection, files: list[SqlFile]) -> None:
-    """Do as require_current does, on a connection that there is already."""
+    """Like require_current, on an existing connection."""
     expected = {(file.kind, file.name): file.checksum for file in files}
     query = "select kind, name, checksum from exchange.list_applied_files()"
     try:
@@ -233,7 +233,7 @@ def _alone(connection: Connection) -> Iterator[None]:
             raise MigrationError(f"another migration is still not done after {_LOCK_TIMEOUT}") from error
         connection.execute("set lock_timeout = 0")
     yield
-    # Not released after an error: the connection ends then, and the lock with it.
+    # After an error it is not released here: the connection ends then, and the lock with it.
     connection.execute("select pg_advisory_unlock(%s)", [_ADVISORY_LOCK])
 
 
@@ -244,7 +244,7 @@ def _readable_ledger(connection: Connection) -> list[LedgerRow]:
 
 
 def _comparison(connection: Connection, files: list[SqlFile]) -> list[FileStatus]:
-    """Tell how each file stands; raises MigrationError where none of them may be applied."""
+    """Return the state of each file. Raises MigrationError if none of them may be applied."""
     states = compare(files, _readable_ledger(connection))
     connection.execute("reset role")
     _refuse_strangers(states)
@@ -252,7 +252,7 @@ def _comparison(connection: Connection, files: list[SqlFile]) -> list[FileStatus
 
 
 def _renew_fingerprints(connection: Connection) -> None:
-    """Replace the MD5s that older versions have left in the ledger."""
+    """Replace the MD5s that older versions left in the ledger."""
     ledger = _readable_ledger(connection)
     connection.execute("reset role")
     renewed = renewed_fingerprints(ledger, live_functions(connection))
@@ -296,7 +296,7 @@ def _apply(connection: Connection, file: SqlFile, folder: Path) -> None:
 
 
 def _blame(connection: Connection, error: psycopg.Error) -> str:
-    """Name the event triggers of a database in which somebody's own code has raised an error."""
+    """Name the database's event triggers if somebody's own code has raised the error."""
     if error.diag.source_function != "exec_stmt_raise":
         return ""
     query = "select string_agg(evtname, ', ' order by evtname) from pg_event_trigger where evtenabled <> 'D'"

@@ -1,6 +1,6 @@
-"""The database password from a file, which is how containers and services are given secrets.
+"""The database password from a file, which is how containers and services get their secrets.
 
-libpq's own password file is no substitute: it is ignored where others may read it, as mounted secrets are.
+libpq's own password file is no substitute: libpq ignores it if others may read it, as with mounted secrets.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ __all__ = ["PasswordError", "with_password"]
 
 
 class PasswordError(PgbourseError):
-    """The password file can't be read, holds nothing, or the connection string has a password already."""
+    """The password file can't be read or is empty, or the connection string already has a password."""
 
 
 def with_password(conninfo: str, file: Path | None) -> str:

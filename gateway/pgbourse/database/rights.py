@@ -1,4 +1,4 @@
-"""The roles of an exchange: whose they are, acting as one of them, and what a role that was refused lacks."""
+"""The roles of an exchange: whose they are, acting as one of them, and what a refused role lacks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from pgbourse.database.ledger import Connection, MigrationError, fetch_value
 __all__ = ["act_as", "refusals_explained", "refuse_foreign_roles"]
 
 _ROLES = ["exchange_owner", "exchange_gateway", "exchange_reader"]
-_SET_OPTION_SINCE = 160000  # of a membership; before, every member may SET ROLE
+_SET_OPTION_SINCE = 160000  # memberships have it; before, every member may SET ROLE
 
 _MEMBERSHIPS = """
     select
@@ -23,7 +23,7 @@ _MEMBERSHIPS = """
     order by wanted.place
 """
 
-# Roles by our names that no migration of ours has commented on, and what makes them another's.
+# Roles with our names that no migration of ours has commented on, and signs that they are somebody else's.
 _FOREIGN_ROLES = """
     select
         rolname,
@@ -58,9 +58,9 @@ _SITUATION = """
 
 
 def act_as(connection: Connection, *roles: str) -> None:
-    """Set the first of these roles that we may become, unless we have the rights of one of them as we are.
+    """Set the first of these roles that we may become, unless we already have the rights of one of them.
 
-    A member that inherits nothing (NOINHERIT, or granted `with inherit false`) has a role's rights only so.
+    A member that inherits nothing (NOINHERIT, or granted `with inherit false`) gets a role's rights only so.
     """
     found = connection.execute(_MEMBERSHIPS, [_membership(connection), list(roles)]).fetchall()
     if any(has_rights for _, has_rights, _ in found):
@@ -72,10 +72,10 @@ def act_as(connection: Connection, *roles: str) -> None:
 
 
 def refuse_foreign_roles(connection: Connection) -> None:
-    """Refuse roles by our names that somebody else has made for other purposes: they would own an exchange.
+    """Refuse roles with our names that somebody else has made for other purposes: they would own an exchange.
 
-    Roles belong to the cluster, so they may be there before the exchange: bare ones that a DBA has made, or
-    those of an exchange in another database, which our migrations have commented on.
+    Roles belong to the cluster, so they may exist before the exchange: bare ones that a DBA has made, or
+    those of an exchange in another database, on which our migrations have commented.
 
     Raises MigrationError.
     """
@@ -96,7 +96,7 @@ def refuse_foreign_roles(connection: Connection) -> None:
 
 @contextmanager
 def refusals_explained(connection: Connection, purpose: str) -> Iterator[None]:
-    """Turn a refusal by the database into one that says what is missing, and the statement that gives it.
+    """Turn a refusal by the database into an error that says what is missing and which statement grants it.
 
     Raises MigrationError.
     """
@@ -104,7 +104,7 @@ def refusals_explained(connection: Connection, purpose: str) -> Iterator[None]:
         yield
     except psycopg.errors.InsufficientPrivilege as error:
         if error.diag.source_function == "exec_stmt_raise":
-            raise  # somebody's trigger says so, and not PostgreSQL
+            raise  # from somebody's trigger, not from PostgreSQL
         raise MigrationError(_lacking(connection, purpose)) from error
     except psycopg.errors.ReadOnlySqlTransaction as error:
         reason = "its default_transaction_read_only is on"
@@ -133,5 +133,5 @@ def _lacking(connection: Connection, purpose: str) -> str:
 
 
 def _membership(connection: Connection) -> str:
-    """Return what pg_has_role calls being allowed to SET ROLE."""
+    """Return pg_has_role's word for the right to SET ROLE."""
     return "set" if connection.info.server_version >= _SET_OPTION_SINCE else "member"

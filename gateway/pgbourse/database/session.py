@@ -1,7 +1,7 @@
-"""The settings that every session of ours must have, whatever a role, a database or a URL says of them.
+"""The settings that each of our sessions must have, whatever a role, a database or a URL says.
 
-A DBA may set nearly anything for a role or a database. What only makes things faster or slower stays as set.
-What changes the meaning of a statement, the text of a value or whether a transaction holds is pinned here.
+A DBA may set nearly anything for a role or a database. What only affects speed stays as it is set. What
+changes the meaning of a statement, the text of a value or the durability of a transaction is pinned here.
 """
 
 import json
@@ -14,7 +14,7 @@ from pgbourse.errors import PgbourseError
 
 __all__ = ["PINNED", "SettingError", "WrongSetting", "pin_settings", "wrong_settings"]
 
-# Settings by name, as pg_settings spells their values. Those that a server does not have are left out.
+# Settings by name, with their values as pg_settings spells them. A server that lacks one is left alone.
 PINNED = {
     # How values are written and read.
     "DateStyle": "ISO, MDY",
@@ -36,13 +36,13 @@ PINNED = {
     "row_security": "on",
     "session_replication_role": "origin",
     "transform_null_equals": "off",
-    # Damage is to be an error, and an error is not to end the session.
+    # Damage must be an error, and an error must not end the session.
     "exit_on_error": "off",
     "ignore_checksum_failure": "off",
     "zero_damaged_pages": "off",
-    # Warnings must be heard: that a commit did not wait for its standby is one.
+    # Warnings must reach us: one of them says that a commit did not wait for its standby.
     "client_min_messages": "warning",
-    # A statement is not to be cut short, and its transaction is what it seems.
+    # Nothing may cut a statement short, and its transaction must be what it seems.
     "default_transaction_deferrable": "off",
     "default_transaction_isolation": "read committed",
     "idle_in_transaction_session_timeout": "0",
@@ -63,7 +63,7 @@ _WRONG = """
     where name operator(pg_catalog.=) 'synchronous_commit'
       and setting operator(pg_catalog.<>) all (array['on', 'remote_apply'])
 """
-# Where a value comes from, and the statement that takes it away there.
+# Where a value comes from, and the statement that removes it there.
 _SOURCES = {
     "database": "alter database {database} reset {name}",
     "user": "alter role {role} reset {name}",
@@ -72,11 +72,11 @@ _SOURCES = {
 
 
 class SettingError(PgbourseError):
-    """A setting changes what our statements mean, and our role may not change it."""
+    """A setting changes what our statements mean, and our role may not set it."""
 
 
 class WrongSetting(NamedTuple):
-    """A setting that differs from what we need; `source` is pg_settings' word for where it comes from."""
+    """A setting that differs from what we need; `source` says where it comes from, in pg_settings' words."""
 
     name: str
     setting: str
@@ -85,18 +85,18 @@ class WrongSetting(NamedTuple):
 
 
 def wrong_settings(connection: psycopg.Connection[Any]) -> list[WrongSetting]:
-    """Return the settings of a session that are not as we need them; changes nothing."""
+    """Return a session's settings that are not what we need. Changes nothing."""
     _load_plpgsql(connection)
     with connection.cursor(row_factory=class_row(WrongSetting)) as cursor:
         return cursor.execute(_WRONG, [json.dumps(PINNED)]).fetchall()
 
 
 def pin_settings(connection: psycopg.Connection[Any]) -> None:
-    """Give a session, which must be in autocommit mode, the settings that we need, and an empty search path.
+    """Give a session in autocommit mode the settings that we need, and an empty search path.
 
-    Raises SettingError for one that the role may not change, and psycopg.Error where the connection fails.
+    Raises SettingError for a setting that the role may not change, psycopg.Error if the connection fails.
     """
-    # By themselves and first: they would cut short what follows.
+    # Alone and first, because they could cut short what follows.
     connection.execute("set statement_timeout = 0; set idle_session_timeout = 0")
     if connection.info.server_version >= 170000:
         connection.execute("set transaction_timeout = 0")
@@ -109,11 +109,11 @@ def pin_settings(connection: psycopg.Connection[Any]) -> None:
 
 
 def _load_plpgsql(connection: psycopg.Connection[Any]) -> None:
-    """Run something in plpgsql, whose settings the session doesn't know before."""
+    """Run something in plpgsql: before that the session doesn't know the language's settings."""
     try:
         connection.execute("do 'begin end'")
     except psycopg.errors.InsufficientPrivilege:
-        pass  # the role may not use the language; if any function in it runs, the functions' owner may
+        pass  # the role may not use the language; functions in it run if their owner may
     except psycopg.errors.UndefinedFile as error:
         raise SettingError(
             "the server can't load PL/pgSQL: has somebody set dynamic_library_path?"

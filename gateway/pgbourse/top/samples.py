@@ -14,9 +14,9 @@ from decimal import Decimal
 
 import psycopg
 from prometheus_client.parser import text_string_to_metric_families
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import class_row
 
+from pgbourse.database.conninfo import connect
 from pgbourse.errors import PgbourseError
 
 __all__ = [
@@ -34,8 +34,25 @@ _SYMBOLS = 100  # at most so many, the busiest; more than a terminal has lines
 _RECENT_ORDERS = 1000  # their symbols are shown even when nothing is going on
 _SCRAPE_SECONDS = 2.0
 
-# Watching the exchange must not slow it down.
-_SESSION = "set default_transaction_read_only = on; set statement_timeout = '5s'; set jit = off"
+# Watching the exchange must not slow it down, and nothing that a role or a database sets may change what is
+# seen. All of it ends with the transaction: behind a pooler, others get the session next.
+_SESSION = """
+    set transaction isolation level read committed, read only;
+    set local search_path = '';
+    set local statement_timeout = '5s';
+    set local lock_timeout = 0;
+    set local extra_float_digits = 1;
+    set local jit = off
+"""
+_MAY_BE_READER = """
+    select pg_has_role(
+        session_user,
+        oid,
+        case when current_setting('server_version_num')::integer < 160000 then 'member' else 'set' end
+    )
+    from pg_roles
+    where rolname = 'exchange_reader'
+"""
 
 _TOTALS = """
     select
@@ -193,24 +210,16 @@ class DatabaseSampler:
     def sample(self, since: DatabaseSample | None) -> DatabaseSample:
         """Read the database's counters, and what has happened in its markets since an earlier sample.
 
-        Raises TopError if the database is out of reach, holds no exchange or may not be read.
+        Raises TopError if the database is out of reach, holds no exchange or may not be read, and
+        ConninfoError if nobody can read the connection string.
         """
         try:
             connection = self._connection = self._connection or self._connect()
-            with connection.cursor(row_factory=class_row(Totals)) as cursor:
-                totals = cursor.execute(_TOTALS).fetchone()
-            with connection.cursor(row_factory=class_row(Sessions)) as cursor:
-                sessions = cursor.execute(_SESSIONS).fetchone()
-            assert totals is not None
-            assert sessions is not None
-            start = {
-                "orders": since.totals.orders if since else totals.orders,
-                "executions": since.totals.executions if since else totals.executions,
-                "recent": totals.orders - _RECENT_ORDERS,
-                "limit": _SYMBOLS,
-            }
-            with connection.cursor(row_factory=class_row(Market)) as cursor:
-                markets = tuple(cursor.execute(_MARKETS, start).fetchall())
+            with connection.transaction():
+                connection.execute(_SESSION)
+                if connection.execute(_MAY_BE_READER).fetchone() == (True,):
+                    connection.execute("set local role exchange_reader")
+                totals, sessions, markets = _read(connection, since)
         except psycopg.Error as error:
             self.close()
             raise TopError(_explain(error)) from error
@@ -222,23 +231,32 @@ class DatabaseSampler:
             self._connection = None
 
     def _connect(self) -> psycopg.Connection:
-        given = conninfo_to_dict(self._conninfo)
-        defaults: dict[str, str | int] = {"connect_timeout": 5, "application_name": "pgbourse top"}
-        missing = {key: value for key, value in defaults.items() if key not in given}
-        connection = psycopg.connect(make_conninfo(self._conninfo, **missing), autocommit=True)
-        try:
-            connection.execute(_SESSION)
-            may = "select pg_has_role(oid, 'member') from pg_roles where rolname = 'exchange_reader'"
-            if connection.execute(may).fetchone() == (True,):
-                connection.execute("set role exchange_reader")
-        except BaseException:
-            connection.close()
-            raise
+        connection = connect(self._conninfo, application_name="pgbourse top", connect_timeout=5)
+        connection.prepare_threshold = None  # a pooler's next session would not know the statement
         info = connection.info
         version = (info.parameter_status("server_version") or "").split()[0]
         where = "this machine" if info.host.startswith("/") else info.host
         self.name = f"{info.dbname} on {where}, PostgreSQL {version}"
         return connection
+
+
+def _read(
+    connection: psycopg.Connection, since: DatabaseSample | None
+) -> tuple[Totals, Sessions, tuple[Market, ...]]:
+    with connection.cursor(row_factory=class_row(Totals)) as cursor:
+        totals = cursor.execute(_TOTALS).fetchone()
+    with connection.cursor(row_factory=class_row(Sessions)) as cursor:
+        sessions = cursor.execute(_SESSIONS).fetchone()
+    assert totals is not None
+    assert sessions is not None
+    start = {
+        "orders": since.totals.orders if since else totals.orders,
+        "executions": since.totals.executions if since else totals.executions,
+        "recent": totals.orders - _RECENT_ORDERS,
+        "limit": _SYMBOLS,
+    }
+    with connection.cursor(row_factory=class_row(Market)) as cursor:
+        return totals, sessions, tuple(cursor.execute(_MARKETS, start).fetchall())
 
 
 def sample_gateway(url: str) -> GatewaySample:
