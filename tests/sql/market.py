@@ -14,8 +14,6 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg.rows import TupleRow
 
-from pgbourse.database.ledger import sql_folder
-
 __all__ = [
     "Answer",
     "Connection",
@@ -24,7 +22,6 @@ __all__ = [
     "Session",
     "always_hint",
     "meeting",
-    "mutate",
     "replace",
     "until_blocked",
     "wrap",
@@ -207,15 +204,6 @@ def until_blocked(observer: Connection, session: Session, rival: Session, call: 
     raise AssertionError(f"the call didn't wait: {call.result()}")
 
 
-def mutate(connection: Connection, file: str, old: str, new: str) -> None:
-    """Apply a function's file with one passage replaced, which must be there exactly once."""
-    text = (sql_folder() / "functions" / f"{file}.sql").read_text()
-    assert text.count(old) == 1, f"{file}.sql has {text.count(old)} times: {old}"
-    with connection.transaction():
-        connection.execute("set local role exchange_owner")
-        connection.execute(text.replace(old, new).encode())
-
-
 def replace(connection: Connection, name: str, body: str, language: str = "plpgsql") -> None:
     """Give a function of exchange another body; its arguments, result, settings and rights stay."""
     with connection.transaction():
@@ -227,18 +215,24 @@ def wrap(connection: Connection, name: str, body: str) -> None:
     """Put a function in PL/pgSQL in the place of one of exchange; `{call}` in its body calls that one."""
     with connection.transaction():
         connection.execute("set local role exchange_owner")
-        arguments = connection.execute(
-            "select array_to_string(proargnames[:pronargs], ', '), pg_get_function_identity_arguments(oid) "
+        function = connection.execute(
+            "select array_to_string(proargnames[:pronargs], ', '), pg_get_function_identity_arguments(oid), "
+            "has_function_privilege('exchange_gateway', oid, 'execute') "
             "from pg_proc where pronamespace = 'exchange'::regnamespace and proname = %s",
             [name],
         ).fetchone()
-        assert arguments is not None, name
-        names, types = arguments
-        body = body.replace("{call}", f"exchange.wrapped_{name}({names})")
+        assert function is not None, name
+        names, types, is_api = function
+        inner = f"wrapped_{name}"
+        while connection.execute("select from pg_proc where proname = %s", [inner]).rowcount:
+            inner = f"wrapped_{inner}"
+        body = body.replace("{call}", f"exchange.{inner}({names})")
         definition = _definition(connection, name, body, "plpgsql")
-        connection.execute(f"alter function exchange.{name}({types}) rename to wrapped_{name}".encode())
+        connection.execute(f"alter function exchange.{name}({types}) rename to {inner}".encode())
         connection.execute(definition.encode())
-        connection.execute(f"grant execute on function exchange.{name}({types}) to exchange_gateway".encode())
+        if is_api:
+            grant = f"grant execute on function exchange.{name}({types}) to exchange_gateway"
+            connection.execute(grant.encode())
 
 
 def _definition(connection: Connection, name: str, body: str, language: str) -> str:

@@ -4,7 +4,15 @@ import random
 
 import pytest
 
-from tests.sql.market import Connection, Market, always_hint, mutate
+from tests.sql.market import Connection, Market, always_hint, replace
+from tests.sql.mutants import (
+    EQUAL_LIMITS_MISS,
+    IMPROVEMENT_LOST,
+    LAST_COMES_FIRST,
+    Mutant,
+    after,
+    install,
+)
 from tests.sql.trading import random_batch
 
 # Every row of every table may be changed to anything.
@@ -223,140 +231,142 @@ def test_a_reader_may_check_a_standby(market: Market) -> None:
     assert market.violations() == []
 
 
-# What would be wrong with the functions, and what is then seen: file, old text, new text, invariant.
-MUTATIONS = [
-    # Time priority in the book is forgotten, and within a run of orders.
-    (
-        "place_orders",
-        "order by resting_orders.price_rank, resting_orders.order_id\n",
-        "order by resting_orders.price_rank, resting_orders.order_id desc\n",
-        "fills_keep_priority",
-    ),
-    (
-        "place_orders",
-        "while v_rest_ranks[v_next[v_rest]] <= -v_reaches[i] loop",
-        "while v_rest_ranks[v_next[v_rest]] < -v_reaches[i] loop",
-        "fills_keep_priority",
-    ),
-    # Equal limits don't match.
-    (
-        "place_orders",
-        "while v_open > 0 and v_rest_ranks[v_rest] <= v_reaches[i] loop",
-        "while v_open > 0 and v_rest_ranks[v_rest] < v_reaches[i] loop",
-        "book_is_not_crossed",
-    ),
-    # Price improvement isn't given back.
-    (
-        "place_orders",
-        "v_cash[v_account] + v_fill * p_limits[i] - v_money;",
-        "v_cash[v_account];",
-        "account_cash_adds_up",
-    ),
-    # The last digit is rounded off.
-    (
-        "place_orders",
-        "v_money := v_fill * abs(v_rest_ranks[v_rest]);",
-        "v_money := round(v_fill * abs(v_rest_ranks[v_rest]), 19);",
+OF_THIS_BATCH = "where transaction_id = pg_current_xact_id()"
+
+# What could be wrong with the functions, and what is then seen.
+MUTANTS = {
+    "time priority is forgotten": (LAST_COMES_FIRST, "fills_keep_priority"),
+    "equal limits don't match": (EQUAL_LIMITS_MISS, "book_is_not_crossed"),
+    "price improvement isn't given back": (IMPROVEMENT_LOST, "account_cash_adds_up"),
+    "the last digit is rounded off": (
+        after("place_orders", "update exchange.balances set cash = round(cash, 19)"),
         "cash_is_conserved",
     ),
-    # Credits are lost.
-    (
-        "place_orders",
-        "where fill.credited is null;",
-        "where fill.credited is null and fill.i > 1;",
+    "credits are lost": (
+        after("place_orders", f"delete from exchange.credits {OF_THIS_BATCH} and symbol_key is not null"),
         "shares_are_conserved",
     ),
-    (
-        "collect_credits",
-        "shares = positions.shares + elsewhere.amount",
-        "shares = positions.shares",
+    "credits are lost where no position is at hand": (
+        Mutant(
+            "collect_credits",
+            """
+            begin
+                delete from exchange.credits
+                where account_key = any(p_account_keys) and symbol_key is not null
+                    and exchange.position_key(account_key, symbol_key) <> all(p_position_keys);
+                return query select * from {call};
+            end
+            """,
+        ),
         "account_shares_add_up",
     ),
-    # A partial fill isn't always written to the book.
-    (
-        "place_orders",
-        "and v_rest_open[n] < v_rest_loaded[n]",
-        "and v_rest_open[n] * 2 < v_rest_loaded[n]",
+    "a large partial fill isn't written": (
+        after(
+            "place_orders",
+            "update exchange.resting_orders set open_shares = orders.shares from exchange.orders "
+            "where orders.order_id = resting_orders.order_id and open_shares * 2 < orders.shares",
+        ),
         "order_adds_up",
     ),
-    # A party with orders in the same run doesn't get what it bought.
-    (
-        "place_orders",
-        "coalesce(v_held[v_credited], 0) + v_fill;",
-        "coalesce(v_held[v_credited], v_fill);",
+    "the taker's side of a fill is lost": (
+        after(
+            "place_orders",
+            """
+            update exchange.positions set shares = greatest(positions.shares - bought.shares, 0)
+            from (
+                select orders.account_key, orders.symbol_key, sum(executions.shares) as shares
+                from exchange.executions inner join exchange.orders on order_id = buy_order_id
+                where execution_id > v_execution_id and buy_order_id > sell_order_id
+                group by orders.account_key, orders.symbol_key
+            ) as bought
+            where bought.account_key = positions.account_key and bought.symbol_key = positions.symbol_key
+            """,
+        ),
         "account_shares_add_up",
     ),
-    # What belongs to a party without orders in the run goes to another that has some: cash, shares.
-    (
-        "place_orders",
-        "if v_accounts[v_credited] = v_rest_accounts[v_rest] and",
-        "if v_credited > 0 and",
+    "money goes to another": (
+        after(
+            "place_orders",
+            f"update exchange.credits set account_key = 1 {OF_THIS_BATCH} and symbol_key is null",
+        ),
         "account_cash_adds_up",
     ),
-    (
-        "place_orders",
-        "if v_positions[v_credited] = exchange.position_key(v_rest_accounts[v_rest], v_symbol_keys[i]) then",
-        "if v_credited > 0 then",
+    "shares go to another": (
+        after(
+            "place_orders", f"update exchange.credits set account_key = 1 {OF_THIS_BATCH} and symbol_key > 0"
+        ),
         "account_shares_add_up",
     ),
-    (
-        "collect_credits",
-        "where owed.symbol_key is null or owed.position_key = p_position_keys[",
-        "where owed.symbol_key is null or owed.position_key >= p_position_keys[",
+    "credits go to another position": (
+        Mutant(
+            "collect_credits",
+            """
+            begin
+                return query
+                select account_key, case when position_key is not null then p_position_keys[1] end, amount
+                from {call};
+            end
+            """,
+        ),
         "account_shares_add_up",
     ),
-    # Positions are searched by halves without being in order.
-    (
-        "place_orders",
-        "order by placed.position_key\n",
-        "order by placed.position_key desc\n",
-        "account_shares_add_up",
-    ),
-    # Quotes aren't written: for what is known in memory, for what only the table can tell.
-    ("place_orders", "where best is not null;", "where best < 0;", "quote_is_best_order"),
-    ("place_orders", "if cardinality(v_unsure) > 0 then", "if false then", "quote_is_best_order"),
-    # An order that rests isn't seen to be the best, or is taken for it though better ones lie beyond reach.
-    (
-        "place_orders",
-        "if v_rest_ranks[v_rest] < v_quoted_ranks[v_side] then",
-        "if v_rest_ranks[v_rest] < v_quoted_ranks[v_side] - 1 then",
+    "known best orders aren't quoted": (
+        after("place_orders", "delete from exchange.quotes where quote_id > v_quote_id"),
         "quote_is_best_order",
     ),
-    (
-        "place_orders",
-        "elsif v_rest_ranks[v_rest] <= coalesce(v_last_rank[v_side], v_side_reaches[v_side]) then",
-        "elsif v_rest is not null then",
+    "best orders that only the table tells aren't quoted": (
+        Mutant("quote", "begin end"),
         "quote_is_best_order",
     ),
-    # The refund is too small, of the wrong thing, or not what is noted.
-    (
-        "cancel_orders",
-        "else ended.open_shares * ended.limit_price end",
-        "else ended.open_shares * ended.limit_price / 2 end",
+    "an order is taken for the best that isn't": (
+        after(
+            "place_orders",
+            "insert into exchange.quotes (symbol_key, side, price_rank, order_id, quoted_at) "
+            "select symbol_key, side, price_rank, order_id, now() from exchange.resting_orders "
+            "order by order_id desc limit 1",
+        ),
+        "quote_is_best_order",
+    ),
+    "a refund is too small": (
+        after("cancel_orders", f"update exchange.credits set amount = amount / 2 {OF_THIS_BATCH}"),
         "cash_is_conserved",
     ),
-    (
-        "cancel_orders",
-        "case ended.side when 'sell' then ended.symbol_key end,",
-        "null,",
+    "a refund is of the wrong thing": (
+        after("cancel_orders", f"update exchange.credits set symbol_key = null {OF_THIS_BATCH}"),
         "shares_are_conserved",
     ),
-    (
-        "cancel_orders",
-        "ended.open_shares,\n            c_now",
-        "ended.open_shares + 1,\n            c_now",
+    "a cancel is noted wrongly": (
+        after(
+            "cancel_orders",
+            "update exchange.cancellations set shares = shares + 1 where entry_id > v_entry_id",
+        ),
         "order_adds_up",
     ),
-    # More is granted than deposited.
-    (
-        "grant_shares",
-        "values (v_account_key, v_symbol_key, p_shares);",
-        "values (v_account_key, v_symbol_key, p_shares + 1);",
+    "more is granted than deposited": (
+        Mutant(
+            "grant_shares",
+            """
+            begin
+                select * into outcome, code, message from {call};
+                update exchange.credits set amount = amount + 1 where transaction_id = pg_current_xact_id();
+            end
+            """,
+        ),
         "shares_are_conserved",
     ),
-    # What is folded replaces what was there.
-    ("settle_accounts", "cash = balances.cash + coalesce(", "cash = coalesce(", "cash_is_conserved"),
-]
+    "what is folded replaces what was there": (
+        Mutant(
+            "settle_accounts",
+            """
+            begin
+                update exchange.balances set cash = 0 where account_key = any(p_account_keys);
+                perform {call};
+            end
+            """,
+        ),
+        "cash_is_conserved",
+    ),
+}
 
 
 def trade(market: Market, sequences: int) -> None:
@@ -369,53 +379,98 @@ def trade(market: Market, sequences: int) -> None:
 
 
 @pytest.mark.parametrize("sequences", [1, 40])
-@pytest.mark.parametrize("noted", [False, True], ids=["", "noted"])
-def test_sound_functions_leave_nothing_to_find(market: Market, sequences: int, noted: bool) -> None:
-    if noted:
+@pytest.mark.parametrize("hinted", [False, True], ids=["", "hinted"])
+def test_sound_functions_leave_nothing_to_find(market: Market, sequences: int, hinted: bool) -> None:
+    if hinted:
         always_hint(market.connection)
     trade(market, sequences)
     assert market.violations() == []
 
 
-@pytest.mark.parametrize(("file", "old", "new", "invariant"), MUTATIONS)
-def test_a_mutated_function_is_found(market: Market, file: str, old: str, new: str, invariant: str) -> None:
-    mutate(market.connection, file, old, new)
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_mutated_function_is_found(market: Market, mutant: str) -> None:
+    fault, invariant = MUTANTS[mutant]
+    install(market.connection, fault)
     trade(market, 40)
     trade(market, 1)
     assert invariant in {found for found, _, _ in market.violations()}
 
 
-# Of what is read where the first orders are noted.
-NOTED_MUTATIONS = [
-    ("first_orders", "order_id >= levels.first_id", "order_id > levels.first_id", "fills_keep_priority"),
-    ("first_orders", "order_id > v_hint.seen_id", "order_id > v_hint.seen_id + 1", "fills_keep_priority"),
-    ("first_orders", "if v_found < p_count and", "if v_found = 0 and", "book_is_not_crossed"),
-    ("first_orders", "p_from_rank := v_hint.end_rank", "p_from_rank := p_reach", "fills_keep_priority"),
-    ("first_orders", "limit p_count;\n\n        get", "limit 1;\n\n        get", "book_is_not_crossed"),
-    ("note_book_hints", "min(first_orders.order_id)", "max(first_orders.order_id)", "book_hint_is_true"),
-    (
-        "note_book_hints",
-        "select order_ids.last_value",
-        "select order_ids.last_value + 1",
+def test_positions_that_are_taken_for_one_are_found(market: Market) -> None:
+    replace(market.connection, "position_key", "select p_account_key << 28 | 1", "sql")
+    trade(market, 40)
+    assert "account_shares_add_up" in {found for found, _, _ in market.violations()}
+
+
+# What could be wrong with the reading of hints. What the match reads has a reach.
+FIRST_ORDERS = "begin return query select found.* from {call} as found %s; end"
+MUTATED_HINTS = {
+    "a level's first order is left out": (
+        Mutant("first_orders", FIRST_ORDERS % "offset (p_reach < 'Infinity')::integer"),
+        "fills_keep_priority",
+    ),
+    "the first order after a hint is left out": (
+        Mutant(
+            "first_orders",
+            FIRST_ORDERS % "where found.order_id not in (select seen_id + 1 from exchange.book_hints "
+            "where symbol_key = p_symbol_key and side = p_side)",
+        ),
+        "fills_keep_priority",
+    ),
+    "what lies beyond a hint is left out": (
+        Mutant(
+            "first_orders",
+            FIRST_ORDERS
+            % "where p_reach = 'Infinity' or found.price_rank <= (select end_rank from exchange.book_hints "
+            "where symbol_key = p_symbol_key and side = p_side order by seen_id desc limit 1)",
+        ),
+        "book_is_not_crossed",
+    ),
+    "too few are read": (
+        Mutant("first_orders", FIRST_ORDERS % "limit case when p_reach < 'Infinity' then 1 end"),
+        "book_is_not_crossed",
+    ),
+    "a hint names a level's second order": (
+        Mutant(
+            "note_book_hints",
+            """
+            begin
+                perform {call};
+                update exchange.book_hints set level_ids = array(select id + 1 from unnest(level_ids) as id);
+            end
+            """,
+        ),
         "book_hint_is_true",
     ),
-]
+    "a hint leaves out a level": (
+        Mutant(
+            "note_book_hints",
+            """
+            begin
+                perform {call};
+                update exchange.book_hints set level_ranks = level_ranks[1:1], level_ids = level_ids[1:1];
+            end
+            """,
+        ),
+        "book_hint_is_true",
+    ),
+}
 
 
-@pytest.mark.parametrize(("file", "old", "new", "invariant"), NOTED_MUTATIONS)
-def test_a_mutated_reading_of_notes_is_found(
-    market: Market, file: str, old: str, new: str, invariant: str
-) -> None:
+@pytest.mark.parametrize("mutant", MUTATED_HINTS)
+def test_a_mutated_reading_of_hints_is_found(market: Market, mutant: str) -> None:
+    fault, invariant = MUTATED_HINTS[mutant]
     always_hint(market.connection)
-    mutate(market.connection, file, old, new)
+    install(market.connection, fault)
     trade(market, 40)
     trade(market, 1)
     assert invariant in {found for found, _, _ in market.violations()}
 
 
 def test_a_cancel_that_is_not_quoted_is_found(market: Market) -> None:
-    mutate(market.connection, "cancel_orders", "perform exchange.quote(", "-- perform exchange.quote(")
     market.account("1", 1000)
     market.grant("1", "X", 1)
-    market.cancel("1", market.place("1", "X", 1, 10))
+    placed = market.place("1", "X", 1, 10)
+    replace(market.connection, "quote", "begin end")
+    market.cancel("1", placed)
     assert {invariant for invariant, _, _ in market.violations()} == {"quote_is_best_order"}

@@ -9,7 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sql.market import Connection, Market, Request, Session, meeting, mutate, until_blocked
+from tests.sql.market import Connection, Market, Request, Session, meeting, until_blocked
+from tests.sql.mutants import ACCOUNTS_AS_NAMED, SYMBOLS_AS_NAMED, Mutant, install
 
 # A call that runs into a lock fails at once: to show that it doesn't.
 NEVER_WAIT = "set lock_timeout = '1ms'"
@@ -181,26 +182,6 @@ def test_a_batch_takes_its_locks_in_the_documented_order(database: str, open_mar
         ]
 
 
-# Locks in the order in which the client named them: what the design forbids.
-SYMBOLS_AS_NAMED = (
-    "lock_batch",
-    "    ) as locked;\n\n    -- Lock 3",
-    "        order by array_position(\n"
-    "            array(select exchange.symbol_slot(named.sym) from unnest(p_syms) as named (sym)),\n"
-    "            slots.slot\n"
-    "        )\n"
-    "    ) as locked;\n\n    -- Lock 3",
-)
-ACCOUNTS_AS_NAMED = (
-    "lock_batch",
-    "order by accounts.account_key\n",
-    "order by array_position(p_account_ids, accounts.account_id)\n",
-)
-
-
-WRONG_ORDERS = [("symbols", SYMBOLS_AS_NAMED), ("accounts", ACCOUNTS_AS_NAMED)]
-
-
 def meet_in_opposite_order(database: str, observer: Connection, kind: str) -> list[Any]:
     """Let two batches name the same two locks in opposite orders; return what came of each.
 
@@ -237,13 +218,11 @@ def test_opposite_orders_of_naming_dont_deadlock(database: str, open_market: Mar
         assert isinstance(result, list), result
 
 
-@pytest.mark.parametrize(
-    ("kind", "mutation"), [("symbols", SYMBOLS_AS_NAMED), ("accounts", ACCOUNTS_AS_NAMED)]
-)
+@pytest.mark.parametrize(("kind", "mutant"), [("symbols", SYMBOLS_AS_NAMED), ("accounts", ACCOUNTS_AS_NAMED)])
 def test_locks_taken_as_named_would_deadlock(
-    database: str, open_market: Market, kind: str, mutation: tuple[str, str, str]
+    database: str, open_market: Market, kind: str, mutant: Mutant
 ) -> None:
-    mutate(open_market.connection, *mutation)
+    install(open_market.connection, mutant)
     results = meet_in_opposite_order(database, open_market.connection, kind)
     assert [type(result) for result in results].count(psycopg.errors.DeadlockDetected) == 1
 

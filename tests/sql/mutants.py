@@ -1,0 +1,167 @@
+"""Faults that the functions of exchange could have, each put around one of them by its name.
+
+A mutant is a function's name and the body in PL/pgSQL that stands in its place (`wrap` in market.py). It says
+what the fault does, and not where in the text it would be, so that the text can change.
+"""
+
+from typing import NamedTuple
+
+from tests.sql.market import Connection, wrap
+
+__all__ = [
+    "ACCOUNTS_AS_NAMED",
+    "ACCOUNTS_AS_NAMED_SLOWLY",
+    "EQUAL_LIMITS_MISS",
+    "IMPROVEMENT_LOST",
+    "LAST_COMES_FIRST",
+    "SYMBOLS_AS_NAMED",
+    "WITHOUT_ACCOUNT_LOCKS",
+    "WITHOUT_SYMBOL_LOCKS",
+    "Mutant",
+    "after",
+    "hiding",
+    "install",
+]
+
+
+class Mutant(NamedTuple):
+    """A function's name, and the body that takes its place."""
+
+    function: str
+    body: str
+
+
+def install(connection: Connection, mutant: Mutant) -> None:
+    """Put a mutant in the place of its function, in this database."""
+    wrap(connection, mutant.function, mutant.body)
+
+
+def after(function: str, change: str) -> Mutant:
+    """Make a mutant that does what the function does, then something more; a function with answers.
+
+    `v_execution_id`, `v_quote_id` and `v_entry_id` are the last ones that there were before.
+    """
+    return Mutant(
+        function,
+        f"""
+        declare
+            v_answers exchange.answer[];
+            v_execution_id constant bigint := coalesce((select max(execution_id) from exchange.executions), 0);
+            v_quote_id constant bigint := coalesce((select max(quote_id) from exchange.quotes), 0);
+            v_entry_id constant bigint := coalesce((select max(entry_id) from exchange.cancellations), 0);
+        begin
+            v_answers := array(select answer from {{call}} as answer);
+            {change};
+            return query select * from unnest(v_answers);
+        end
+        """,
+    )
+
+
+def hiding(condition: str) -> Mutant:
+    """Make a mutant that places orders as if the orders `rest` for which a condition holds weren't there."""
+    return Mutant(
+        "place_orders",
+        f"""
+        declare
+            v_answers exchange.answer[];
+            v_hidden constant exchange.resting_orders[] := array(
+                select rest from exchange.resting_orders as rest where {condition}
+            );
+        begin
+            delete from exchange.resting_orders as gone using unnest(v_hidden) as hidden
+            where gone.symbol_key = hidden.symbol_key and gone.side = hidden.side
+                and gone.price_rank = hidden.price_rank and gone.order_id = hidden.order_id;
+            v_answers := array(select answer from {{call}} as answer);
+            insert into exchange.resting_orders select * from unnest(v_hidden);
+            return query select * from unnest(v_answers);
+        end
+        """,
+    )
+
+
+LAST_COMES_FIRST = hiding(
+    "exists (select from exchange.resting_orders as later where later.symbol_key = rest.symbol_key "
+    "and later.side = rest.side and later.price_rank = rest.price_rank and later.order_id > rest.order_id)"
+)
+EQUAL_LIMITS_MISS = hiding(
+    "exists (select from unnest(p_syms, p_amounts, p_limits) as placed (sym, amount, limit_price) "
+    "inner join exchange.symbols on symbols.sym = placed.sym where symbols.symbol_key = rest.symbol_key "
+    "and (placed.amount > 0) = (rest.side = 'sell') and placed.limit_price = abs(rest.price_rank))"
+)
+IMPROVEMENT_LOST = after(
+    "place_orders",
+    """
+    update exchange.balances set cash = greatest(balances.cash - lost.amount, 0)
+    from (
+        select orders.account_key, sum(fills.shares * (fills.buy_limit - fills.price)) as amount
+        from exchange.executions as fills inner join exchange.orders on orders.order_id = fills.buy_order_id
+        where fills.execution_id > v_execution_id
+        group by orders.account_key
+    ) as lost
+    where lost.account_key = balances.account_key
+    """,
+)
+
+# Locks in the order in which the client named them: what the design forbids.
+SYMBOLS_AS_NAMED = Mutant(
+    "lock_batch",
+    """
+    declare
+        v_sym text;
+    begin
+        foreach v_sym in array p_syms loop
+            perform pg_advisory_xact_lock(5000, exchange.symbol_slot(v_sym));
+        end loop;
+        select * into symbol_slots, last_account_key from {call};
+    end
+    """,
+)
+
+
+def _accounts_as_named(pause: float) -> Mutant:
+    return Mutant(
+        "lock_batch",
+        f"""
+        declare
+            v_account_id text;
+        begin
+            foreach v_account_id in array p_account_ids loop
+                perform from exchange.accounts where account_id = v_account_id for no key update;
+                perform pg_sleep({pause});
+            end loop;
+            select * into symbol_slots, last_account_key from {{call}};
+        end
+        """,
+    )
+
+
+ACCOUNTS_AS_NAMED = _accounts_as_named(0)
+ACCOUNTS_AS_NAMED_SLOWLY = _accounts_as_named(0.005)  # so that others do so meanwhile
+
+
+def _keeping(locks: str) -> Mutant:
+    """Make a mutant that takes the locks of a batch, lets go of them, and takes some of them again."""
+    return Mutant(
+        "lock_batch",
+        f"""
+        begin
+            begin
+                select * into symbol_slots, last_account_key from {{call}};
+                raise exception 'locks of a transaction inside are released with it' using errcode = 'EX999';
+            exception
+                when sqlstate 'EX999' then null;
+            end;
+            {locks};
+        end
+        """,
+    )
+
+
+WITHOUT_SYMBOL_LOCKS = _keeping(
+    "perform from exchange.accounts where account_id = any(p_account_ids) order by account_key "
+    "for no key update"
+)
+WITHOUT_ACCOUNT_LOCKS = _keeping(
+    "perform pg_advisory_xact_lock(5000, slot) from unnest(symbol_slots) as slot"
+)
