@@ -18,7 +18,7 @@ from tests.faults.journal import Journal, disagreements
 from tests.faults.scene import GatewayProcess, enter, integrity, rounds
 from tests.faults.trader import Trader
 from tests.integration.client import wait_until
-from tests.sql.market import wrap
+from tests.sql.mutants import ACCOUNTS_AS_NAMED_SLOWLY, install
 
 SYMBOLS = ("LEFT", "RIGHT")
 ACCOUNTS = 10
@@ -27,21 +27,6 @@ CALLS = 200  # of each with psql
 
 # What the server logs when sessions get in each other's way, or when anything else goes wrong.
 TROUBLE = re.compile(r"deadlock detected|could not serialize|(ERROR|FATAL|PANIC):")
-
-# Accounts locked in the order in which a batch names them, with a moment in between for others to do so.
-ACCOUNTS_AS_NAMED_SLOWLY = """
-    declare
-        v_account_id text;
-    begin
-        foreach v_account_id in array p_account_ids loop
-            perform from exchange.accounts where account_id = v_account_id for no key update;
-            perform pg_sleep(0.005);
-        end loop;
-        select locked.symbol_slots, locked.last_account_key
-        into symbol_slots, last_account_key
-        from {call} as locked;
-    end
-    """
 
 
 def psql_script(account: str) -> str:
@@ -125,7 +110,7 @@ def test_locks_out_of_order_are_found_out(
     cluster: Cluster, exchange: str, start_gateway: StartGateway
 ) -> None:
     with cluster.connect(exchange) as session:
-        wrap(session, "lock_batch", ACCOUNTS_AS_NAMED_SLOWLY)
+        install(session, ACCOUNTS_AS_NAMED_SLOWLY)
         database = sql.Identifier(exchange)
         session.execute(sql.SQL("alter database {} set deadlock_timeout = '20ms'").format(database))
     gateways = [start_gateway("--database-url", cluster.dsn(exchange), "--no-migrate") for _ in SYMBOLS]

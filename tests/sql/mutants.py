@@ -15,8 +15,6 @@ __all__ = [
     "IMPROVEMENT_LOST",
     "LAST_COMES_FIRST",
     "SYMBOLS_AS_NAMED",
-    "WITHOUT_ACCOUNT_LOCKS",
-    "WITHOUT_SYMBOL_LOCKS",
     "Mutant",
     "after",
     "hiding",
@@ -46,9 +44,9 @@ def after(function: str, change: str) -> Mutant:
         f"""
         declare
             v_answers exchange.answer[];
-            v_execution_id constant bigint := coalesce((select max(execution_id) from exchange.executions), 0);
-            v_quote_id constant bigint := coalesce((select max(quote_id) from exchange.quotes), 0);
-            v_entry_id constant bigint := coalesce((select max(entry_id) from exchange.cancellations), 0);
+            v_execution_id bigint := coalesce((select max(execution_id) from exchange.executions), 0);
+            v_quote_id bigint := coalesce((select max(quote_id) from exchange.quotes), 0);
+            v_entry_id bigint := coalesce((select max(entry_id) from exchange.cancellations), 0);
         begin
             v_answers := array(select answer from {{call}} as answer);
             {change};
@@ -138,30 +136,3 @@ def _accounts_as_named(pause: float) -> Mutant:
 
 ACCOUNTS_AS_NAMED = _accounts_as_named(0)
 ACCOUNTS_AS_NAMED_SLOWLY = _accounts_as_named(0.005)  # so that others do so meanwhile
-
-
-def _keeping(locks: str) -> Mutant:
-    """Make a mutant that takes the locks of a batch, lets go of them, and takes some of them again."""
-    return Mutant(
-        "lock_batch",
-        f"""
-        begin
-            begin
-                select * into symbol_slots, last_account_key from {{call}};
-                raise exception 'locks of a transaction inside are released with it' using errcode = 'EX999';
-            exception
-                when sqlstate 'EX999' then null;
-            end;
-            {locks};
-        end
-        """,
-    )
-
-
-WITHOUT_SYMBOL_LOCKS = _keeping(
-    "perform from exchange.accounts where account_id = any(p_account_ids) order by account_key "
-    "for no key update"
-)
-WITHOUT_ACCOUNT_LOCKS = _keeping(
-    "perform pg_advisory_xact_lock(5000, slot) from unnest(symbol_slots) as slot"
-)

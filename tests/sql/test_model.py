@@ -90,9 +90,9 @@ def assert_same_state(model: ReferenceExchange, connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("noted", [False, True], ids=["", "noted"])
-def test_random_batches_agree_with_the_model(market: Market, seed: int, noted: bool) -> None:
-    if noted:
+@pytest.mark.parametrize("hinted", [False, True], ids=["", "hinted"])
+def test_random_batches_agree_with_the_model(market: Market, seed: int, hinted: bool) -> None:
+    if hinted:
         always_hint(market.connection)
     chance = random.Random(seed)
     batches, size = chance.choice([10, 30]), chance.choice([1, 5, 40, 150])
