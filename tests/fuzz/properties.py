@@ -7,7 +7,7 @@ import itertools
 import re
 from xml.etree import ElementTree
 
-from pgbourse.serve.dispatch import _columns, _Item
+from pgbourse.serve.batch import Item, columns_of
 from pgbourse.wire.framing import Frame, Framer, Framing
 from pgbourse.wire.messages import Document, Refusal, Request, ResultRow, format_reply, parse
 from tests.unit.streams import cut, outcome
@@ -76,7 +76,7 @@ def messages_are_clean(data: bytes) -> None:
         assert len(document.children) == expected
     for request in document.requests:
         _assert_fit_for_sql(request)
-    for column in _columns([_Item(1, Frame(data, Framing.LENGTH_LINE), document)]):
+    for column in columns_of([Item(1, Frame(data, Framing.LENGTH_LINE), document)]):
         column.decode("ascii")
     _assert_reply(document, [_REFUSED for _ in document.requests])
     _assert_reply(document, [_ROWS.get(request.action, _CREATED) for request in document.requests])

@@ -16,7 +16,7 @@ from lxml import etree
 from pgbourse.cli import cli
 from pgbourse.client import Client, RequestRefused
 from pgbourse.client.ping import PingError, ping
-from pgbourse.serve import dispatch
+from pgbourse.serve.batch import certificate_names
 from pgbourse.tls import client_context
 from tests.integration.client import WireClient, wait_until
 from tests.integration.conftest import Block, Gateway, Session, StartGateway
@@ -173,8 +173,8 @@ def test_clients_that_are_mixed_up_are_found_out(
     monkeypatch: pytest.MonkeyPatch,
     mutant: Callable[[bytes], bytes],
 ) -> None:
-    right = dispatch._certificate_names
-    monkeypatch.setattr(dispatch, "_certificate_names", lambda items: mutant(right(items)))
+    wrong = "pgbourse.serve.dispatch.certificate_names"
+    monkeypatch.setattr(wrong, lambda items: mutant(certificate_names(items)))
     with pytest.raises(AssertionError):
         mixed(gateway, connect, block, wait_for_workers)
 

@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from pgbourse.serve.batch import Item, certificate_names, columns_of, hand_out, mark_writes, writes
 from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, FateUnknown, ReadOnly
 from pgbourse.serve.sessions import find_writer
 from pgbourse.serve.tally import Tally
 from pgbourse.serve.writegate import WriteGate
 from pgbourse.wire.framing import Frame, Framing, wrap_reply
-from pgbourse.wire.messages import Action, Document, ResultRow, error_reply, format_reply, parse
+from pgbourse.wire.messages import ResultRow, error_reply, format_reply, parse
 
 __all__ = ["Dispatcher", "Peer"]
 
@@ -48,38 +49,7 @@ class Peer(Protocol):
         """Close without a reply to what was taken, whose fate is unknown; return what is dropped with it."""
 
 
-class _Item:
-    """One document in a worker's hands."""
-
-    __slots__ = (
-        "certificate_name",
-        "document",
-        "failure",
-        "frame",
-        "lost",
-        "received",
-        "requests",
-        "results",
-        "sequence",
-        "waits",
-    )
-
-    def __init__(
-        self, sequence: int, frame: Frame, document: Document, certificate_name: str | None = None
-    ) -> None:
-        self.sequence = sequence
-        self.certificate_name = certificate_name
-        self.frame = frame
-        self.received = frame.received
-        self.document = document
-        self.requests = document.requests
-        self.results: Sequence[Sequence[ResultRow]] = ()
-        self.failure = ""  # the error for the client, instead of results
-        self.lost = False  # may or may not have committed, or comes after such a document
-        self.waits = False  # not carried out because the database takes no writes, or comes after such a one
-
-
-_Turn = tuple[Peer, list[_Item]]  # one client's part of a batch
+_Turn = tuple[Peer, list[Item]]  # one client's part of a batch
 
 
 class Dispatcher:
@@ -219,11 +189,11 @@ class Dispatcher:
         peer: Peer | None = first
         size = 0  # results in the replies: what is refused at once also costs time and memory
         while peer is not None:
-            items: list[_Item] = []
+            items: list[Item] = []
             turns.append((peer, items))
             while size < self._batch_requests and (frame := peer.take()) is not None:
                 document = parse(frame.document)
-                items.append(_Item(len(turns), frame, document, peer.certificate_name))
+                items.append(Item(len(turns), frame, document, peer.certificate_name))
                 size += len(document.children) or 1
                 _add(taken, (frame,))
             peer = None
@@ -239,7 +209,8 @@ class Dispatcher:
     def _carry_out(self, turns: list[_Turn], caller: Caller) -> None:
         """Give every item its results or its failure, or mark it lost."""
         if self._gate.reason:
-            _let_writes_wait(turns)
+            for _, items_of_one in turns:
+                mark_writes(items_of_one)
         items = [item for _, items in turns for item in items if item.requests and not item.waits]
         if not items:
             return
@@ -247,7 +218,6 @@ class Dispatcher:
             self._call(items, caller)
         except ReadOnly as error:
             self._gate.shut(str(error))
-            _let_writes_wait(turns)
             self._carry_out(turns, caller)
         except CallFailed as error:
             _log.warning("a batch of %d documents failed, trying each alone: %s", len(items), error)
@@ -257,7 +227,7 @@ class Dispatcher:
             for item in items:
                 item.lost = True
 
-    def _carry_out_alone(self, items: list[_Item], caller: Caller) -> None:
+    def _carry_out_alone(self, items: list[Item], caller: Caller) -> None:
         """Try each document of a failed batch alone, so that only the one at fault fails."""
         lost: set[int] = set()
         waits: set[int] = set()
@@ -284,7 +254,7 @@ class Dispatcher:
                 item.lost = True
                 lost.add(item.sequence)
 
-    def _call(self, items: list[_Item], caller: Caller) -> None:
+    def _call(self, items: list[Item], caller: Caller) -> None:
         """Carry out these documents in one transaction; while the database is away, wait for it.
 
         Raises CallFailed, FateUnknown, ReadOnly if some of them write, and ConnectionGone only if stopped
@@ -295,18 +265,18 @@ class Dispatcher:
             rows = self._try_until_there(items, caller)
         finally:
             caller.busy_since = 0.0
-        _hand_out(items, rows)
+        hand_out(items, rows)
 
-    def _try_until_there(self, items: list[_Item], caller: Caller) -> list[ResultRow]:
-        columns = _columns(items)
-        names = _certificate_names(items) if self._certified else b""
+    def _try_until_there(self, items: list[Item], caller: Caller) -> list[ResultRow]:
+        columns = columns_of(items)
+        names = certificate_names(items) if self._certified else b""
         delay = _FIRST_RETRY
         gone_since = 0.0
         renewed = False
         while True:
             try:
                 self._connect(caller)
-                if caller.is_read_only and any(map(_writes, items)):
+                if caller.is_read_only and any(map(writes, items)):
                     raise ReadOnly("default_transaction_read_only is on")
                 if self._certified:
                     rows = caller.process_batch_for([names, *columns])
@@ -314,7 +284,7 @@ class Dispatcher:
                     rows = caller.process_batch(columns)
                 break
             except ReadOnly as error:
-                if not any(map(_writes, items)):
+                if not any(map(writes, items)):
                     raise CallFailed(str(error), "25006", str(error)) from error
                 if renewed or not find_writer(self._conninfo):
                     raise
@@ -354,7 +324,7 @@ class Dispatcher:
             waiting.add(place)
         return waiting
 
-    def _answer(self, peer: Peer, items: list[_Item], taken: list[int], *, waits: bool) -> None:
+    def _answer(self, peer: Peer, items: list[Item], taken: list[int], *, waits: bool) -> None:
         """Send a client its replies; at the first document of unknown fate, close its connection instead.
 
         A client that `waits` for the database to take writes again is not served before that.
@@ -380,64 +350,3 @@ def _add(count: list[int], frames: Sequence[Frame], times: int = 1) -> None:
     count[0] += times * len(frames)
     for frame in frames:
         count[1] += times * len(frame.document)
-
-
-def _writes(item: _Item) -> bool:
-    return any(request.action != Action.QUERY_ORDER for request in item.requests)
-
-
-def _let_writes_wait(turns: list[_Turn]) -> None:
-    """Mark the documents that write, and those behind them from the same client."""
-    for _, items in turns:
-        waits = False
-        for item in items:
-            waits = item.waits = waits or _writes(item)
-
-
-def _columns(items: Sequence[_Item]) -> list[bytes]:
-    """Write the requests of these documents as array literals for exchange.process_batch.
-
-    They hold only letters, digits, sign and point. Only a symbol needs quotes: its name may be NULL.
-    """
-    sequences: list[str] = []
-    actions: list[str] = []
-    account_ids: list[str] = []
-    syms: list[str] = []
-    amounts: list[str] = []
-    limits: list[str] = []
-    order_ids: list[str] = []
-    for item in items:
-        sequence = str(item.sequence)
-        for request in item.requests:
-            sequences.append(sequence)
-            actions.append(request.action)
-            account_ids.append(request.account_id or "NULL")
-            syms.append("NULL" if request.sym is None else f'"{request.sym}"')
-            amounts.append(request.amount or "NULL")
-            limits.append(request.limit or "NULL")
-            order_ids.append("NULL" if request.order_id is None else str(request.order_id))
-    columns = (sequences, actions, account_ids, syms, amounts, limits, order_ids)
-    return [f"{{{','.join(column)}}}".encode("ascii") for column in columns]
-
-
-def _certificate_names(items: Sequence[_Item]) -> bytes:
-    """Write the certificate name for each request as an array literal. The names are printable ASCII."""
-    names: list[str] = []
-    for item in items:
-        name = "NULL"
-        if item.certificate_name is not None:
-            name = '"' + item.certificate_name.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        names += [name] * len(item.requests)
-    return f"{{{','.join(names)}}}".encode("ascii")
-
-
-def _hand_out(items: Sequence[_Item], rows: Sequence[ResultRow]) -> None:
-    """Give each document the rows of each of its requests."""
-    results: list[list[ResultRow]] = [[] for item in items for _ in item.requests]
-    for row in rows:
-        results[row.request - 1].append(row)
-    start = 0
-    for item in items:
-        end = start + len(item.requests)
-        item.results = results[start:end]
-        start = end
