@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,6 +15,8 @@ from psycopg.conninfo import make_conninfo
 
 from pgbourse.client import Client
 from pgbourse.client.messages import Grant, NewAccount, Order, transactions_document
+from pgbourse.database.embedded import EmbeddedPostgres
+from pgbourse.database.migrate import migrate
 from pgbourse.top.live import top
 from pgbourse.top.samples import DatabaseSample, DatabaseSampler, TopError, sample_gateway
 from tests.integration.client import wait_until
@@ -139,6 +142,24 @@ def test_a_terminal_that_lacks_characters_gets_others(database: str, gateway: Ga
     assert ["X", "99.5", "101.0", "1.5", "0", "0"] in [line.replace("|", " ").split() for line in lines]
     assert max(map(len, lines)) <= 80
     assert result.stderr == b""
+
+
+def test_a_data_folder_is_found_whatever_the_length_of_its_path(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A socket's path has at most some 100 bytes, so that of such a folder lies elsewhere."""
+    data_dir = folder / ("data" * 25)
+    data_dir.mkdir(mode=0o755)
+    monkeypatch.setattr("tempfile.tempdir", str(data_dir))  # which is no place for it either
+    with EmbeddedPostgres(data_dir / "exchange") as postgres:
+        migrate(postgres.dsn())
+        command = [*TOP[:-1], "--once", "--data-dir", str(data_dir / "exchange")]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.stderr == ""
+    assert "pgbourse on this machine" in result.stdout
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith("pgbourse: no PostgreSQL runs on the data folder ")
 
 
 def test_a_database_out_of_reach_is_one_line() -> None:

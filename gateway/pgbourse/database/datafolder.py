@@ -189,10 +189,17 @@ class DataFolder:
         os.sync()
 
     def _make_socket_folder(self) -> None:
-        if len(os.fsencode(self.sockets / ".s.PGSQL.5432")) > _SOCKET_PATH_LIMIT:
-            self.sockets = Path(tempfile.mkdtemp(prefix="pgbourse-"))
+        if not _fits_socket(self.sockets):
+            # The user's folder for temporary files may be as long, as on macOS.
+            temporary = Path(tempfile.gettempdir())
+            where = temporary if _fits_socket(temporary / "pgbourse-12345678") else Path("/tmp")
+            self.sockets = Path(tempfile.mkdtemp(prefix="pgbourse-", dir=where))
         self.sockets.mkdir(exist_ok=True)
         self.own(self.sockets)
+
+
+def _fits_socket(folder: Path) -> bool:
+    return len(os.fsencode(folder / ".s.PGSQL.5432")) <= _SOCKET_PATH_LIMIT
 
 
 def environment() -> dict[str, str]:

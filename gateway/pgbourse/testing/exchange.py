@@ -137,10 +137,11 @@ def _embedded() -> Iterator[Exchange]:
     folder.chmod(0o755)  # if we are root, PostgreSQL runs as another user
     try:
         data_dir = folder / "data"
-        database_url = EmbeddedPostgres(data_dir).dsn()
-        with _serving(_SERVE, PGBOURSE_DATA_DIR=str(data_dir)) as port, _connect(database_url) as db:
-            _forget_durability(db)
-            yield Exchange("embedded", "127.0.0.1", port, Emptier(db), database_url)
+        with _serving(_SERVE, PGBOURSE_DATA_DIR=str(data_dir)) as port:
+            database_url = EmbeddedPostgres(data_dir).running_dsn()
+            with _connect(database_url) as db:
+                _forget_durability(db)
+                yield Exchange("embedded", "127.0.0.1", port, Emptier(db), database_url)
     finally:
         shutil.rmtree(folder)
 
