@@ -331,11 +331,6 @@ def _rely_on(database_url: str | None) -> None:
     """Let only the database URL say which database to use, and log the variables that are ignored."""
     from pgbourse.database.conninfo import forget_environment
 
-    if database_url == "":
-        raise click.UsageError(
-            "the database URL (--database-url, PGBOURSE_DATABASE_URL) is empty: leave it out to run "
-            "pgbourse's own PostgreSQL"
-        )
     if (ignored := forget_environment()) and database_url is not None:
         _log.info("%s: not used, for the database URL alone says what is meant", ", ".join(ignored))
 

@@ -43,7 +43,7 @@ def test_who_may_not_read_is_told_what_is_missing(
 ) -> None:
     # A gateway may not read the tables.
     options = "-c role=exchange_gateway"
-    with pytest.raises(CheckError, match="grant it exchange_reader"):
+    with pytest.raises(CheckError, match="grant exchange_reader to"):
         check_integrity(make_conninfo(database, options=options))
     assert check_integrity(make_conninfo(database, options="-c role=exchange_reader")) == []
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,73 @@ def test_an_option_sets_its_setting(
 def test_the_environment_sets_what_options_leave(served: list[ServeSettings]) -> None:
     run("serve", "--port", "1", env={"PGBOURSE_PORT": "2", "PGBOURSE_MIGRATE": "0", "PGBOURSE_WORKERS": "7"})
     assert served == [dataclasses.replace(ServeSettings(), port=1, migrate=False, workers=7)]
+
+
+@pytest.mark.parametrize(
+    "link", ["tcp://10.1.2.3:12345", "udp://10.1.2.3:12345", "sctp://10.1.2.3:9", "tcp://[fd00::1]:12345"]
+)
+def test_what_kubernetes_sets_for_a_service_is_no_setting(served: list[ServeSettings], link: str) -> None:
+    environment = {"PGBOURSE_PORT": link, "PGBOURSE_METRICS_PORT": link}
+    run("serve", env=environment)
+    assert served == [ServeSettings()]
+    # Whatever has a port: the error is about the server that is not there, and not about the value.
+    for arguments in (["ping"], ["send", "-"], ["load", "--seconds", "1"]):
+        result = run(*arguments, env=environment)
+        assert not isinstance(result.exception, click.UsageError), arguments
+
+
+def test_no_setting_has_a_name_that_kubernetes_gives() -> None:
+    names = {f"PGBOURSE_{field.name.upper()}" for field in dataclasses.fields(ServeSettings)}
+    given = re.compile(r"PGBOURSE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_\w+)")
+    assert not [name for name in names if given.fullmatch(name)]
+
+
+def test_a_wrong_port_in_the_environment_is_still_told(capsys: pytest.CaptureFixture[str]) -> None:
+    result = run("serve", env={"PGBOURSE_PORT": "http://10.1.2.3"})
+    assert isinstance(result.exception, click.BadParameter)
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate", "check", "top"])
+def test_what_is_empty_and_means_something_is_refused(served: list[ServeSettings], command: str) -> None:
+    for arguments, environment in (
+        ([], {"PGBOURSE_DATABASE_URL": ""}),
+        ([], {"PGBOURSE_DATABASE_PASSWORD_FILE": ""}),
+        (["--database-url", ""], {}),
+    ):
+        result = run(command, *arguments, env=environment)
+        assert isinstance(result.exception, click.UsageError)
+        assert "is empty" in str(result.exception)
+    assert served == []
+
+
+# A password is taken for something else here, each time at another place.
+BROKEN_URLS = [
+    "postgresql://u:QX%XQ@h/d",
+    "postgresql://u:QX@XQ@h/d",
+    "postgresql://u:QX/XQ@h/d",
+    "postgresql://u:QX XQ@h/d",
+    "postgresql://u:QX",
+    "mysql+psycopg2://u:QX@h/d",
+    "host=h password=QX XQ",
+    "host=h password=QX XQ=1",
+]
+
+
+@pytest.mark.parametrize("url", BROKEN_URLS)
+@pytest.mark.parametrize("command", ["serve", "migrate", "check", "top"])
+def test_no_message_holds_a_part_of_a_password(command: str, url: str) -> None:
+    options = [] if command == "top" else ["--log-level", "debug"]
+    result = subprocess.run(
+        [sys.executable, "-m", "pgbourse.cli", command, *options],
+        env={**os.environ, "PGBOURSE_DATABASE_URL": url, "PGBOURSE_PORT": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "the database URL can't be read" in result.stderr
+    assert "QX" not in result.stdout + result.stderr
+    assert "XQ" not in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import psycopg
 
 from pgbourse.database.migrate import connect
+from pgbourse.database.rights import act_as
 from pgbourse.errors import PgbourseError
 
 __all__ = ["CheckError", "check_integrity"]
@@ -21,13 +22,16 @@ def check_integrity(database_url: str) -> list[str]:
     """
     query = "select invariant, subject, detail from exchange.check_integrity()"
     with connect(database_url, "pgbourse check") as connection:
+        act_as(connection, "exchange_reader", "exchange_owner")
         try:
             rows = connection.execute(query).fetchall()
         except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName) as error:
             raise CheckError("the database has no check_integrity: run `pgbourse migrate` first") from error
         except psycopg.errors.InsufficientPrivilege as error:
             role = connection.info.user
-            raise CheckError(f"role {role} may not read the exchange: grant it exchange_reader") from error
+            raise CheckError(
+                f'role {role} may not read the exchange: grant exchange_reader to "{role}"'
+            ) from error
         except psycopg.Error as error:
             raise CheckError("the check was not finished") from error
     return [f"{invariant}: {subject}: {detail}" for invariant, subject, detail in rows]

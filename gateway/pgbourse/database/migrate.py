@@ -198,9 +198,15 @@ def require_current_in(connection: Connection, files: list[SqlFile]) -> None:
     query = "select kind, name, checksum from exchange.list_applied_files()"
     try:
         rows = connection.execute(query).fetchall()
-    except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
+    except (
+        psycopg.errors.InvalidSchemaName,
+        psycopg.errors.UndefinedColumn,
+        psycopg.errors.UndefinedFunction,
+    ):
+        has_ledger(connection)  # if the schema is another's, that is what to say
         raise MigrationError("the database has no exchange yet: run `pgbourse migrate` first") from None
     except psycopg.errors.InsufficientPrivilege as error:
+        has_ledger(connection)
         role = connection.info.user
         raise MigrationError(
             f'role {role} lacks the rights of exchange_gateway: grant exchange_gateway to "{role}"'
@@ -239,7 +245,7 @@ def _alone(connection: Connection) -> Iterator[None]:
 
 def _readable_ledger(connection: Connection) -> list[LedgerRow]:
     act_as(connection, "exchange_reader", "exchange_owner")
-    with refusals_explained(connection, "reading the ledger"):
+    with refusals_explained(connection, "reading the ledger", "exchange_reader"):
         return read_ledger(connection)
 
 
@@ -286,6 +292,7 @@ def _apply(connection: Connection, file: SqlFile, folder: Path) -> None:
                 *(file.kind, file.name, file.checksum, __version__),
             )
             connection.execute(file.text.encode())
+            connection.execute("set local role exchange_owner")  # whatever the file has left
             made = live_functions(connection, touched_only=True)
             fingerprints = {signature: fingerprint(function) for signature, function in made.items()}
             _record_functions(connection, row_id, fingerprints)

@@ -53,7 +53,7 @@ _SITUATION = """
         (select count(*) = 3 from pg_roles where rolname = any(%s)),
         has_database_privilege(session_user, current_database(), 'create'),
         to_regnamespace('exchange') is not null,
-        (select pg_has_role(session_user, oid, %s) from pg_roles where rolname = 'exchange_owner')
+        (select pg_has_role(session_user, oid, %s) from pg_roles where rolname = %s)
 """
 
 
@@ -95,17 +95,17 @@ def refuse_foreign_roles(connection: Connection) -> None:
 
 
 @contextmanager
-def refusals_explained(connection: Connection, purpose: str) -> Iterator[None]:
+def refusals_explained(connection: Connection, purpose: str, role: str = "exchange_owner") -> Iterator[None]:
     """Turn a refusal by the database into an error that says what is missing and which statement grants it.
 
-    Raises MigrationError.
+    `role` is the one of ours whose rights the purpose takes. Raises MigrationError.
     """
     try:
         yield
     except psycopg.errors.InsufficientPrivilege as error:
         if error.diag.source_function == "exec_stmt_raise":
             raise  # from somebody's trigger, not from PostgreSQL
-        raise MigrationError(_lacking(connection, purpose)) from error
+        raise MigrationError(_lacking(connection, purpose, role)) from error
     except psycopg.errors.ReadOnlySqlTransaction as error:
         reason = "its default_transaction_read_only is on"
         if fetch_value(connection, "select pg_is_in_recovery()"):
@@ -115,17 +115,17 @@ def refusals_explained(connection: Connection, purpose: str) -> Iterator[None]:
         ) from error
 
 
-def _lacking(connection: Connection, purpose: str) -> str:
+def _lacking(connection: Connection, purpose: str, needed: str) -> str:
     connection.execute("reset role")
-    situation = connection.execute(_SITUATION, [_ROLES, _membership(connection)]).fetchone()
+    situation = connection.execute(_SITUATION, [_ROLES, _membership(connection), needed]).fetchone()
     assert situation is not None
-    role, database, may_create_roles, have_roles, may_create, have_schema, is_owner = situation
+    role, database, may_create_roles, have_roles, may_create, have_schema, is_member = situation
     missing = []
     if not have_roles and not may_create_roles:
         missing.append(f'alter role "{role}" createrole')
-    if have_roles and not is_owner:
+    if have_roles and not is_member:
         with_set = " with set true" if connection.info.server_version >= _SET_OPTION_SINCE else ""
-        missing.append(f'grant exchange_owner to "{role}"{with_set}')
+        missing.append(f'grant {needed} to "{role}"{with_set}')
     if not have_schema and not may_create:
         missing.append(f'grant create on database "{database}" to "{role}"')
     cure = f": it takes a superuser, or {'; '.join(missing)}" if missing else ""
