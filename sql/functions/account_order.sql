@@ -1,7 +1,7 @@
--- The order of an account, as it was placed; no row where the account has none of this id. An order of somebody else is as
--- unknown as one that isn't there, so that nobody learns whose ids are in use.
+-- An account's order as it was placed; no row if the account has no order with this id. Somebody else's order is as unknown
+-- as one that doesn't exist, so that nobody learns which ids are in use.
 --
--- Simple enough to be inlined. The offset keeps its caller's query from being turned around: the order is looked up by its id.
+-- Simple enough to be inlined. The offset keeps the planner from turning the caller's query around: it looks the order up by id.
 create or replace function exchange.account_order(p_account_id text, p_order_id bigint)
 returns table (
     account_key bigint,

@@ -1,6 +1,6 @@
--- Cancels all that an account has in the book, as one batch: the locks are taken in the order that all transactions keep.
+-- Cancels all orders that an account has in the book, as one batch, which takes the locks in the order of all transactions.
 --
--- Complete for an account that is frozen; another one may place orders meanwhile.
+-- It is complete for a frozen account; another one may place orders meanwhile.
 create or replace function exchange.cancel_open_orders(p_account_id text)
 returns table (
     order_id bigint,

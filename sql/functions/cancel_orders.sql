@@ -1,6 +1,6 @@
 -- Ends the open part of orders and gives back what was reserved for it.
 --
--- The caller holds the locks of the symbols of p_symbol_slots; to it, orders of other symbols don't exist. They were
+-- The caller holds the locks of the symbols in p_symbol_slots. Orders of other symbols don't exist for it: they were
 -- placed after it took its locks. The refund is a credit, so the account needs no lock.
 create or replace function exchange.cancel_orders(
     p_requests integer[],
@@ -88,8 +88,8 @@ begin
         perform exchange.note_book_hints(v_symbol_keys, v_sides, c_now);
     end if;
 
-    -- What a cancelled order looks like now is what a query would say; the others keep a query's refusal, or get
-    -- one because nothing of them was open.
+    -- A cancelled order is answered as a query would answer it. The others keep a query's refusal, or are refused
+    -- because nothing of them was open.
     return query
     select
         answer.request,

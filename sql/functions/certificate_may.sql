@@ -1,7 +1,7 @@
--- Whether the client who shows a certificate with this name may make a request: one row. What isn't in the tables is not
--- permitted, a missing name included.
+-- Whether a client whose certificate has this name may make a request: one row. What isn't in the tables is not permitted,
+-- and neither is a missing name.
 --
--- Simple enough to be inlined. The offsets keep both look-ups by key, whatever the planner thinks of the tables' sizes.
+-- Simple enough to be inlined. The offsets keep both look-ups by key, whatever size the planner thinks the tables have.
 create or replace function exchange.certificate_may(p_certificate_name text, p_action text, p_account_id text)
 returns table (is_permitted boolean)
 language sql

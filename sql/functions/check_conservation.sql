@@ -1,6 +1,6 @@
--- Checks that money and shares are moved and never made or lost, to the last digit.
+-- Checks that money and shares only move and are never created or lost, to the last digit.
 --
--- symbol_key is null where it is about money. What an account has (settled and owed) must be what it was given, less
+-- symbol_key is null for money. What an account has (settled and owed) must be what it was given, less
 -- what it paid, plus what it got, less what its open orders reserve. In total, deposits must be what accounts have and
 -- what open orders reserve.
 create or replace function exchange.check_conservation()

@@ -1,4 +1,4 @@
--- Checks each fill against the orders that it joined: sides, symbol, limits and price.
+-- Checks each fill against its two orders: sides, symbol, limits and price.
 create or replace function exchange.check_executions()
 returns table (
     invariant text,

@@ -1,7 +1,7 @@
 -- Checks every promise that the tables can prove, on a live database.
 --
--- One statement and so one snapshot: it sees each transaction wholly or not at all, takes no lock that anybody would
--- notice, and works on a standby. It reads all of the history: on a large database, run it there.
+-- It is one statement, so one snapshot: it sees each transaction whole or not at all, takes no lock that anybody would
+-- notice, and works on a standby. It reads the whole history: for a large database, run it on a standby.
 create or replace function exchange.check_integrity()
 returns table (
     invariant text,

@@ -1,4 +1,4 @@
--- Checks that every key leads somewhere, and to one row: what foreign and unique keys would hold, had the hot tables those.
+-- Checks that every key leads to exactly one row, which foreign and unique keys would guarantee if the hot tables had them.
 create or replace function exchange.check_keys()
 returns table (
     invariant text,

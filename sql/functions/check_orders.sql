@@ -1,4 +1,4 @@
--- Checks that each order's shares are open, executed or cancelled, and nothing else became of them.
+-- Checks that each order's shares are open, executed or cancelled, and that these add up.
 create or replace function exchange.check_orders()
 returns table (
     invariant text,

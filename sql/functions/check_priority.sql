@@ -1,13 +1,13 @@
 -- Checks that each fill went to the best order that was open: price first, then time.
 --
 -- Ids of orders and executions ascend in time within a symbol. So an order was open at a fill if it was placed before
--- the order that took the fill, and was filled again later or rests still. If it had priority over the order that got
--- the fill, that is a violation. (An order that was cancelled later is not held against a fill: a clock that is set
+-- the order that took the fill, and was filled again later or still rests. If it had priority over the order that got
+-- the fill, that is a violation. (An order that was cancelled later does not count against a fill: a clock that is set
 -- back may put the cancel on the wrong side of it.)
 --
 -- Fills are read in order with, for each side of a symbol, a stack of earlier fills. Of fills followed by one of an order
--- with the same or less priority only the latter is kept, so that the first one on the stack that was taken after an
--- order was placed is the one with the least priority of all of them.
+-- with the same or lower priority only the latter is kept, so that the first one on the stack that was taken after an
+-- order was placed has the lowest priority of all of them.
 create or replace function exchange.check_priority()
 returns table (
     invariant text,
@@ -42,7 +42,7 @@ begin
                 executions.execution_id
             from exchange.executions
             union all
-            -- What rests is what the next fill will be of.
+            -- The next fill will be of an order that rests now.
             select
                 resting_orders.symbol_key,
                 resting_orders.side::text,

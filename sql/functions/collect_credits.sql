@@ -1,11 +1,11 @@
--- Takes what accounts are owed out of credits, for the caller to add to what it holds in hand.
+-- Takes what accounts are owed out of credits, for the caller to add to the cash and shares that it has read.
 --
 -- Credits of transactions before p_settled_before were collected earlier, and only dead index entries can be left of
--- them. Shares of a position that the caller doesn't have in hand go straight to positions. The caller holds the accounts'
+-- them. Shares of a position that the caller hasn't read go straight to positions. The caller holds the accounts'
 -- row locks, so that nobody else changes or collects the same balances. Credits that commit meanwhile are not seen and
--- wait for the next time.
+-- wait until next time.
 --
--- PL/pgSQL, though it is one statement: before PostgreSQL 18 a function in SQL is planned at each call.
+-- PL/pgSQL, although it is one statement: before PostgreSQL 18 a function in SQL is planned at each call.
 create or replace function exchange.collect_credits(
     p_account_keys bigint[],
     p_settled_before xid8[],
@@ -25,7 +25,7 @@ begin
         delete from exchange.credits
         using
             unnest(p_account_keys, p_settled_before) as due (account_key, settled_before)
-        -- Lateral, so that each account's credits are looked up by key, also while the planner thinks there are none.
+        -- Lateral, so that each account's credits are looked up by key even while the planner thinks there are none.
         cross join lateral (
             select waiting.ctid as row_address
             from exchange.credits as waiting

@@ -1,7 +1,7 @@
--- Counts what is open: for the gauges of a gateway, which may not read the tables themselves.
+-- Counts open orders and credits for the gauges of a gateway, which may not read the tables.
 --
--- Both tables hold the present only, so this is a scan of some milliseconds; the gateway asks for it every few seconds
--- at most.
+-- Both tables hold only the present, so the scan takes some milliseconds; the gateway asks for it at most every few
+-- seconds.
 create or replace function exchange.count_open()
 returns table (
     open_orders bigint,

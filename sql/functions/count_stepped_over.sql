@@ -1,4 +1,4 @@
--- How many index entries of the book have led this session to rows that are gone: by the server's own statistics (track_counts).
+-- How many of the book's index entries have led this session to rows that are gone, by the server's statistics (track_counts).
 -- Only differences within a transaction mean anything.
 create or replace function exchange.count_stepped_over()
 returns bigint

@@ -14,7 +14,7 @@ declare
     v_now timestamptz;
     v_account_key bigint;
 begin
-    -- Lock 1 of 3: creation. Whoever else creates waits here, so a unique violation can't happen.
+    -- Lock 1 of 3: creation. Others that create wait here, so a unique violation can't happen.
     perform pg_advisory_xact_lock(5001, 0);
     v_now := clock_timestamp();
 

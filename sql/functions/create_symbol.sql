@@ -1,4 +1,4 @@
--- Makes a symbol known, so that it can be traded. One that exists already is left as it is.
+-- Creates a symbol, so that it can be traded. One that exists stays as it is.
 create or replace function exchange.create_symbol(
     p_sym text,
     out outcome text,
@@ -10,7 +10,7 @@ security definer
 set search_path = exchange, pg_temp
 as $$
 begin
-    -- Lock 1 of 3: creation. Whoever else creates waits here, so a unique violation can't happen.
+    -- Lock 1 of 3: creation. Others that create wait here, so a unique violation can't happen.
     perform pg_advisory_xact_lock(5001, 0);
 
     if (p_sym ~ '^[A-Za-z0-9]{1,255}$') is not true then

@@ -1,8 +1,8 @@
--- The first orders of a side of the book, found by a hint where there is a fresh one (see book_hints).
+-- The first orders of a side of the book, found by a hint if there is a fresh one (see book_hints).
 --
--- With a hint, the orders of its levels are read, then those placed since, and only then what is beyond: so that few orders
--- long gone are looked at. Those placed since are told by their ids, in the index: PostgreSQL 18 goes from rank to rank,
--- before that it passes all entries there, which is still cheaper than to look at what they lead to.
+-- With a hint, it reads the orders of the hint's levels, then those placed since, and only then what lies beyond, so that it
+-- visits few orders that are long gone. Their ids, in the index, tell those placed since: PostgreSQL 18 jumps from rank to rank;
+-- older versions pass all entries there, which is still cheaper than visiting the rows they lead to.
 --
 -- The caller knows that nothing rests before p_from_rank and p_from_id, and holds the symbol's lock. p_reach is not null.
 create or replace function exchange.first_orders(

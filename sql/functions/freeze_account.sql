@@ -12,8 +12,8 @@ as $$
 declare
     v_frozen_at timestamptz;
 begin
-    -- Lock 3 of 3: the account, by the update. Whoever places an order for it holds it, and whoever gets it next sees
-    -- the freeze.
+    -- Lock 3 of 3: the account, by the update. A transaction that places an order for it holds it, and the next one to
+    -- get it sees the freeze.
     update exchange.accounts
     set frozen_at = coalesce(accounts.frozen_at, clock_timestamp())
     where accounts.account_id = p_account_id

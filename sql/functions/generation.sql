@@ -1,4 +1,4 @@
--- The generation of a row of balances or positions that has been changed so often. Simple enough to be inlined.
+-- The generation of a row of balances or positions after this many changes. Simple enough to be inlined.
 create or replace function exchange.generation(p_changes bigint)
 returns bigint
 language sql

@@ -12,7 +12,7 @@ as $$
 declare
     v_halted_at timestamptz;
 begin
-    -- Lock 2 of 3: the symbol. Whoever matches holds it, and whoever gets it next sees the halt.
+    -- Lock 2 of 3: the symbol. A transaction that matches holds it, and the next one to get it sees the halt.
     perform pg_advisory_xact_lock(5000, exchange.symbol_slot(p_sym));
 
     update exchange.symbols

@@ -1,4 +1,4 @@
--- The numbers that the protocol knows: finite, at most 18 digits before and 20 after the point. Zeros at the end don't
+-- The numbers that the protocol allows: finite, at most 18 digits before and 20 after the point. Trailing zeros don't
 -- count: 450.0 / 4 has sixteen of them in PostgreSQL.
 create or replace function exchange.is_number(p_value numeric)
 returns boolean

@@ -1,4 +1,4 @@
--- Tells which files of sql/ this database was made from, so that a gateway with no right to read the ledger can
+-- Lists the files of sql/ that this database was made from, so that a gateway, which may not read the ledger, can
 -- refuse to serve a schema that it doesn't know.
 
 create or replace function exchange.list_applied_files()

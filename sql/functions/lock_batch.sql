@@ -6,8 +6,8 @@
 --
 -- Nothing that a batch does afterwards waits for another transaction, so no two can wait for each other.
 --
--- What another transaction commits after that, no lock of this batch guards: an order to cancel whose symbol isn't
--- locked, an account that wasn't there. The result says what is guarded, and to the batch the rest does not exist.
+-- No lock of this batch guards what another transaction commits after that: an order to cancel whose symbol isn't
+-- locked, an account that did not exist. The result says what is guarded; for the batch the rest does not exist.
 create or replace function exchange.lock_batch(
     p_actions text[],
     p_account_ids text[],
@@ -19,7 +19,7 @@ create or replace function exchange.lock_batch(
 language plpgsql
 as $$
 begin
-    -- What the last holder of a lock has committed is seen only by statements with a snapshot of their own.
+    -- Only statements with their own snapshot see what the last holder of a lock has committed.
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'the exchange works in transactions that are read committed, not %', current_setting('transaction_isolation')
             using errcode = 'EX003', hint = 'begin transaction isolation level read committed';
@@ -50,8 +50,8 @@ begin
         ) as slots
     ) as locked;
 
-    -- Lock 3 of 3: the accounts, ascending. Nothing after them waits. A batch that places no orders asks for no row
-    -- locks, not even for none: so one of queries can be done while the database takes no writes.
+    -- Lock 3 of 3: the accounts, ascending. Nothing after them waits. A batch that places no orders doesn't even try to
+    -- lock rows, so a batch of queries works while the database takes no writes.
     last_account_key := 0;
     if p_actions && array['place_order'] then
         select coalesce(max(locked.account_key), 0)

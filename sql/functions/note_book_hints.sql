@@ -1,7 +1,7 @@
--- Notes where the first orders of these sides of the book rest, for the matches of the next seconds. See book_hints.
+-- Notes where the first orders of these sides of the book rest, for matches in the next seconds. See book_hints.
 --
--- The caller holds the symbols' locks: no order of theirs is placed or taken out meanwhile, and all that will be placed get ids
--- beyond the last one drawn.
+-- The caller holds the symbols' locks: none of their orders is placed or removed meanwhile, and later orders get ids beyond the
+-- last one drawn.
 create or replace function exchange.note_book_hints(
     p_symbol_keys bigint[],
     p_sides exchange.side[],
@@ -13,7 +13,7 @@ as $$
 declare
     v_seen_id bigint;
 begin
-    -- The last id drawn: none is drawn yet where is_called is false.
+    -- The last id drawn. If is_called is false, none has been drawn.
     select order_ids.last_value - (not order_ids.is_called)::integer
     into v_seen_id
     from exchange.order_ids;
@@ -59,7 +59,7 @@ begin
         returning book_hints.symbol_key, book_hints.side
     )
 
-    -- Of each side the one before: there are no others. A side that is empty now keeps its hint, which is true as well.
+    -- Delete the previous hint of each side: there are no others. A side that is empty now keeps its hint, which is still true.
     delete from exchange.book_hints
     using noted
     cross join lateral (

@@ -1,4 +1,4 @@
--- How large and how fine a number may be: is_number in words, for refusals.
+-- How large and how precise a number may be: is_number in words, for refusals.
 create or replace function exchange.number_rule()
 returns text
 language sql

@@ -1,4 +1,4 @@
--- Places one order: a batch of one. Tells at once what became of it, for whoever calls by hand.
+-- Places one order: a batch of one. For people who call it by hand, it also returns the order's state.
 create or replace function exchange.place_order(
     p_account_id text,
     p_sym text,

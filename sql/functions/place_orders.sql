@@ -4,14 +4,14 @@
 -- every symbol and account of the run.
 --
 -- The run is worked on in memory, in arrays, and written once:
---   1. resolve   queries read keys, cash and shares held of all orders, and refuse what is malformed
+--   1. resolve   queries read keys, cash and shares for all orders, and refuse what is malformed
 --   2. load      one query reads the part of the book that these orders can reach, best first
 --   3. match     a loop over the orders: reserve, fill against the book, rest the remainder
 --   4. write     fills, credits, the book's changes and its best orders; then orders, cash and positions
--- If an order eats all that was loaded of its side of the book, 2 to 4 are done again from there.
+-- If an order uses up all that was loaded of its side of the book, steps 2 to 4 are repeated from there.
 --
 -- An account that places several orders has one cash figure: v_cash[v_account], where v_accounts[v_account] is its key. Likewise
--- a position has v_held[v_position]. width_bucket finds either by binary search, for the keys ascend.
+-- a position has v_held[v_position]. width_bucket finds either by binary search, because the keys ascend.
 create or replace function exchange.place_orders(
     p_requests integer[],
     p_account_ids text[],
@@ -25,7 +25,7 @@ language plpgsql
 as $$
 declare
     c_now constant timestamptz := clock_timestamp();
-    -- Before any credits are read: all of transactions before this one have committed, or never will.
+    -- Taken before credits are read: every transaction before this one has committed by now, or never will.
     c_settled_before constant xid8 := pg_snapshot_xmin(pg_current_snapshot());
     c_count constant integer := cardinality(p_requests);
 
@@ -128,7 +128,7 @@ begin
             asked.limit_price
         from unnest(p_account_ids, p_syms, p_amounts, p_limits)
             with ordinality as asked (account_id, sym, amount, limit_price, place)
-        -- Lateral, so that each row is looked up by its key whatever the planner thinks of the tables' sizes.
+        -- Lateral, so that each row is looked up by its key, whatever size the planner thinks the tables have.
         -- An account with a higher key was created after the locks were taken, and isn't locked.
         left join lateral (
             select
@@ -195,7 +195,7 @@ begin
         limit 1
     ) as positions on true;
 
-    -- An account without a balance is none: what it is owed stays in credits.
+    -- An account without a balance doesn't count as one: what it is owed stays in credits.
     if array_position(v_balance_rows, null) is not null then
         v_codes := array(
             select case when v_balance_rows[width_bucket(v_account_keys[n], v_accounts)] is null then 'unknown_account' else v_codes[n] end
@@ -203,7 +203,7 @@ begin
         );
     end if;
 
-    -- What these accounts are owed is theirs to spend.
+    -- These accounts can spend what they are owed.
     v_cash := v_cash_before;
     v_held := v_held_before;
     for v_owed in
@@ -265,8 +265,8 @@ begin
 
         exit when v_side_keys is null;
 
-        -- Read from the best order on; where none is quoted, from the side's beginning. While vacuum can't keep up there are
-        -- hints: first_orders uses them, and costs more than this query when there are none.
+        -- Read from the best order on; if none is quoted, from the start of the side. While vacuum can't keep up there are
+        -- hints. first_orders uses them, and costs more than this query if there are none.
         if v_hinted then
             select
                 array_agg(sides.place::integer),
@@ -378,7 +378,7 @@ begin
             v_account := width_bucket(v_account_keys[i], v_accounts);
             v_position := width_bucket(v_position_keys[i], v_positions);
 
-            -- Reserve what the order can cost at most, unless that is done and only the book ran out.
+            -- Reserve the most that the order can cost, unless that is done and only the loaded book ran out.
             if v_open is null then
                 if v_buying[i] then
                     v_money := v_shares[i] * p_limits[i];
@@ -407,7 +407,7 @@ begin
                 v_open := v_shares[i];
             end if;
 
-            -- Fill against the best resting order for as long as its price is within this order's limit.
+            -- Fill against the best resting order as long as its price is within this order's limit.
             v_side := width_bucket(exchange.side_key(v_symbol_keys[i], not v_buying[i]), v_side_keys);
             v_rest := v_first[v_side];
             while v_open > 0 and v_rest_ranks[v_rest] <= v_reaches[i] loop
@@ -418,8 +418,8 @@ begin
                 v_fill_rests := v_fill_rests || v_rest;
                 v_fill_shares := v_fill_shares || v_fill;
 
-                -- The price is the resting order's limit. What the other party gets waits in credits unless it has
-                -- orders in this run as well: then it is there for the next of them.
+                -- The price is the resting order's limit. What the other party gets waits in credits, unless it has
+                -- orders in this run too: then its next order can use it.
                 v_money := v_fill * abs(v_rest_ranks[v_rest]);
                 if v_buying[i] then
                     v_held[v_position] := coalesce(v_held[v_position], 0) + v_fill;
@@ -447,10 +447,10 @@ begin
             end loop;
             v_first[v_side] := v_rest;
 
-            -- The loaded part of the book is eaten up and there may be more: write, and load again for this order.
+            -- The loaded part of the book is used up and there may be more: write, and load again for this order.
             exit when v_open > 0 and v_rest is null and v_last_rank[v_side] is not null;
 
-            -- Rest what is open, for later orders of this run behind all that is as good or better.
+            -- Rest what is open; for later orders of this run it stands behind everything as good or better.
             if v_open > 0 then
                 v_rest_ids := v_rest_ids || v_order_ids[i];
                 v_rest := cardinality(v_rest_ids);
@@ -461,7 +461,7 @@ begin
                 v_rest_accounts[v_rest] := v_account_keys[i];
                 v_side := width_bucket(exchange.side_key(v_symbol_keys[i], v_buying[i]), v_side_keys);
                 if v_side_reaches[v_side] is null then
-                    -- Nobody takes from this side, so only its best order is of interest.
+                    -- No order of this run takes from this side, so only its best order matters.
                     if v_first[v_side] is null or -v_reaches[i] < v_rest_ranks[v_first[v_side]] then
                         v_first[v_side] := v_rest;
                     end if;
@@ -483,7 +483,7 @@ begin
             i := i + 1;
         end loop;
 
-        -- 4. Write. Fills first, and what the other parties are owed for them.
+        -- 4. Write. Fills first, and what they owe the other parties.
         if cardinality(v_fill_orders) > 0 then
             insert into exchange.executions
             (symbol_key, buy_order_id, sell_order_id, shares, price, buy_limit, sell_limit, executed_at)
@@ -506,7 +506,7 @@ begin
             from unnest(v_fill_orders, v_fill_rests, v_fill_shares, v_fill_credited) as fill (i, rest, shares, credited)
             where fill.credited is null;
 
-            -- Nobody else changes a row of a locked symbol, so each is still where it was read.
+            -- Nobody else changes rows of a locked symbol, so each is still where it was read.
             delete from exchange.resting_orders
             using generate_series(1, cardinality(v_rest_loaded)) as n
             where v_rest_open[n] = 0 and resting_orders.ctid = v_rest_rows[n];
@@ -528,13 +528,13 @@ begin
         from generate_series(coalesce(cardinality(v_rest_loaded), 0) + 1, cardinality(v_rest_ids)) as n
         where v_rest_open[n] > 0;
 
-        -- The best order of a book side is known here, unless all that was loaded of it is eaten up.
+        -- The best order of a book side is known here, unless all that was loaded of it is used up.
         v_new_best := array_fill(null::integer, array[cardinality(v_side_keys)]);
         v_unsure := '{}';
         for v_side in 1 .. cardinality(v_side_keys) loop
             v_rest := v_first[v_side];
             if v_first_loaded[v_side] is null and v_quoted_ids[v_side] is not null then
-                -- Nothing within reach was there: the last quote stands, unless a better order rests there now.
+                -- There was nothing within reach: the last quote stands, unless a better order rests there now.
                 if v_rest_ranks[v_rest] < v_quoted_ranks[v_side] then
                     v_new_best[v_side] := v_rest;
                 end if;
@@ -566,7 +566,7 @@ begin
         end if;
     end loop;
 
-    -- Where vacuum can't keep up, spare the next runs what this one stepped over. Now all orders of this run rest that ever
+    -- If vacuum can't keep up, spare the next runs what this one stepped over. By now every order of this run rests that ever
     -- will: see note_book_hints.
     v_stepped_over := v_stepped_over + exchange.count_stepped_over();
     if v_stepped_over > 50 + 4 * c_count then

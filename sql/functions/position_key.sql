@@ -1,6 +1,6 @@
 -- One number for a position, to find it by binary search in a run of orders. Simple enough to be inlined.
 --
--- The identity columns of accounts and symbols end at 2^35 and 2^28, so that both keys fit into one bigint.
+-- The identity columns of accounts and symbols stop at 2^35 and 2^28, so that both keys fit into one bigint.
 create or replace function exchange.position_key(p_account_key bigint, p_symbol_key bigint)
 returns bigint
 language sql

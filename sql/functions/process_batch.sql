@@ -4,10 +4,9 @@
 -- sequences nothing is promised, so requests of one kind are done together: each sequence is cut into runs of one
 -- kind, and the first runs of all sequences make phase 1, the second ones phase 2, and so on.
 --
--- The planner settings hold the plans, whatever the statistics say: every table is reached by a key, in key order. A plan
--- that is left no choice looks costly to the planner; that must not make it compile one. What
--- they don't prevent is a scan of a whole index where the planner takes a table for tiny: so look-ups are lateral, and
--- their offset 0 keeps them so.
+-- The planner settings pin the plans, whatever the statistics say: every table is reached by a key, in key order. Such plans
+-- look costly to the planner, so jit is off, or it would compile them. The settings don't prevent a scan of a whole index
+-- when the planner thinks that a table is tiny. So look-ups are lateral, and their offset 0 keeps them so.
 create or replace function exchange.process_batch(
     p_sequences integer[],
     p_actions text[],
@@ -50,7 +49,7 @@ begin
             using errcode = 'EX002';
     end if;
 
-    -- All locks first: what follows waits for nobody.
+    -- All locks first: nothing after them waits for anybody.
     select
         locked.symbol_slots,
         locked.last_account_key

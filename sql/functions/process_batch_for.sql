@@ -1,8 +1,8 @@
--- process_batch for clients that have shown a certificate: what the certificate's name may not do is handed on as the action
--- refuse, which takes no lock and does nothing.
+-- process_batch for clients with certificates: what the certificate's name may not do is passed on as the action refuse,
+-- which takes no lock and does nothing.
 --
--- The tables are read anew by each batch, so what a DBA changes in them acts from the next batch on. Settings are those of
--- process_batch, for the same reason.
+-- Each batch reads the tables anew, so a DBA's changes take effect with the next batch. The settings are those of
+-- process_batch, for the same reasons.
 create or replace function exchange.process_batch_for(
     p_certificate_names text[],
     p_sequences integer[],
@@ -36,7 +36,7 @@ as $$
 declare
     v_actions text[];
 begin
-    -- The other arrays are process_batch's to look at.
+    -- process_batch checks the other arrays.
     if array_dims(p_certificate_names) <> array_dims(p_actions) then
         raise exception 'the arrays of a batch must have one dimension, start at 1 and be equally long'
             using errcode = 'EX002';

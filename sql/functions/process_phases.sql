@@ -1,4 +1,4 @@
--- The body of process_batch, once the locks are held: each phase's requests of one kind by the function for it.
+-- The body of process_batch, once the locks are held: calls the right function for each phase's requests of one kind.
 create or replace function exchange.process_phases(
     p_sequences integer[],
     p_actions text[],
@@ -16,7 +16,7 @@ as $$
 declare
     v_run record;
 begin
-    -- The usual case, spared the sorting out.
+    -- The usual case needs no sorting.
     if 'place_order' = all(p_actions) then
         return query
         select placed.*
@@ -27,7 +27,7 @@ begin
         return;
     end if;
 
-    -- What is not permitted is no part of any run, so that the rest is done as if nobody had asked for it.
+    -- What is not permitted belongs to no run, so the rest is done as if nobody had asked for it.
     if 'refuse' = any(p_actions) then
         return query
         select

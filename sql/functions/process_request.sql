@@ -1,4 +1,4 @@
--- Carries out one query or cancel: a batch of one, its answer with times as timestamps.
+-- Carries out one query or cancel: a batch of one, whose answer has times as timestamps.
 create or replace function exchange.process_request(p_action text, p_account_id text, p_order_id bigint)
 returns table (
     outcome text,

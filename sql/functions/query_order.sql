@@ -1,4 +1,4 @@
--- Tells the state of one order: a batch of one.
+-- Returns the state of one order: a batch of one.
 create or replace function exchange.query_order(p_account_id text, p_order_id bigint)
 returns table (
     outcome text,

@@ -1,6 +1,6 @@
--- Tells the state of orders: what is open or was cancelled, then every execution, oldest first.
+-- Returns the state of orders: what is open or was cancelled, then every execution, oldest first.
 --
--- One statement and so one snapshot: what it tells of an order adds up even while others trade. Needs no lock.
+-- It is one statement, so one snapshot: what it says of an order adds up even while others trade. It needs no lock.
 create or replace function exchange.query_orders(p_requests integer[], p_account_ids text[], p_order_ids bigint[])
 returns setof exchange.answer
 language sql

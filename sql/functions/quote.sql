@@ -1,9 +1,9 @@
--- Quotes the best bid and ask of the sides of the book where something happened.
+-- Quotes the best order of each side of the book where something happened.
 --
--- Given are orders that were at the top of their side or may be now. The best order of a side is then the first one
+-- The arguments name orders that were at the top of their side or may be now. The best order of a side is then the first one
 -- from there, or from where the last quote was, whichever comes first. The caller holds the symbols' locks.
 --
--- PL/pgSQL, though it is one statement: before PostgreSQL 18 a function in SQL is planned at each call.
+-- PL/pgSQL, although it is one statement: before PostgreSQL 18 a function in SQL is planned at each call.
 create or replace function exchange.quote(
     p_symbol_keys bigint[],
     p_sides exchange.side[],

@@ -1,4 +1,4 @@
--- The text of a refusal that depends on nothing but the request itself.
+-- The text of a refusal that depends only on the request itself.
 create or replace function exchange.refusal(
     p_code text,
     p_account_id text,

@@ -1,4 +1,4 @@
--- Ends a halt. The book is as it was left, and no order in it can cross another: nothing has to be matched.
+-- Ends a halt. The book is as the halt left it, and no order in it crosses another, so there is nothing to match.
 create or replace function exchange.resume_symbol(
     p_sym text,
     out outcome text,

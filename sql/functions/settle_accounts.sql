@@ -1,5 +1,5 @@
--- Folds what accounts are owed into their rows: all of it, whatever settled_before says, which is then set right again.
--- (In a copy that was restored into a server whose transaction ids are lower, it says nonsense.)
+-- Folds what accounts are owed into their rows: all of it, whatever settled_before says, which is corrected by this.
+-- (It is wrong in a copy that was restored into a server with lower transaction ids.)
 create or replace function exchange.settle_accounts(p_account_keys bigint[])
 returns void
 language sql

@@ -1,6 +1,6 @@
--- Folds what accounts that stay away are owed, so that credits stays small. The gateway calls it every few seconds.
+-- Folds the credits of idle accounts into their rows, so that credits stays small. Gateways call it every few seconds.
 --
--- An account that is locked is busy, and folds its credits itself: it is skipped, so this never waits.
+-- A locked account is busy and folds its credits itself. It is skipped, so this never waits.
 create or replace function exchange.settle_idle_accounts(p_limit integer default 1000)
 returns integer
 language plpgsql

@@ -1,8 +1,8 @@
 -- The advisory lock that guards a symbol.
 --
--- Symbols share 256 slots, so that however many symbols a batch names, it takes at most 256 locks and the server's
--- lock table can't run out. Two symbols of one slot merely wait for each other. The slot comes from the text, so that
--- a symbol that does not exist yet can be locked as well.
+-- Symbols share 256 slots. So a batch takes at most 256 locks, however many symbols it names, and the server's lock
+-- table can't overflow. Two symbols in one slot merely wait for each other. The slot is derived from the text, so that
+-- even a symbol that does not exist yet can be locked.
 create or replace function exchange.symbol_slot(p_sym text)
 returns integer
 language sql

@@ -12,9 +12,8 @@ __all__ = ["WriteGate"]
 
 _log = logging.getLogger("pgbourse.dispatch")
 
-RETRY = (
-    1.0  # seconds between two checks, each on a new connection: only new sessions see ALTER DATABASE … SET
-)
+# Seconds between two checks, each on a new connection: only new sessions see ALTER DATABASE … SET.
+RETRY = 1.0
 
 _Waiting = TypeVar("_Waiting")
 
