@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from tests.faults.cluster import Cluster, Session
 from tests.faults.conftest import StartGateway
@@ -23,6 +24,7 @@ from tests.integration.client import WireClient, wait_until
 __all__ = ["session"]  # a fixture
 
 CREATE = b'<create><account id="1" balance="1000000"/><symbol sym="X"/></create>'
+QUERY = b'<transactions id="1"><query id="1"/></transactions>'
 ORDER = b'<transactions id="1"><order sym="X" amount="1" limit="1"/></transactions>'
 
 
@@ -111,6 +113,23 @@ def test_a_primary_that_freezes_before_a_worker_connects_costs_nobody_a_reply(
         pair.promote()
         assert client.reply()[0].tag == "created"
     served_again(gateway)
+
+
+def test_a_standby_is_no_place_to_ask(pair: FrozenPair, start_gateway: StartGateway) -> None:
+    """It may lag behind what clients have been told, so not even queries are answered from it."""
+    conninfo = make_conninfo(pair.conninfo(), target_session_attrs="any")
+    gateway = start_gateway("--database-url", conninfo, "--metrics-port", "0")
+    with WireClient(gateway.address) as client:
+        assert client.ask(CREATE)[0].tag == "created"
+        pair.primary.kill()
+        client.send(QUERY, ORDER)
+        wait_until(lambda: "is a standby" in gateway.log.read_text(), "the log says why requests wait")
+        wait_until(lambda: "it is a standby" in readiness(gateway)[1], "readiness says so as well")
+        assert not has_more(client)
+        pair.promote()
+        assert client.reply()[0].tag == "error"  # no such order
+        assert client.reply()[0].tag == "opened"
+    wait_until(lambda: readiness(gateway) == (200, "ok\n"), "the gateway is ready again")
 
 
 def test_a_silence_is_waited_out_while_the_server_is_the_primary(
