@@ -151,6 +151,7 @@ class Run:
         while self._sending and (client := self._lost.due(time.perf_counter())) is not None:
             if not self._target.new_connection_each:
                 try:
+                    self._connections.find()  # anew: the name may lead to another machine by now
                     self._connections.connect(client)
                 except OSError:
                     self._connections.close(client)
