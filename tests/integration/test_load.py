@@ -317,6 +317,17 @@ def test_ctrl_c_ends_the_run_with_its_summary(
 # Generated documents
 
 
+@pytest.mark.parametrize("prefix", ["", "<", "\xfc", "a b"])
+@pytest.mark.parametrize("command", [["load"], ["generate", "5", "nowhere"]])
+def test_symbols_are_what_the_protocol_allows(
+    command: list[str], prefix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--symbol-prefix", prefix])
+    assert end.value.code == 2
+    assert f"--symbol-prefix {prefix!r} must be ASCII letters and digits" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("orders", [1, 5])
 def test_generated_documents_are_answered_as_expected(gateway: Gateway, orders: int) -> None:
     workload = Workload(

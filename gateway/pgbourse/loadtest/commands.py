@@ -1,5 +1,6 @@
 """The commands `generate` and `load`: their options only."""
 
+import re
 import ssl
 import sys
 from collections.abc import Callable
@@ -188,4 +189,6 @@ def _workload(mix: dict[str, Any], first_account: int, symbol_prefix: str) -> An
 
     if mix["queries"] + mix["cancels"] > 1:
         raise click.BadParameter("--queries and --cancels must add up to at most 1")
+    if not re.fullmatch("[A-Za-z0-9]+", symbol_prefix):
+        raise click.BadParameter(f"--symbol-prefix {symbol_prefix!r} must be ASCII letters and digits")
     return Workload(first_account=first_account, symbol_prefix=symbol_prefix, **mix)
