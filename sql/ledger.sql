@@ -1,6 +1,7 @@
 -- The ledger of what has been applied to this database: made once, before the first migration.
 
 create table exchange.applied_files (
+    -- squawk-ignore prefer-bigint-over-int
     applied_file_id integer generated always as identity,
     kind text not null,
     name text not null,

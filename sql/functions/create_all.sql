@@ -1,4 +1,4 @@
--- Creates accounts and symbols and grants shares, one after the other: a later one may need an earlier one.
+-- Creates accounts and symbols and grants shares, one after the other: a later request may need an earlier one.
 create or replace function exchange.create_all(
     p_requests integer[],
     p_actions text[],

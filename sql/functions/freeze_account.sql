@@ -27,8 +27,8 @@ begin
     end if;
     outcome := 'frozen';
     message := format(
-        'account %s places no orders since %s; those in the book stay and can be filled until cancel_open_orders '
-        'takes them out; unfreeze_account ends the freeze',
+        'account %s has been frozen since %s and places no orders; its resting orders can be filled until '
+        'cancel_open_orders cancels them; unfreeze_account ends the freeze',
         p_account_id, date_trunc('second', v_frozen_at)
     );
 end
@@ -36,7 +36,7 @@ $$;
 
 comment on function exchange.freeze_account(text) is
 'Freezes an account: once this has committed it places no orders (account_frozen) until unfreeze_account. Its resting orders '
-'stay and can be filled: cancel_open_orders, in a transaction of its own, takes them out. It can still query and '
+'stay and can be filled: cancel_open_orders, in a transaction of its own, cancels them. It can still query and '
 'cancel, and be paid. One row: frozen, or refused with the reason.';
 
 revoke all on function exchange.freeze_account(text) from public;

@@ -28,7 +28,7 @@ begin
     end if;
     outcome := 'halted';
     message := format(
-        'trading of %s is halted since %s; resting orders stay and can be cancelled; resume_symbol ends the halt',
+        'trading of %s has been halted since %s; resting orders stay and can be cancelled; resume_symbol ends the halt',
         p_sym, date_trunc('second', v_halted_at)
     );
 end

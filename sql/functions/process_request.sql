@@ -23,6 +23,6 @@ from exchange.process_batch(
 $$;
 
 comment on function exchange.process_request(text, text, bigint) is
-'Carries out one request about one order: query_order or cancel_order, which see. Use those.';
+'Carries out one request about one order: the part that query_order and cancel_order have in common. Use those.';
 
 revoke all on function exchange.process_request(text, text, bigint) from public;

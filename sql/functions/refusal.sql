@@ -13,7 +13,7 @@ parallel safe
 return case p_code
     when 'unknown_account' then format('no such account: %s', coalesce(p_account_id, 'null'))
     when 'unknown_symbol' then format('no such symbol: %s', coalesce(p_sym, 'null'))
-    when 'account_frozen' then format('account %s is frozen: it may query and cancel orders, but place none', p_account_id)
+    when 'account_frozen' then format('account %s is frozen: it may query and cancel orders, but not place any', p_account_id)
     when 'symbol_halted' then format('trading of %s is halted: orders can be queried and cancelled, but not placed', p_sym)
     when 'invalid_amount'
         then format(
@@ -27,6 +27,6 @@ return case p_code
 end;
 
 comment on function exchange.refusal(text, text, text, numeric, numeric) is
-'What to tell a client whose order was refused for what it says: the text for a code, null for other codes.';
+'The text of a refusal that depends on the request alone, by its code; null for other codes.';
 
 revoke all on function exchange.refusal(text, text, text, numeric, numeric) from public;

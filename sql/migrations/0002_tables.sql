@@ -23,7 +23,7 @@ create type exchange.answer as (
     message text
 );
 comment on type exchange.answer is
-'What came of a request of a batch: one row, or for a query or a cancel one row for each part of the order''s life.';
+'The answer to a request of a batch: one row, or for a query or a cancel one row for each part of the order''s life.';
 comment on column exchange.answer.request is 'The request''s place in the batch, from 1.';
 comment on column exchange.answer.outcome is
 'created, opened, refused; or of a queried or cancelled order the part that is open, executed or canceled.';
@@ -134,7 +134,7 @@ create table exchange.orders (
     constraint orders_limit_price_positive check (limit_price > 0 and limit_price < 'Infinity')
 ) partition by range (order_id);
 
--- One partition that takes all, until a DBA cuts it (docs/dba.md): rows always have a place to go.
+-- One partition for all rows, until a DBA cuts it (docs/dba.md), so that a row always has a partition.
 create table exchange.orders_1 partition of exchange.orders for values from (minvalue) to (maxvalue);
 
 comment on table exchange.orders is
@@ -221,7 +221,7 @@ comment on column exchange.book_hints.end_rank is 'The row speaks of ranks up to
 comment on column exchange.book_hints.level_ranks is 'The ranks where those orders rest, best first: there are none at others.';
 comment on column exchange.book_hints.level_ids is 'For each rank the first order there: none that rests there has a lower id.';
 
--- Of its own, because a partitioned table can have no identity column before PostgreSQL 17.
+-- A sequence of its own, because a partitioned table can have no identity column before PostgreSQL 17.
 create sequence exchange.execution_ids as bigint cache 1;
 comment on sequence exchange.execution_ids is 'Gives each fill its id.';
 
@@ -295,12 +295,12 @@ create table exchange.credits (
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
 comment on table exchange.credits is
-'Money and shares owed to an account and not yet folded into its row: proceeds, shares bought, refunds, grants. '
+'Money and shares owed to an account and not yet folded into its rows: proceeds, shares bought, refunds, grants. '
 'Appended without a lock on the account; folded (deleted and added) by the account''s own next transaction.';
 comment on column exchange.credits.account_key is 'Whom it is owed to.';
 comment on column exchange.credits.transaction_id is
-'The transaction that owes it. An account that has seen all credits of transactions before some point need not step '
-'over their dead index entries again, which is what a long snapshot elsewhere would make it do.';
+'The transaction that owes it. An account that has folded all credits of transactions before some point need not '
+'step over their dead index entries again, as it otherwise would while another session holds a long snapshot.';
 comment on column exchange.credits.credit_id is 'Ascends in the order of insertion, no more.';
 comment on column exchange.credits.symbol_key is 'The symbol of the shares; null where it is money.';
 comment on column exchange.credits.amount is 'Money, or shares of that symbol; always positive.';
@@ -319,7 +319,7 @@ create index deposits_account_key_idx on exchange.deposits (account_key);
 
 comment on table exchange.deposits is
 'All money and shares that ever entered the exchange: opening balances and grants. History: rows are added and never '
-'changed. Trading only moves what stands here, which is how conservation is checked.';
+'changed. Trading only moves what entered here; check_integrity holds the sums against it.';
 comment on column exchange.deposits.deposit_id is 'Ascends, with the entry_id of cancellations, in the order of events.';
 comment on column exchange.deposits.account_key is 'Who received it.';
 comment on column exchange.deposits.symbol_key is 'The symbol of the shares; null where it is money.';

@@ -379,7 +379,10 @@ select
     trim_scale(max(executions.price)) as high,
     trim_scale(min(executions.price)) as low,
     trim_scale((array_agg(executions.price order by executions.execution_id desc))[1]) as close,
-    round(sum(executions.shares * executions.price) / sum(executions.shares), 4) as vwap
+    round(
+        sum(executions.shares * executions.price) / sum(executions.shares),
+        greatest(4, max(min_scale(executions.price)))
+    ) as vwap
 from exchange.executions
 inner join exchange.symbols on executions.symbol_key = symbols.symbol_key
 group by executions.executed_at::date, symbols.sym
@@ -395,7 +398,8 @@ comment on column exchange.daily_volume.open is 'Price of the first fill.';
 comment on column exchange.daily_volume.high is 'Highest price.';
 comment on column exchange.daily_volume.low is 'Lowest price.';
 comment on column exchange.daily_volume.close is 'Price of the last fill.';
-comment on column exchange.daily_volume.vwap is 'Price of a share on average (value by shares), rounded.';
+comment on column exchange.daily_volume.vwap is
+'Price of a share on average (value by shares), rounded to four digits, or to as many as the finest price has.';
 
 -- The slot is what symbol_slot(sym) says; views come before functions, so it is written out here, and a test compares.
 create view exchange.symbol_locks as

@@ -215,6 +215,17 @@ def test_volume_is_the_tapes(traded: Market) -> None:
     assert takers == [("buy",), ("sell",)]
 
 
+def test_an_average_of_fine_prices_lies_between_them(market: Market) -> None:
+    for account in ("1", "2"):
+        market.account(account, 10)
+        market.grant(account, "X", 10)
+    for price in ("0.00000000000000000001", "0.00000000000000000004"):
+        market.place("1", "X", 1, price)
+        market.place("2", "X", -1, price)
+    query = "select low < vwap and vwap < high from exchange.daily_volume"
+    assert rows(market.connection, query) == [(True,)]
+
+
 def test_open_orders_hold_what_left_the_accounts(traded: Market) -> None:
     connection = traded.connection
     cash = (

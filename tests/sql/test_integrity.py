@@ -2,6 +2,7 @@
 
 import random
 
+import psycopg
 import pytest
 
 from tests.sql.market import Connection, Market, always_hint, replace
@@ -385,6 +386,23 @@ def test_sound_functions_leave_nothing_to_find(market: Market, sequences: int, h
         always_hint(market.connection)
     trade(market, sequences)
     assert market.violations() == []
+
+
+def test_the_highest_keys_are_as_good_as_the_lowest(market: Market) -> None:
+    """A position's two keys share 63 bits, and a side's key is its symbol's doubled."""
+    for table, key, highest in (("accounts", "account_key", 2**35 - 1), ("symbols", "symbol_key", 2**28 - 1)):
+        few = 5 if table == "accounts" else 2
+        sequence = f"pg_get_serial_sequence('exchange.{table}', '{key}')"
+        market.connection.execute(f"select setval({sequence}, {highest - few})".encode())
+    trade(market, 1)
+    assert market.violations() == []
+    keys = "select max(account_key), max(symbol_key) from exchange.positions"
+    assert market.connection.execute(keys).fetchone() == (2**35 - 1, 2**28 - 1)
+    fills = market.connection.execute("select count(*) from exchange.executions").fetchone()
+    assert fills is not None
+    assert fills[0] > 50
+    with pytest.raises(psycopg.errors.SequenceGeneratorLimitExceeded):
+        market.account("99")
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
