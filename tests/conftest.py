@@ -5,6 +5,7 @@ With pytest-xdist (`make test`) each worker has a server of its own, for roles a
 
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,6 +92,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_servers_in_use] = set()
     config.addinivalue_line("markers", "long(why): left out by --short, which `make test` gives")
     keep_temporary_files_in_memory()
+    runs_tests = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)
+    if runs_tests and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        # Under nohup, processes that the tests start would ignore it as well. They inherit no handler.
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.hookimpl(optionalhook=True)

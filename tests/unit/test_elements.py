@@ -78,7 +78,8 @@ def test_no_memory_is_spent_on_the_names_of_unknown_encodings() -> None:
     for i in range(100):
         refusal_of_all(f'<?xml version="1.0" encoding="klingon{i}"?><create/>')
         one(f'<?xml version="1.0" encoding="Shift{"_" * i}JIS"?>{GRANT}')
-        known = known or len(encodings._cache)  # the codecs that it needs, and others have used
+        if i < 2:  # Shift_JIS is found with and without its dash; others may have been used before
+            known = len(encodings._cache)
     assert len(encodings._cache) == known
 
 
