@@ -1,4 +1,4 @@
-"""The benchmark's parts against a real PostgreSQL, and once all of it, as short as it can be."""
+"""The benchmark's parts against a real PostgreSQL, and all of it once, as short as possible."""
 
 import dataclasses
 import itertools
@@ -54,7 +54,7 @@ def test_a_seeded_past_is_sound_and_so_is_what_follows(
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the quick plan take no longer than every point takes to be set up."""
+    """Make the quick plan as short as the set-up of its points allows."""
     plan = dataclasses.replace(
         points.QUICK,
         rounds=2,
@@ -188,7 +188,7 @@ def test_orders_of_the_others_take_from_market_makers(
 
 def test_a_database_of_others_is_left_as_it_was(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PGHOSTADDR", "PGPORT", "PGSERVICE", "PGOPTIONS", "PGDATESTYLE", "PGTARGETSESSIONATTRS"):
-        monkeypatch.setenv(name, "nonsense")  # which leads nobody astray
+        monkeypatch.setenv(name, "nonsense")  # must not matter
     monkeypatch.setenv("PGBOURSE_HOST", "0.0.0.0")
     with Rig(server) as rig:
         assert not rig.embedded
@@ -206,7 +206,7 @@ def test_a_database_of_others_is_left_as_it_was(server: str, monkeypatch: pytest
 
 
 def test_functions_are_measured_by_orders_that_were_opened(gateway: Gateway, database: str) -> None:
-    """A refused order ends pgbench: here, for there is no such account."""
+    """A refused order ends pgbench; here there is no such account."""
     with pytest.raises(BenchError, match=r"pgbench failed.*aborted"):
         pgbench.one_order(database, WORKLOAD, 1)
     set_up(Target(*gateway.address), WORKLOAD)

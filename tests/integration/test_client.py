@@ -91,7 +91,7 @@ def test_requests_under_way_are_answered_in_their_order(pgbourse: Exchange) -> N
 
 
 def test_replies_are_taken_while_it_sends() -> None:
-    """A server may stop reading from a client that takes no replies: then neither would go on."""
+    """A server may stop reading from a client that takes no replies; then neither side would go on."""
     size = 50_000_000  # more than the sockets hold
 
     def answer_before_reading_on(server: socket.socket) -> None:

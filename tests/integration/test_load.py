@@ -38,7 +38,7 @@ WORKLOAD = Workload(accounts=8, symbols=2)
 
 @pytest.fixture
 def settings(tmp_path: Path) -> LoadSettings:
-    """What most tests ask for: 200 documents from 4 clients. The target is the test's to name."""
+    """What most tests ask for: 200 documents from 4 clients. Each test names its target."""
     return LoadSettings(
         target=Target("127.0.0.1", 1),
         workload=WORKLOAD,
@@ -138,7 +138,7 @@ def test_a_time_limit_ends_the_run(gateway: Gateway, settings: LoadSettings) -> 
 
 @contextmanager
 def exchange_that(answer: Callable[[int, bytes], Answer]) -> Iterator[Target]:
-    """Another server than ours: it creates what it is asked to, and answers the nth document as told."""
+    """A server that isn't ours: it creates what it is asked to, and answers the nth document as told."""
     count = iter(range(1_000_000))
 
     def serve(client: socket.socket) -> None:
@@ -266,7 +266,7 @@ def test_check_finds_an_exchange_that_lies(settings: LoadSettings) -> None:
 
 
 def test_with_a_rate_latency_counts_from_when_a_document_was_due() -> None:
-    """The first reply is held back for half a second: the others were due long before they went."""
+    """The first reply is held back for half a second: by the time the others go, they have long been due."""
     released = threading.Event()
 
     def hold_first(number: int, document: bytes) -> Answer:

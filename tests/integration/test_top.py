@@ -79,7 +79,7 @@ def test_the_rights_of_a_reader_are_enough_and_none_are_not(database: str, conne
         source = DatabaseSampler(conninfo)
         totals = source.sample(None).totals
         assert totals.orders == 0
-        assert totals.wal_bytes % 1e6 != 0  # rounded to one digit it would be
+        assert totals.wal_bytes % 1e6 != 0  # as it would be with one digit
         source.close()
     finally:
         connection.execute(sql.SQL("drop role {}").format(role))
@@ -147,10 +147,10 @@ def test_a_terminal_that_lacks_characters_gets_others(database: str, gateway: Ga
 def test_a_data_folder_is_found_whatever_the_length_of_its_path(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A socket's path has at most some 100 bytes, so that of such a folder lies elsewhere."""
+    """A socket's path is limited to about 100 bytes, so this folder's socket must lie elsewhere."""
     data_dir = folder / ("data" * 25)
     data_dir.mkdir(mode=0o755)
-    monkeypatch.setattr("tempfile.tempdir", str(data_dir))  # which is no place for it either
+    monkeypatch.setattr("tempfile.tempdir", str(data_dir))  # too long as well
     with EmbeddedPostgres(data_dir / "exchange") as postgres:
         migrate(postgres.dsn())
         command = [*TOP[:-1], "--once", "--data-dir", str(data_dir / "exchange")]
@@ -198,10 +198,10 @@ def test_on_a_terminal_it_draws_until_a_key_ends_it(database: str, gateway: Gate
                 while data := os.read(terminal, 65536):
                     seen += data
             except OSError:
-                pass  # what reading says when the other side is closed
+                pass  # reading fails so once the other side is closed
             assert process.wait() == 0, seen
         finally:
-            process.kill()  # or leaving the block waits for what may never end
+            process.kill()  # otherwise leaving the block could wait forever
     os.close(terminal)
     assert seen.startswith(b"\x1b[?1049h")
     assert b"\x1b[?1049l" in seen  # the screen that was there before is back

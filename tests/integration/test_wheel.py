@@ -67,7 +67,7 @@ def installed(wheel: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 def bare_environment() -> dict[str, str]:
-    """The environment without what is ours in it: nothing of this checkout may help."""
+    """The environment without our settings: nothing of this checkout may help."""
     ours = ("PYTHON", "PGBOURSE_", "PYTEST_", "VIRTUAL_ENV")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 

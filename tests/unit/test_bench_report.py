@@ -109,7 +109,7 @@ def test_a_full_run_says_where_every_target_stands() -> None:
 
 def test_a_ratio_is_the_median_of_the_rounds_not_the_ratio_of_medians() -> None:
     made = report_of(FULL)
-    # The machine was half as fast in the second round: what is compared was so in the same measure.
+    # The machine was half as fast in the second round, and so was everything that is compared.
     rates(made, "clients", "128", 10000, 5000, 8000)
     rates(made, "idle", "5000", 9500, 4800, 7600)
     assert row(made, "5,000 connections")["reached"]["runs"] == [0.95, 0.96, 0.95]

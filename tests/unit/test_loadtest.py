@@ -165,7 +165,7 @@ def test_percentiles_are_right_within_a_thousandth() -> None:
         measurement.record(milliseconds / 1000)
     measurement.documents = 1000
     latency = measurement.latency_ms()
-    # One of a thousand values is as good a percentile as the next.
+    # With a thousand values, two neighbours are equally good percentiles.
     assert latency["p50"] == pytest.approx(500.5, rel=2e-3)
     assert latency["p90"] == pytest.approx(900, rel=2e-3)
     assert latency["p99.9"] == pytest.approx(999, rel=2e-3)
