@@ -30,6 +30,7 @@ from pgbourse.wire.framing import Framer, Framing
 from tests.faults.scene import GatewayProcess
 from tests.integration.client import wait_until
 from tests.integration.conftest import Gateway, StartGateway
+from tests.integration.tls import Authority
 
 # Pieces to send one by one; None closes the connection, and an empty list is no answer.
 Answer = list[bytes | None]
@@ -440,9 +441,17 @@ def test_a_server_that_stays_away_ends_the_run(settings: LoadSettings) -> None:
     assert figures["longest_silence_seconds"] >= 1.0
 
 
+@pytest.mark.parametrize("secured", [False, True])
 def test_a_gateway_that_is_killed_and_started_again_keeps_its_word(
-    database: str, settings: LoadSettings, tmp_path: Path, connection: psycopg.Connection[TupleRow]
+    database: str,
+    settings: LoadSettings,
+    tmp_path: Path,
+    connection: psycopg.Connection[TupleRow],
+    secured: bool,
 ) -> None:
+    authority = Authority(tmp_path, "authority")
+    options = ["--tls-cert", str(authority.issue("the exchange", server_only=True))] if secured else []
+
     def orders() -> int:
         ((number,),) = connection.execute("select count(*) from exchange.orders").fetchall()
         return int(number)
@@ -456,8 +465,8 @@ def test_a_gateway_that_is_killed_and_started_again_keeps_its_word(
             gateway.end()
             gateway.start()
 
-    with GatewayProcess(tmp_path / "gateway.log", "--database-url", database) as gateway:
-        target = Target(*gateway.address, reconnect=True, stall_seconds=60.0)
+    with GatewayProcess(tmp_path / "gateway.log", "--database-url", database, *options) as gateway:
+        target = reconnecting(Target(*gateway.address, tls=authority.trust() if secured else None))
         settings = replace(settings, target=target, check=True, documents=1500)
         with ThreadPoolExecutor(1) as executor:
             killed = executor.submit(kill_and_start_again)
