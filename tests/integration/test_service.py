@@ -135,6 +135,25 @@ def test_without_a_database_url_it_brings_its_own(folder: Path, start: Callable[
     assert again.end()[0] == 0
 
 
+def test_it_starts_on_a_database_that_takes_no_writes(
+    database: str, start: Callable[..., Service], connection: Session
+) -> None:
+    name = sql.Identifier(connection.info.dbname)
+    query = sql.SQL("alter database {} set default_transaction_read_only = on")
+    connection.execute(query.format(name))
+    try:
+        service = start("--database-url", database)
+        with WireClient(service.address) as client:
+            answer = client.ask(b'<transactions id="1"><query id="1"/></transactions>')
+            assert answer[0].text == "no such order: 1"
+    finally:
+        connection.execute(sql.SQL("alter database {} reset default_transaction_read_only").format(name))
+    service.process.terminate()
+    status, errors = service.end()
+    assert status == 0
+    assert errors.count("the database takes no writes") == 1
+
+
 def test_a_signal_lets_it_answer_what_it_received(
     database: str, start: Callable[..., Service], block: Block, connection: Session
 ) -> None:
