@@ -9,17 +9,17 @@ PYTEST  := $(VENV)/bin/python -m pytest -n $(JOBS) --dist loadgroup -rs
 .PHONY: help run test test-all test-containers test-on lint wheels bench docs soak fuzz clean
 
 help:
-	@echo 'make run    make the environment, start PostgreSQL and serve on 127.0.0.1:12345 (ARGS="--port 5000" adds options)'
-	@echo 'make test   make the environment and run the tests (ARGS="-k match" narrows them, JOBS=0 is one at a time; PGBOURSE_TEST_DSN=… names a server)'
-	@echo 'make test-all   also the long tests, which make test leaves out; make test-containers   those of the images and of compose'
-	@echo 'make test-on PG=15   the tests of the SQL, on a PostgreSQL of that version that is installed here'
-	@echo 'make lint   ruff, mypy, sqlfluff, and squawk for the locks of migrations'
-	@echo 'make wheels ask the package registry whether all we need installs without a compiler, wherever we run'
+	@echo 'make run    create the environment, start PostgreSQL and serve on 127.0.0.1:12345 (ARGS="--port 5000" adds options)'
+	@echo 'make test   create the environment and run the tests (ARGS="-k match" narrows them, JOBS=0 runs them one at a time; PGBOURSE_TEST_DSN=… names a server)'
+	@echo 'make test-all   also run the long tests, which make test leaves out; make test-containers   those of the images and of compose'
+	@echo 'make test-on PG=15   run the tests of the SQL on an installed PostgreSQL of that version'
+	@echo 'make lint   run ruff, mypy, sqlfluff, and squawk for the locks of migrations'
+	@echo 'make wheels ask the package registry whether everything installs without a compiler, on every platform'
 	@echo 'make bench  measure this machine, about 26 minutes (ARGS="--quick --output report.html": three, with plots)'
-	@echo 'make docs   write docs/sql.md anew from the catalog, and the output in docs/dba.md from a run'
-	@echo 'make soak   the tests of trust in their long form, 20 to 60 minutes: hundreds of crashes, thousands of random batches'
+	@echo 'make docs   rewrite docs/sql.md from the catalog, and the output in docs/dba.md from a run'
+	@echo 'make soak   run the reliability tests in their long form, 20 to 60 minutes: hundreds of crashes, thousands of random batches'
 	@echo 'make fuzz   try to break framing and messages for SECONDS=60 (Linux; adds the fuzzer to the environment)'
-	@echo 'make clean  remove the environment and everything that was built; data folders stay'
+	@echo 'make clean  remove the environment and everything built; data folders stay'
 
 run: $(VENV)/.run
 	@exec $(VENV)/bin/pgbourse serve $(ARGS)

@@ -1,4 +1,4 @@
-"""A batch in a worker's hands: its documents, the columns of the call for them, and what came of each."""
+"""A batch in a worker's hands: its documents, the columns of its call, and each document's results."""
 
 from collections.abc import Sequence
 
@@ -40,12 +40,12 @@ class Item:
 
 
 def writes(item: Item) -> bool:
-    """Say whether a document needs a database that takes writes."""
+    """Return whether a document needs a database that takes writes."""
     return any(request.action != Action.QUERY_ORDER for request in item.requests)
 
 
 def mark_writes(items: Sequence[Item]) -> None:
-    """Let documents of one client that write wait, and those that come after such a document."""
+    """Mark one client's documents that write, and those behind them, as waiting."""
     waits = False
     for item in items:
         waits = item.waits = waits or writes(item)

@@ -1,7 +1,7 @@
-"""What every session of the gateway has in common: how it is opened, its settings, and for how long it waits.
+"""The gateway's database sessions: how they are opened, their settings, and how long they wait.
 
-Each worker has a pool of one, which connects at once and in the worker's own thread; whoever else asks the
-database now and then (the sweep, readiness, metrics) shares a pool of a few.
+Each worker has a pool of one, which connects at once in the worker's own thread. Those that query the
+database now and then (the sweep, readiness, metrics) share a pool of a few.
 """
 
 import sys
@@ -52,7 +52,7 @@ _POOLED = {
     "transform_null_equals",
 }
 
-# When the server started tells servers apart, to the microsecond, also where several names lead to one.
+# The start time tells servers apart, to the microsecond, even if several names lead to one server.
 _IDENTITY = """
     select
         pg_backend_pid(),
@@ -61,12 +61,12 @@ _IDENTITY = """
         current_setting('transaction_read_only') = 'on'
 """
 
-# For each host, so that one that doesn't answer doesn't hold up the next. libpq takes no less.
+# For each host, so that one that doesn't answer doesn't hold up the next. libpq allows no less.
 _CONNECT_SECONDS = 2
-_PATIENCE = 2.0  # seconds without an answer to what takes milliseconds, after which a session is given up
-_LIFETIME = 60.0  # seconds: ALTER DATABASE … SET shows in new sessions only
+_PATIENCE = 2.0  # seconds to wait for an answer that takes milliseconds, before giving the session up
+_LIFETIME = 60.0  # seconds: only new sessions see ALTER DATABASE … SET
 
-# A peer that vanished without a word is noticed within half a minute.
+# A peer that vanishes silently is noticed within half a minute.
 _KEEPALIVES = {
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -81,21 +81,21 @@ class DatabaseError(PgbourseError):
 
 
 class ConnectionGone(DatabaseError):
-    """There is no connection, and the statement left nothing behind, for certain: it may be sent again."""
+    """There is no connection, and the statement certainly left nothing behind: it may be sent again."""
 
 
 class Session(psycopg.Connection[TupleRow]):
-    """A connection on which no statement waits for ever, though a frozen server's kernel keeps it alive.
+    """A connection on which no statement waits forever, although a frozen server's kernel keeps it alive.
 
-    That is for what is executed here. Workers' calls may take as long as they want (pgbourse.serve.calls).
+    This applies to statements executed here. Workers' calls may take any time (pgbourse.serve.calls).
     """
 
     patience = _PATIENCE  # seconds without an answer
-    on_silence: Callable[[], None] | None = None  # called after each such time; raises to give up
+    on_silence: Callable[[], None] | None = None  # called after each such wait; raises to give up
     is_pooled = False  # behind a pooler, which may give each transaction another session of the server
-    server = ""  # tells the server from others
+    server = ""  # identifies the server
     is_standby = False
-    is_read_only = False  # as long as it lasts: the defaults of a session are those of its beginning
+    is_read_only = False  # for its whole life: a session keeps the defaults that it began with
 
     def wait(self, gen: PQGen[_T], interval: float = 0.1, timeout: float | None = None) -> _T:  # noqa: ARG002
         return super().wait(self._limit(gen), interval)
@@ -108,7 +108,7 @@ class Session(psycopg.Connection[TupleRow]):
         return int(backend)
 
     def _limit(self, gen: PQGen[_T]) -> PQGen[_T]:
-        """Do as `gen` does, and look at the clock whenever there was nothing to read or write."""
+        """Run `gen`, and look at the clock whenever there was nothing to read or write."""
         started = time.monotonic()
         try:
             wanted = next(gen)
@@ -131,13 +131,13 @@ WorkerPool = NullConnectionPool[Session]
 
 
 class SharedPool(ConnectionPool[Session]):
-    """A few connections for those who ask the database now and then: the sweep, readiness, metrics.
+    """A few connections for occasional queries: the sweep, readiness, metrics.
 
-    None is kept in reserve, and none is insisted on: who asks while there is none makes it try anew.
+    It keeps none in reserve and does not retry by itself: a request while there is none makes it try anew.
     """
 
     def __init__(self, conninfo: str, size: int) -> None:
-        """Take a libpq connection string and how many connections there may be. Raises ConninfoError."""
+        """Take a libpq connection string and the number of connections. Raises ConninfoError."""
         self._failure = ""  # of the attempt to connect that somebody waits for
         self._completed = complete(conninfo, "pgbourse housekeeping")
         super().__init__(
@@ -158,11 +158,11 @@ class SharedPool(ConnectionPool[Session]):
 
     @contextmanager
     def session(self, *, patient: bool = False) -> Iterator[Session]:
-        """Lend a session for the length of a with block, in which a statement gets a few seconds.
+        """Lend a session for the length of a with block, in which each statement gets a few seconds.
 
         On a `patient` one it gets any time, as long as no other server has become the primary.
 
-        Raises ConnectionGone when there is none to be lent, or it fails.
+        Raises ConnectionGone if there is no session to lend, or it fails.
         """
         session = self._obtain()
         try:
@@ -191,14 +191,14 @@ class SharedPool(ConnectionPool[Session]):
 
 
 def complete(conninfo: str, name: str) -> str:
-    """Return a connection string with what a gateway adds where it says nothing. Raises ConninfoError."""
+    """Add a gateway's defaults to a connection string and return it. Raises ConninfoError."""
     return conninfos.complete(
         conninfo, connect_timeout=_CONNECT_SECONDS, application_name=name, **_KEEPALIVES
     )
 
 
 def worker_pool(conninfo: str, name: str) -> WorkerPool:
-    """Return a pool of one connection for one worker, which connects whenever it is asked for it.
+    """Return a pool of one connection for one worker, which connects whenever it is asked to.
 
     `getconn` connects in the caller's thread, without the pauses of other pools. It holds the pool's lock
     meanwhile, so each worker has its own. `getconn(timeout=pool.timeout)` leaves the connection string's
@@ -219,7 +219,7 @@ def worker_pool(conninfo: str, name: str) -> WorkerPool:
 
 
 def find_writer(conninfo: str) -> str:
-    """Ask by a new connection which server takes writes now: its Session.server, nothing if none does."""
+    """Ask on a new connection which server takes writes now; return its Session.server, or ''."""
     try:
         with closing(Session.connect(complete(conninfo, "pgbourse"), autocommit=True)) as session:
             session.identify()
@@ -231,8 +231,8 @@ def find_writer(conninfo: str) -> str:
 def require_same_writer(conninfo: str, server: str) -> None:
     """After a long silence of a server: raise OperationalError if another one takes writes now.
 
-    Then the silent one is no primary any more, and will not answer for what it was sent. If it is the same or
-    nobody, the silence may be a wait for a synchronous standby, which must not be cut short.
+    Then the silent one is no longer the primary, and its answer will never come. If it is the same server or
+    none, the silence may be a wait for a synchronous standby, which must not be cut short.
     """
     there = find_writer(conninfo)
     if there and there != server:
@@ -244,9 +244,9 @@ def one_line(text: object) -> str:
 
 
 def _configure(session: Session) -> None:
-    """Make a new session ours: its settings, its rights, what is to be known of it."""
+    """Prepare a new session: its settings, its rights, and what we must know of it."""
     try:
-        # A pooler makes up the number of the backend that it gives us for cancelling.
+        # A pooler makes up the backend's number that it gives us for cancelling.
         session.is_pooled = session.identify() != session.info.backend_pid
         session.prepare_threshold = None
         if session.is_pooled:
@@ -264,7 +264,7 @@ def _configure(session: Session) -> None:
 
 
 def _require_settings(session: Session) -> None:
-    """Refuse a pooler whose login role lacks a setting that we would make in a session of ours."""
+    """Refuse a pooler whose login role lacks a setting that we would make in our own session."""
     row = session.execute("select current_user").fetchone()
     wrong = [] if row == ("exchange_gateway",) else [f"role is {row[0] if row else 'unknown'}"]
     for name, setting, *_ in wrong_settings(session):
