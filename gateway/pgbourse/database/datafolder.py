@@ -23,6 +23,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from pgbourse.database.binaries import Binaries, EmbeddedError, find_binaries, reachable, run_as, service_user
+from pgbourse.database.lastwords import initdb_last_words
 
 __all__ = ["STOP_SIGNALS", "DataFolder", "environment"]
 
@@ -178,13 +179,10 @@ class DataFolder:
             **run_as(self.user),
         )
         if result.returncode != 0:
-            lines = [line for line in result.stderr.splitlines() if "error" in line or "FATAL" in line]
-            name = (
-                f" as user {self.user.pw_name}, whom every folder above it must let in" if self.user else ""
-            )
-            raise EmbeddedError(
-                f"initdb failed in {self.path}{name}: {'; '.join(lines) or result.stderr.strip()}"
-            )
+            name = f" as user {self.user.pw_name}" if self.user else ""
+            if self.user and "Permission denied" in result.stderr:  # in English: see environment()
+                name += ", whom every folder above it must let in"
+            raise EmbeddedError(f"initdb failed in {self.path}{name}: {initdb_last_words(result.stderr)}")
         partial.rename(self.data)
         os.sync()
 

@@ -6,7 +6,7 @@ own session, so that Ctrl-C reaches only the gateway, which then stops it proper
 
 import logging
 import os
-import re
+import shutil
 import subprocess
 import threading
 import time
@@ -21,6 +21,7 @@ from psycopg.conninfo import make_conninfo
 from pgbourse.database.binaries import EmbeddedError, run_as
 from pgbourse.database.conninfo import connect, hidden_environment, private_conninfo
 from pgbourse.database.datafolder import STOP_SIGNALS, DataFolder, environment
+from pgbourse.database.lastwords import server_last_words
 
 __all__ = ["EmbeddedError", "EmbeddedPostgres"]
 
@@ -29,6 +30,7 @@ _log = logging.getLogger("pgbourse.embedded")
 _START_SECONDS = 600.0  # crash recovery replays max_wal_size and a little, but the disk may be slow
 _START_ATTEMPTS = 4  # a cluster whose last processes are still exiting refuses the first ones
 _FIRST_BACKOFF = 0.25
+_BLOCK_BYTES = 4096
 _MAX_BACKOFF = 10.0
 _STARTING: dict[str, str | int] = {"application_name": "pgbourse start", "connect_timeout": 5}
 
@@ -220,9 +222,12 @@ class EmbeddedPostgres:
         with self._folder.log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(self._log_offset, size - 8192))
-            lines = log.read().decode(errors="replace").splitlines()
-        reasons = [line for line in lines if re.search(r"(FATAL|PANIC):(?!.*starting up)", line)]
-        return (reasons or lines or ["it logged nothing"])[-1].strip()
+            words = server_last_words(log.read().decode(errors="replace"))
+        if words:
+            return words
+        # The log lies on the same disk as the data.
+        space_left = shutil.disk_usage(self._folder.path).free
+        return "it logged nothing" if space_left >= _BLOCK_BYTES else "No space left on device"
 
 
 def _one_line(error: BaseException) -> str:
