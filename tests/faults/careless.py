@@ -1,16 +1,14 @@
 """Mutants that are careless with clients: each breaks one of the promises of "Hostile and broken clients"."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from xml.etree import ElementTree
 
-from lxml import etree
-
-from pgbourse.serve import traffic
+from pgbourse.serve import dispatch, traffic
 from pgbourse.serve.connection import ClientConnection, Wire
 from pgbourse.serve.traffic import Traffic
 from pgbourse.wire import elements, fields, messages
-from pgbourse.wire.elements import DocumentRefused, read_elements
+from pgbourse.wire.elements import DocumentRefused, Element, read_tree
 from pgbourse.wire.framing import Framer
 
 __all__ = ["CARELESS"]
@@ -48,7 +46,7 @@ def keeps_what_was_reset() -> None:
 
 
 def reads_what_a_doctype_says() -> None:
-    elements._on_doctype = lambda *_: None
+    _replace(elements, "refuse_doctype", lambda _: None)
 
 
 def takes_documents_of_any_length() -> None:
@@ -61,66 +59,45 @@ def takes_documents_of_any_length() -> None:
 
 
 def takes_any_number_of_children() -> None:
-    messages._MAX_CHILDREN = 1 << 60
+    _replace(messages, "MAX_CHILDREN", 1 << 60)
 
 
 def repeats_names_in_full() -> None:
-    for module in (messages, fields):
+    for module in (messages, fields, elements):
         _replace(module, "shorten", lambda value: value)
 
 
 def walks_a_tree() -> None:
-    """Read a document into a tree, and go down it by a function that calls itself."""
+    """Go down the tree by a function that calls itself."""
 
-    def read(document: bytes, start: Any, end: Any, text: Any) -> None:
+    def read(document: bytes, _: int) -> tuple[ElementTree.Element, Iterator[ElementTree.Element]]:
         def visit(element: ElementTree.Element) -> None:
-            start(element.tag, element.attrib)
-            text(element.text or "")
             for child in element:
                 visit(child)
-            end(element.tag)
 
         try:
             root = ElementTree.fromstring(document)
         except ElementTree.ParseError as error:
             raise DocumentRefused(str(error)) from None
         visit(root)
+        return root, iter(root)
 
-    _replace(messages, "read_elements", read)
-
-
-def reads_with_lxml() -> None:
-    """Use the parser that keeps all names for as long as its thread lives."""
-
-    def read(document: bytes, start: Any, end: Any, text: Any) -> None:
-        try:
-            root = etree.fromstring(document, etree.XMLParser(huge_tree=True, resolve_entities=False))
-        except etree.XMLSyntaxError as error:
-            raise DocumentRefused(str(error)) from None
-        for event, element in etree.iterwalk(root, events=("start", "end")):
-            if event == "start":
-                attributes = {str(name): str(value) for name, value in element.attrib.items()}
-                start(str(element.tag), attributes)
-                text(element.text or "")
-            else:
-                end(str(element.tag))
-
-    _replace(messages, "read_elements", read)
+    _replace(messages, "read_tree", read)
 
 
-def compares_each_attribute_with_all() -> None:
-    """Look for attributes that are there twice, as one does who doesn't know that the parser did."""
+def never_changes_threads() -> None:
+    """Let each worker be one thread, in which the parser keeps all names."""
+    _replace(dispatch, "BYTES_A_THREAD", 1 << 60)
 
-    def read(document: bytes, start: Any, end: Any, text: Any) -> None:
-        def begin(name: str, attributes: dict[str, str]) -> None:
-            names = list(attributes)
-            if any(names.count(attribute) > 1 for attribute in names):
-                raise DocumentRefused("an attribute is there twice")
-            start(name, attributes)
 
-        read_elements(document, begin, end, text)
+def reads_all_attributes() -> None:
+    """Take all attributes of each element at once."""
 
-    _replace(messages, "read_elements", read)
+    def read(document: bytes, max_children: int) -> tuple[Element, Iterator[Element]]:
+        root, children = read_tree(document, max_children)
+        return root, (child for child in children if child.items() or True)  # type: ignore[attr-defined]
+
+    _replace(messages, "read_tree", read)
 
 
 def _replace(owner: object, name: str, broken: Any) -> None:
@@ -136,6 +113,6 @@ CARELESS: tuple[Callable[[], None], ...] = (
     takes_any_number_of_children,
     repeats_names_in_full,
     walks_a_tree,
-    reads_with_lxml,
-    compares_each_attribute_with_all,
+    never_changes_threads,
+    reads_all_attributes,
 )

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from pgbourse.serve.service import allow_open_files
-from pgbourse.wire.messages import _MAX_CHILDREN
+from pgbourse.wire.messages import MAX_CHILDREN
 from tests.faults.conftest import StartGateway
 from tests.faults.scene import GatewayProcess, integrity
 from tests.integration.client import WireClient, length_line, wait_until
@@ -149,9 +149,15 @@ DOCUMENTS = {
     "invalid UTF-8": b'<create><account id="\xff\xfe\xc0\xaf" balance="1"/></create>',
     "NULs": b"\0" * 1_000_000,
     "a name that never ends": b"<create><" + b"a" * 7_000_000 + b"/></create>",
+    "a long name": b"<create><" + b"a" * 40_000 + b"/></create>",
     "many attributes": b"<create><account "
     + b" ".join(b'a%d="1"' % n for n in range(400_000))
     + b"/></create>",
+    "many attributes among many tags": b"<create><account "
+    + b" ".join(b'a%d="1"' % n for n in range(80_000))
+    + b">"
+    + b"<b/>" * 9_000
+    + b"</account></create>",
     "many namespaces": b"<create><a "
     + b" ".join(b'xmlns:a%d="u"' % n for n in range(200_000))
     + b"/></create>",
@@ -200,10 +206,10 @@ def test_names_that_clients_invent_are_forgotten(watched: Watched) -> None:
 
 def test_as_many_children_as_a_document_may_have_are_all_answered(watched: Watched) -> None:
     with WireClient(watched.address) as client:
-        reply = client.ask(b"<create>" + b"<a/>" * _MAX_CHILDREN + b"</create>")
-        assert len(reply) == _MAX_CHILDREN
+        reply = client.ask(b"<create>" + b"<a/>" * MAX_CHILDREN + b"</create>")
+        assert len(reply) == MAX_CHILDREN
         assert {child.tag for child in reply} == {"error"}
-        for count in (_MAX_CHILDREN + 1, 2_000_000):
+        for count in (MAX_CHILDREN + 1, 2_000_000):
             reply = client.ask(b"<create>" + b"<a/>" * count + b"</create>")
             assert reply[0].text == "the document has more than 250000 children: split it"
             assert len(reply) == 1

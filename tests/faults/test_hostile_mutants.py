@@ -46,11 +46,12 @@ def test_resets_that_are_forgotten_are_found_out(
         hostile.test_sockets_that_vanish_leave_nothing_behind(watched)
 
 
-@pytest.mark.parametrize("document", [name for name in DOCUMENTS if "entity" in name])
-def test_a_doctype_that_is_read_is_found_out(start_mutant: StartMutant, document: str) -> None:
+def test_a_doctype_that_is_read_is_found_out(start_mutant: StartMutant) -> None:
     watched = start_mutant("reads_what_a_doctype_says")
-    with pytest.raises(AssertionError, match=r"\[\] == \['error'\]"):
-        hostile.test_a_hostile_document_gets_an_error_and_the_connection_goes_on(watched, DOCUMENTS[document])
+    with pytest.raises(AssertionError, match=r"\[\] == \['error'\]|closed the connection"):
+        hostile.test_a_hostile_document_gets_an_error_and_the_connection_goes_on(
+            watched, DOCUMENTS["external entity"]
+        )
 
 
 def test_a_tree_that_is_walked_is_found_out(start_mutant: StartMutant) -> None:
@@ -64,10 +65,10 @@ def test_time_squared_for_attributes_is_found_out(
     start_mutant: StartMutant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.integration.client._GUARD", 10.0)
-    watched = start_mutant("compares_each_attribute_with_all")
+    watched = start_mutant("reads_all_attributes")
     with pytest.raises(TimeoutError):
         hostile.test_a_hostile_document_gets_an_error_and_the_connection_goes_on(
-            watched, DOCUMENTS["many attributes"]
+            watched, DOCUMENTS["many attributes among many tags"]
         )
 
 
@@ -75,12 +76,12 @@ def test_a_name_that_is_repeated_in_full_is_found_out(start_mutant: StartMutant)
     watched = start_mutant("repeats_names_in_full")
     with pytest.raises(AssertionError, match=r"\d < 1000"):
         hostile.test_a_hostile_document_gets_an_error_and_the_connection_goes_on(
-            watched, DOCUMENTS["a name that never ends"]
+            watched, DOCUMENTS["a long name"]
         )
 
 
 def test_names_that_are_kept_are_found_out(start_mutant: StartMutant) -> None:
-    watched = start_mutant("reads_with_lxml")
+    watched = start_mutant("never_changes_threads")
     with pytest.raises(AssertionError, match=r"\d < \(30 \* "):
         hostile.test_names_that_clients_invent_are_forgotten(watched)
 

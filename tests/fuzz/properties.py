@@ -5,9 +5,11 @@ Each function takes bytes, and raises unless all is clean: a result, or an error
 
 import itertools
 import re
+from unittest.mock import patch
 from xml.etree import ElementTree
 
 from pgbourse.serve.batch import Item, columns_of
+from pgbourse.wire import elements
 from pgbourse.wire.framing import Frame, Framer, Framing
 from pgbourse.wire.messages import Document, Refusal, Request, ResultRow, format_reply, parse
 from tests.unit.streams import cut, outcome
@@ -17,7 +19,7 @@ __all__ = ["PROPERTIES", "framing_is_clean", "messages_are_clean"]
 LIMIT = 200  # bytes of a document: inputs of the fuzzer reach it
 HEADER = 32  # bytes that a request's beginning may take before its document
 
-_NUMBER = r"[+-]?[0-9]{1,18}(\.[0-9]{1,12})?"
+_NUMBER = r"[+-]?[0-9]{1,18}(\.[0-9]{1,20})?"
 _VALUES = {
     "account_id": re.compile("[0-9]{1,255}"),
     "sym": re.compile("[A-Za-z0-9]{1,255}"),
@@ -71,6 +73,8 @@ def _hold_little(stream: bytes, expected: list[Frame]) -> None:
 def messages_are_clean(data: bytes) -> None:
     """Any document gets a well-formed reply with one result for each child, whatever the database answers."""
     document = parse(data)
+    with patch.object(elements, "LARGE", -1):
+        _assert_same(parse(data), document)
     expected = _results_due(data)
     if expected is not None and not _is_unread(document, data):
         assert len(document.children) == expected
@@ -80,6 +84,16 @@ def messages_are_clean(data: bytes) -> None:
         column.decode("ascii")
     _assert_reply(document, [_REFUSED for _ in document.requests])
     _assert_reply(document, [_ROWS.get(request.action, _CREATED) for request in document.requests])
+
+
+def _assert_same(in_pieces: Document, document: Document) -> None:
+    """A large document is read piece by piece. What is wrong with it may then be said in other words."""
+    if in_pieces != document:
+        assert in_pieces.requests == document.requests == []
+        for refused in (in_pieces, document):
+            (child,) = refused.children
+            assert isinstance(child, Refusal)
+            assert child.message.startswith(("not readable as XML", "unknown root element"))
 
 
 def _assert_fit_for_sql(request: Request) -> None:

@@ -20,7 +20,7 @@ from lxml import etree
 
 from pgbourse.loadtest.reference import ReferenceExchange
 from pgbourse.testing.exchange import Emptier
-from pgbourse.wire import messages
+from pgbourse.wire import requests
 from pgbourse.wire.framing import Framing, wrap_reply
 from tests.integration.client import WireClient
 from tests.integration.conftest import Gateway, Session, StartGateway
@@ -338,6 +338,6 @@ def test_a_broken_gateway_is_found_out(
     start_gateway: StartGateway, connection: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An <error> that repeats nothing of its child."""
-    refuse = messages._refuse
-    monkeypatch.setattr(messages, "_refuse", lambda _attributes, _echoed, message: refuse({}, (), message))
+    refuse = requests.refuse
+    monkeypatch.setattr(requests, "refuse", lambda get, _repeated, message: refuse(get, (), message))
     assert_found_out(start_gateway(), connection)

@@ -5,6 +5,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from pgbourse.wire import elements
+from pgbourse.wire.elements import read_tree
+from pgbourse.wire.messages import parse
 from tests.unit.documents import one, refusal_of_all, refused
 
 GRANT = '<create><symbol sym="AB"><account id="12">345</account></symbol></create>'
@@ -26,7 +29,9 @@ GRANT = '<create><symbol sym="AB"><account id="12">345</account></symbol></creat
         "</symbol></create>",
     ],
 )
-def test_ways_to_write_the_same(document: str) -> None:
+def test_ways_to_write_the_same(document: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert one(document) == one(GRANT)
+    monkeypatch.setattr(elements, "LARGE", 0)  # bytes from which on a document is read piece by piece
     assert one(document) == one(GRANT)
 
 
@@ -119,3 +124,59 @@ def test_a_doctype_is_refused(document: str, encoding: str) -> None:
     if encoding == "UTF-7":
         encoded = encoded.replace(b"<!DOCTYPE", b"+ADwAIQ-DOCTYPE")
     assert refusal_of_all(encoded) == "a DOCTYPE is not allowed: leave it out"
+
+
+def test_a_large_document_is_never_there_as_a_whole() -> None:
+    """A child lasts until the next one is taken."""
+    document = b"<create>" + b"<a/> x" * elements.LARGE + b"</create>"
+    root, children = read_tree(document, elements.LARGE)
+    for count, _ in enumerate(children, 1):
+        if count % 10_000 == 0:
+            assert len(root) < 10_000
+    assert count == elements.LARGE
+
+
+def test_a_large_document_is_read_like_two_small_ones() -> None:
+    orders = "".join(
+        f'<order sym="S{n}" amount="{n}" limit="1"/><!-- {"é" * n} --> text <query id="{n}"/>'
+        for n in range(1, 900)
+    )
+    small = [parse(f'<transactions id="1">{orders[a:b]}</transactions>'.encode()) for a, b in halves(orders)]
+    large = parse(f'<?xml version="1.0"?>\n<transactions id="1">{orders}</transactions>'.encode())
+    assert large.children == small[0].children + small[1].children
+    assert large.requests == large.children
+
+
+def halves(orders: str) -> list[tuple[int, int]]:
+    middle = orders.index("<order", len(orders) // 2)
+    return [(0, middle), (middle, len(orders))]
+
+
+@pytest.mark.parametrize("filler", ["<!--" + "x" * 600_000 + "-->", "<query/>" * 80_000, " " * 600_000])
+@pytest.mark.parametrize(
+    ("end", "says"),
+    [
+        ("</transaction>", "Opening and ending tag mismatch: transactions line 1 and transaction"),
+        ("<order", "Couldn't find end of Start Tag order"),
+        ("", "Premature end of data in tag transactions line 1"),
+        ("</transactions>x", "Extra content at the end of the document"),
+    ],
+)
+def test_what_is_wrong_with_a_large_document_is_told(filler: str, end: str, says: str) -> None:
+    told = refusal_of_all(f'<transactions id="1">\n{filler}{end}')
+    assert told.startswith(f"not readable as XML: {says}, line 2, column {len(filler)}"[:-2])
+
+
+def test_an_element_may_not_have_any_number_of_attributes() -> None:
+    attributes = " ".join(f'a{n}="1"' for n in range(60_000))
+    no_tags = f"<!--{'<a>' * 10_000}--><![CDATA[{'<a>' * 10_000}]]>"
+    assert refusal_of_all(f"<create><account {attributes}/>{no_tags}</create>") == (
+        "the document has more than 8 attributes for each tag: leave out the unknown ones"
+    )
+
+
+@pytest.mark.parametrize(
+    "document", ["<create><!-- <!DOCTYPE --></create>", "<!-- <!DOCTYPE create> --><?p <!DOCTYPE?><create/>"]
+)
+def test_a_doctype_that_is_none(document: str) -> None:
+    assert parse(document.encode()).children == []

@@ -5,10 +5,14 @@ import pytest
 from pgbourse.wire.messages import Request
 from tests.unit.documents import creation, one, refused, transaction
 
-NUMBERS = ("1", "+1", "0001", "1.5", "0.000000000001", "9" * 18, "9" * 18 + "." + "9" * 12, "1.10")
+NUMBERS = (
+    *("1", "+1", "0001", "1.5", "1.10", "0." + "0" * 19 + "1", "9" * 18, "9" * 18 + "." + "9" * 20),
+    # %.17g and the shortest text of a double: everyday prices
+    *("618.70666885082926", "0.10000000000000001", "145.66999999999999", "0.0001"),
+)
 NOT_NUMBERS = (
     *("", " ", "1 ", " 1", "+", "-", ".", "1.", ".5", "--1", "+-1", "1e5", "1E5", "1_000", "1,5"),
-    *("0x1", "NaN", "nan", "Infinity", "-inf", "1.2.3", "1" + "0" * 18, "0." + "0" * 12 + "1", "1\u00a0"),
+    *("0x1", "NaN", "nan", "Infinity", "-inf", "1.2.3", "1" + "0" * 18, "0." + "0" * 20 + "1", "1\u00a0"),
     *(
         "\u0661",
         "\uff11",
@@ -42,7 +46,7 @@ def test_numbers(value: str) -> None:
 
 @pytest.mark.parametrize("value", NOT_NUMBERS)
 def test_anything_else_is_no_number(value: str) -> None:
-    says = "is not a number: it must be digits with an optional sign and point, at most 18 before and 12"
+    says = "is not a number: it must be digits with an optional sign and point, at most 18 before and 20"
     assert says in refused(transaction(f'<order sym="A" amount="{value}" limit="1"/>'))
     assert says in refused(transaction(f'<order sym="A" amount="1" limit="{value}"/>'))
     assert says in refused(creation(f'<account id="1" balance="{value}"/>'))
@@ -69,7 +73,7 @@ def test_zero(zero: str) -> None:
     )
 
 
-@pytest.mark.parametrize("value", ["-1", "-0.000000000001"])
+@pytest.mark.parametrize("value", ["-1", "-0.00000000000000000001"])
 def test_below_zero(value: str) -> None:
     order = transaction(f'<order sym="A" amount="{value}" limit="1"/>')
     assert isinstance(order, Request)

@@ -12,23 +12,26 @@ __all__ = [
     "AMOUNT",
     "BALANCE",
     "LIMIT",
-    "ORDER_ECHO",
+    "MAX_ORDER_ID",
     "ORDER_ID",
     "SHARES",
     "SYM",
     "Field",
     "escape",
+    "order_number",
     "shorten",
 ]
 
-_DIGITS = r"[0-9]{1,18}+(?:\.[0-9]{1,12}+)?+"
+_DIGITS = r"[0-9]{1,18}+(?:\.[0-9]{1,20}+)?+"  # at most 20 after the point: what programs print of a double
 _POSITIVE = rf"\+?+(?=[0.]*+[1-9]){_DIGITS}"
 _NOT_ZERO = rf"[+-]?+(?=[0.]*+[1-9]){_DIGITS}"
-_ZERO_OR_MORE = rf"\+?{_DIGITS}|-0{{1,18}}(?:\.0{{1,12}})?"
+_ZERO_OR_MORE = rf"\+?{_DIGITS}|-0{{1,18}}(?:\.0{{1,20}})?"
 _SYM = r"[A-Za-z0-9]{1,255}+"
 
 _NUMBER = re.compile(rf"[+-]?{_DIGITS}")
-_NUMBER_RULE = "it must be digits with an optional sign and point, at most 18 before and 12 after the point"
+_NUMBER_RULE = "it must be digits with an optional sign and point, at most 18 before and 20 after the point"
+
+MAX_ORDER_ID = 2**63 - 1  # PostgreSQL's bigint
 
 _SHOWN_CHARACTERS = 40
 
@@ -52,17 +55,29 @@ class Field:
         return f"{name} '{shorten(value)}' is not allowed: it must be {self.rule}"
 
 
+class _OrderId(Field):
+    def problem(self, name: str, value: str | None) -> str | None:
+        problem = super().problem(name, value)
+        if problem is None and value is not None and order_number(value) is None:
+            # As the database says it of an id that it can hold.
+            return f"no such order: {shorten(value.lstrip('0'))}"
+        return problem
+
+
 ACCOUNT_ID = Field(re.compile("[0-9]{1,255}"), "1 to 255 decimal digits")
 SYM = Field(re.compile(_SYM), "1 to 255 ASCII letters and digits")
 BALANCE = Field(re.compile(_ZERO_OR_MORE), "a number of 0 or more", is_number=True)
 SHARES = Field(re.compile(_POSITIVE), "a number above 0", is_number=True)
 AMOUNT = Field(re.compile(_NOT_ZERO), "a number above 0 to buy, below 0 to sell", is_number=True)
 LIMIT = Field(re.compile(_POSITIVE), "a number above 0", is_number=True)
-ORDER_ID = Field(re.compile("[0-9]+"), "an order's id, in decimal digits")
+ORDER_ID = _OrderId(re.compile("[0-9]+"), "an order's id, in decimal digits")
 
-# A good order's attributes as a reply repeats them, checked in one go. It holds six quotes, the values none:
-# one value can't pass for two.
-ORDER_ECHO = re.compile(rf' sym="{_SYM}" amount="{_NOT_ZERO}" limit="{_POSITIVE}"')
+
+def order_number(text: str) -> int | None:
+    """Return the id that these digits are; None if no order can have it, for the database can't hold it."""
+    digits = text.lstrip("0") or "0"
+    number = int(digits) if len(digits) < 20 else MAX_ORDER_ID + 1  # int() refuses some thousands of digits
+    return number if number <= MAX_ORDER_ID else None
 
 
 def shorten(value: str) -> str:

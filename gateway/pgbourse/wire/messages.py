@@ -3,40 +3,39 @@
 No sockets and no SQL. Nothing is shared between documents, so any number of threads may read and write them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pgbourse.wire.elements import DocumentRefused, read_elements
-from pgbourse.wire.fields import (
-    ACCOUNT_ID,
-    AMOUNT,
-    BALANCE,
-    LIMIT,
-    ORDER_ECHO,
-    ORDER_ID,
-    SHARES,
-    SYM,
-    escape,
-    shorten,
+from pgbourse.wire.elements import DocumentRefused, Element, read_tree, too_many_children
+from pgbourse.wire.fields import ACCOUNT_ID, escape, shorten
+from pgbourse.wire.requests import (
+    CREATION,
+    GRANTS,
+    SYMBOL,
+    THE_SHARES,
+    TRANSACTION,
+    Action,
+    Get,
+    Refusal,
+    Request,
+    refuse,
 )
 
-__all__ = ["Action", "Document", "Refusal", "Request", "ResultRow", "error_reply", "format_reply", "parse"]
+__all__ = [
+    "MAX_CHILDREN",
+    "Action",
+    "Document",
+    "Refusal",
+    "Request",
+    "ResultRow",
+    "error_reply",
+    "format_reply",
+    "parse",
+]
 
-_MAX_ORDER_ID = 2**63 - 1  # PostgreSQL's bigint
 # A child of four bytes may need 500 of memory, result included. More orders than this need 16 MB of XML.
-_MAX_CHILDREN = 250_000
-
-
-class Action:
-    """What exchange.process_batch can do."""
-
-    CREATE_ACCOUNT = "create_account"
-    CREATE_SYMBOL = "create_symbol"
-    GRANT_SHARES = "grant_shares"
-    PLACE_ORDER = "place_order"
-    QUERY_ORDER = "query_order"
-    CANCEL_ORDER = "cancel_order"
+MAX_CHILDREN = 250_000
 
 
 class ResultRow(NamedTuple):
@@ -56,30 +55,6 @@ class ResultRow(NamedTuple):
 
 
 @dataclass(slots=True)
-class Request:
-    """One request to the database, its values checked: numbers are decimal text as the client wrote it.
-
-    `amount` is the balance of a new account, the shares of a grant, or those of an order, negative to sell.
-    """
-
-    action: str
-    account_id: str | None
-    sym: str | None
-    amount: str | None
-    limit: str | None
-    order_id: int | None
-    echo: str  # the attributes that its result repeats, as XML
-
-
-@dataclass(slots=True)
-class Refusal:
-    """A child, or a whole document, that no request can be made of."""
-
-    echo: str  # as in Request
-    message: str
-
-
-@dataclass(slots=True)
 class Document:
     """What a document asks for: one entry for each result in its reply, in their order."""
 
@@ -89,169 +64,88 @@ class Document:
 
 def parse(document: bytes) -> Document:
     """Read a document. Never raises for what a client sent: that becomes refusals, or a single one."""
-    reader = _Reader()
     try:
-        read_elements(document, reader.start, reader.end, reader.text.append)
+        root, elements = read_tree(document, MAX_CHILDREN)
+        name = root.tag
+        if name == "transactions":
+            children = _transactions(root.get("id"), elements)
+        elif name == "create":
+            children = _creations(elements)
+        else:
+            raise DocumentRefused(
+                f"unknown root element <{shorten(name)}>: it must be <create> or <transactions>"
+            )
+        if len(children) > MAX_CHILDREN:
+            raise too_many_children(MAX_CHILDREN)
     except DocumentRefused as refused:
         return Document([Refusal("", str(refused))], [])
-    return Document(reader.children, [child for child in reader.children if type(child) is Request])
+    return Document(children, [child for child in children if type(child) is Request])
 
 
-class _Reader:
-    """What is known of a document while its elements are read."""
-
-    def __init__(self) -> None:
-        self.children: list[Request | Refusal] = []
-        self.text: list[str] = []  # pieces of text since this was last cleared
-        self._depth = 0  # how many elements are open
-        self._root = ""
-        self._account_id: str | None = None  # of <transactions>
-        self._problem: str | None = None  # with <transactions> itself, or with the open <symbol>
-        self._symbol: Mapping[str, str] | None = None  # attributes of the open <symbol>
-        self._is_empty = False  # it has had no child
-        self._granted: Mapping[str, str] | None = None  # attributes of the <account> that is open in it
-        self._nested = ""  # the element that this <account> holds and should not
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        depth = self._depth
-        self._depth = depth + 1
-        if depth == 1:
-            if self._root == "transactions":
-                self.children.append(self._transaction(name, attributes))
-            else:
-                self._start_creation(name, attributes)
-        elif depth == 0:
-            self._start_root(name, attributes)
-        elif self._granted is not None:
-            self._nested = name
-        elif depth == 2 and self._symbol is not None:
-            self._start_in_symbol(name, attributes)
-
-    def end(self, _name: str) -> None:
-        depth = self._depth = self._depth - 1
-        if len(self.children) > _MAX_CHILDREN:
-            raise DocumentRefused(f"the document has more than {_MAX_CHILDREN} children: split it")
-        if depth == 2 and self._granted is not None:
-            self.children.append(self._grant())
-            self._granted = None
-        elif depth == 1 and self._symbol is not None:
-            if self._is_empty:
-                self.children.append(self._new_symbol())
-            self._symbol = self._problem = None
-        elif depth == 0 and self._problem and not self.children:
-            raise DocumentRefused(self._problem)
-
-    def _start_root(self, name: str, attributes: Mapping[str, str]) -> None:
-        if name not in ("create", "transactions"):
-            raise DocumentRefused(f"unknown root element {_tag(name)}: it must be <create> or <transactions>")
-        self._root = name
-        if name == "transactions":
-            self._account_id = attributes.get("id")
-            self._problem = ACCOUNT_ID.problem("the id of <transactions>", self._account_id)
-
-    def _transaction(self, name: str, attributes: Mapping[str, str]) -> Request | Refusal:
-        if self._problem:
-            return _refuse(attributes, _TRANSACTION_ECHO.get(name, _ALL), self._problem)
-        if name == "order":
-            return _order(self._account_id, attributes)
-        if name == "query":
-            return _by_order_id(Action.QUERY_ORDER, self._account_id, attributes)
-        if name == "cancel":
-            return _by_order_id(Action.CANCEL_ORDER, self._account_id, attributes)
-        return _unknown(name, attributes, "<transactions> may hold <order>, <query> and <cancel>")
-
-    def _start_creation(self, name: str, attributes: Mapping[str, str]) -> None:
-        if name == "account":
-            self.children.append(_account(attributes))
-        elif name == "symbol":
-            self._symbol = attributes
-            self._is_empty = True
-            self._problem = SYM.problem("sym", attributes.get("sym"))
-        else:
-            self.children.append(_unknown(name, attributes, "<create> may hold <account> and <symbol>"))
-
-    def _start_in_symbol(self, name: str, attributes: Mapping[str, str]) -> None:
-        self._is_empty = False
-        if name == "account":
-            self._granted = attributes
-            self._nested = ""
-            self.text.clear()
-        else:
-            known = self._of_symbol(attributes)
-            self.children.append(_unknown(name, known, "<symbol> may hold <account>"))
-
-    def _of_symbol(self, attributes: Mapping[str, str]) -> dict[str, str]:
-        """Return what a result within a <symbol> repeats: its sym, and the id of the child."""
-        pairs = (("sym", self._symbol), ("id", attributes))
-        return {name: source[name] for name, source in pairs if source is not None and name in source}
-
-    def _new_symbol(self) -> Request | Refusal:
-        known = self._of_symbol({})
-        if self._problem:
-            return _refuse(known, _ALL, self._problem)
-        sym = known["sym"]
-        return Request(Action.CREATE_SYMBOL, None, sym, None, None, None, f' sym="{sym}"')
-
-    def _grant(self) -> Request | Refusal:
-        known = self._of_symbol(self._granted or {})
-        sym, account_id = known.get("sym"), known.get("id")
-        shares = "".join(self.text).strip(" \t\r\n")
-        problem = self._problem or ACCOUNT_ID.problem("id", account_id)
-        if not problem and self._nested:
-            problem = f"unknown element {_tag(self._nested)}: <account> in <symbol> holds a number of shares"
-        problem = problem or SHARES.problem("the number of shares", shares)
+def _transactions(account_id: str | None, elements: Iterator[Element]) -> list[Request | Refusal]:
+    problem = ACCOUNT_ID.problem("the id of <transactions>", account_id)
+    children: list[Request | Refusal] = []
+    for child in elements:
+        name = child.tag
+        kind = TRANSACTION.get(name)
         if problem:
-            return _refuse(known, _ALL, problem)
-        echo = f' sym="{sym}" id="{account_id}"'
-        return Request(Action.GRANT_SHARES, account_id, sym, shares, None, None, echo)
+            children.append(refuse(child.get, kind.repeated if kind else _KNOWN, problem))
+        elif kind is None:
+            children.append(_unknown(name, child.get, _IN_TRANSACTIONS))
+        else:
+            children.append(kind.read(child.get, account_id))
+    if problem and not children:
+        raise DocumentRefused(problem)
+    return children
 
 
-def _account(attributes: Mapping[str, str]) -> Request | Refusal:
-    account_id, balance = attributes.get("id"), attributes.get("balance")
-    problem = ACCOUNT_ID.problem("id", account_id) or BALANCE.problem("balance", balance)
-    if problem:
-        return _refuse(attributes, ("id",), problem)
-    return Request(Action.CREATE_ACCOUNT, account_id, None, balance, None, None, f' id="{account_id}"')
+def _creations(elements: Iterator[Element]) -> list[Request | Refusal]:
+    children: list[Request | Refusal] = []
+    for child in elements:
+        name = child.tag
+        kind = CREATION.get(name)
+        if kind is not None:
+            children.append(kind.read(child.get))
+        elif name != "symbol":
+            children.append(_unknown(name, child.get, _IN_CREATE))
+        elif len(child):
+            children.extend(_grants(child))
+        else:
+            children.append(SYMBOL.read(child.get))
+    return children
 
 
-def _order(account_id: str | None, attributes: Mapping[str, str]) -> Request | Refusal:
-    sym, amount, limit = attributes.get("sym"), attributes.get("amount"), attributes.get("limit")
-    echo = f' sym="{sym}" amount="{amount}" limit="{limit}"'
-    if sym is not None and ORDER_ECHO.fullmatch(echo):
-        return Request(Action.PLACE_ORDER, account_id, sym, amount, limit, None, echo)
-    problem = SYM.problem("sym", sym) or AMOUNT.problem("amount", amount) or LIMIT.problem("limit", limit)
-    assert problem is not None  # the pattern is made of the same parts
-    return _refuse(attributes, _TRANSACTION_ECHO["order"], problem)
+def _grants(symbol: Element) -> Iterator[Request | Refusal]:
+    """Read the children of a <symbol>: each one's result repeats the sym, and its own id."""
+    for child in symbol:
+        known = {"sym": symbol.get("sym"), "id": child.get("id")}
+        kind = GRANTS.get(child.tag)
+        if kind is None:
+            yield _unknown(child.tag, known.get, _IN_SYMBOL)
+        elif len(child):
+            what = (
+                f"unknown element <{shorten(child[0].tag)}>: <account> in <symbol> holds a number of shares"
+            )
+            yield kind.refuse(known.get, what)
+        else:
+            known[THE_SHARES] = (child.text or "").strip(" \t\r\n")
+            yield kind.read(known.get)
 
 
-def _by_order_id(action: str, account_id: str | None, attributes: Mapping[str, str]) -> Request | Refusal:
-    written = attributes.get("id", "")
-    problem = ORDER_ID.problem("id", attributes.get("id"))
-    if not problem:
-        digits = written.lstrip("0") or "0"
-        if len(digits) < 20 and int(digits) <= _MAX_ORDER_ID:
-            return Request(action, account_id, None, None, None, int(digits), f' id="{written}"')
-        problem = f"no such order: {shorten(digits)}"  # what the database says of an id that it can hold
-    return _refuse(attributes, ("id",), problem)
+def _may_hold(name: str, allowed: Iterable[str]) -> str:
+    *most, last = [f"<{child}>" for child in allowed]
+    return f"<{name}> may hold {', '.join(most) + ' and ' if most else ''}{last}"
 
 
-# The attributes that an <error> repeats, in the order of docs/protocol.md.
-_ALL = ("sym", "amount", "limit", "id")
-_TRANSACTION_ECHO = {"order": ("sym", "amount", "limit"), "query": ("id",), "cancel": ("id",)}
+_IN_TRANSACTIONS = _may_hold("transactions", TRANSACTION)
+_IN_CREATE = _may_hold("create", (*CREATION, "symbol"))
+_IN_SYMBOL = _may_hold("symbol", GRANTS)
+
+_KNOWN = ("sym", "amount", "limit", "id")  # what the <error> of an unknown element repeats
 
 
-def _refuse(attributes: Mapping[str, str], echoed: Sequence[str], message: str) -> Refusal:
-    echo = [f' {name}="{escape(attributes[name])}"' for name in echoed if name in attributes]
-    return Refusal("".join(echo), message)
-
-
-def _unknown(name: str, attributes: Mapping[str, str], allowed: str) -> Refusal:
-    return _refuse(attributes, _ALL, f"unknown element {_tag(name)}: {allowed}")
-
-
-def _tag(name: str) -> str:
-    """Write an element's name for a message, with its namespace if it is in one."""
-    return f"<{'{' if '}' in name else ''}{shorten(name)}>"
+def _unknown(name: str, get: Get, allowed: str) -> Refusal:
+    return refuse(get, _KNOWN, f"unknown element <{shorten(name)}>: {allowed}")
 
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?><results>'
