@@ -54,7 +54,7 @@ def test_no_server_is_an_error() -> None:
     [
         (b"", "closed the connection"),
         (b"<results>", "closed the connection"),
-        (b"HTTP/1.0 400 Bad Request\r\n\r\n", "no reply"),
+        (b"HTTP/1.0 400 Bad Request\r\n\r\n", "answers is no reply"),
         (b"<results><error>down</error></results>\n", "can't trade: <results><error>down"),
         (b'<results><created id="0"/></results>\n', "can't trade"),
     ],

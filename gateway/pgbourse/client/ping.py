@@ -38,8 +38,10 @@ def ping(host: str, port: int, timeout: float, tls: ssl.SSLContext | None = None
                 server.settimeout(max(0.001, deadline - time.monotonic()))
                 data = server.recv(4096)
                 replies = framer.feed(data) if data else framer.finish()
-                if not replies and (not data or framer.error is not None):
-                    raise PingError(f"{where} closed the connection, or did not answer with a reply")
+                if not replies and not data:
+                    raise PingError(f"{where} closed the connection without a reply")
+                if not replies and framer.error is not None:
+                    raise PingError(f"what {where} answers is no reply")
     except TimeoutError as error:
         raise PingError(f"{where} gave no answer within {timeout:g} seconds") from error
     except ssl.SSLError as error:
