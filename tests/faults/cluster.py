@@ -26,7 +26,7 @@ Session = psycopg.Connection[TupleRow]
 
 
 class Cluster:
-    """A server on a data folder of its own, with the embedded server's settings and nobody to watch it."""
+    """A server on its own data folder, with the embedded server's settings and nothing that restarts it."""
 
     def __init__(self, path: Path) -> None:
         self._folder = DataFolder(path)
@@ -100,7 +100,7 @@ class Cluster:
         self._process = None
 
     def freeze(self) -> None:
-        """Stop every process of the server where it is; the kernel goes on acknowledging for them."""
+        """Suspend every process of the server; the kernel goes on acknowledging for them."""
         assert self._process is not None
         postmaster = psutil.Process(self._process.pid)
         postmaster.suspend()  # first, so that it starts no more of them
@@ -108,14 +108,14 @@ class Cluster:
             child.suspend()
 
     def thaw(self) -> None:
-        """Let a frozen server go on, if it runs."""
+        """Resume a frozen server, if it runs."""
         if self._process is not None:
             postmaster = psutil.Process(self._process.pid)
             for process in (*postmaster.children(recursive=True), postmaster):
                 process.resume()
 
     def stop(self) -> None:
-        """End the server, if it runs, and let the folder go."""
+        """Stop the server, if it runs, and release the folder."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(timeout=30)
@@ -124,9 +124,9 @@ class Cluster:
         self._binaries = None
 
     def back_up(self, path: Path, port: int) -> Cluster:
-        """Return a standby on a folder of its own, made from this server; once started, it follows it.
+        """Return a standby of this server on its own folder; once started, it follows this server.
 
-        The port is one of this machine's that leads to this server.
+        The port is on this machine and leads to this server.
         """
         assert self._binaries is not None
         standby = Cluster(path)
@@ -143,13 +143,13 @@ class Cluster:
         return standby
 
     def wait_until_followed(self) -> None:
-        """Return once a commit waits for the standby, which is there."""
+        """Return once there is a standby that commits wait for."""
         query = "select count(*) from pg_stat_replication where sync_state = 'sync' and state = 'streaming'"
         with self.connect() as session:
             wait_until(lambda: session.execute(query).fetchone() == (1,), "there is a synchronous standby")
 
     def psql(self, dbname: str, script: str) -> subprocess.Popen[str]:
-        """Start psql on a script, which is its own transaction for each statement."""
+        """Start psql on a script, in which each statement is its own transaction."""
         process = subprocess.Popen(
             [self._tool("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", self.dsn(dbname)],
             stdin=subprocess.PIPE,

@@ -1,6 +1,6 @@
-"""What clients asked for and were told, and the comparison of that with what the database holds.
+"""What clients asked for and were told, compared with what the database holds.
 
-Every order is for a number of shares that no other order has: that is how it is found again, whether or not
+Every order is for a number of shares that no other order has. That is how it is found again, whether or not
 its client was ever told an id.
 """
 
@@ -33,7 +33,7 @@ class Order:
 
 @dataclass(slots=True)
 class Report:
-    """What a client was told of an order by a query or by a cancel."""
+    """What a query or a cancel told a client about an order."""
 
     order_id: int
     open: Decimal
@@ -47,7 +47,7 @@ class Report:
 
 @dataclass(slots=True)
 class Document:
-    """One document with its place on its connection, and what became of it as far as its client knows."""
+    """One document with its place on its connection, and its fate as far as its client knows."""
 
     connection: int
     text: bytes
@@ -57,7 +57,7 @@ class Document:
 
 @dataclass(slots=True)
 class Journal:
-    """Everything that one client, or several, sent and were told."""
+    """Everything that one or more clients sent and were told."""
 
     documents: list[Document] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
@@ -88,7 +88,7 @@ class _Stored:
 def disagreements(session: psycopg.Connection[TupleRow], sym: str, journal: Journal) -> list[str]:
     """Return what is wrong: nothing if the database holds what clients were told and only whole requests.
 
-    The journal must have all that its accounts sent about the symbol; other accounts may trade in it as well.
+    The journal must have everything that its accounts sent about the symbol; other accounts may trade it too.
     """
     with session.transaction():
         session.execute("set transaction isolation level repeatable read, read only")
@@ -123,7 +123,7 @@ def _read(session: psycopg.Connection[TupleRow], sym: str) -> dict[int, _Stored]
 
 
 def _disagreeing_orders(documents: Sequence[Document], stored: dict[int, _Stored]) -> Iterable[str]:
-    """Compare what was told of each order's placing with the orders that there are."""
+    """Compare what clients were told of placing each order with the orders that exist."""
     accounts = {order.account for document in documents for order in document.orders}
     by_shares: dict[Decimal, list[_Stored]] = defaultdict(list)
     for one in stored.values():
@@ -147,7 +147,7 @@ def _disagreeing_orders(documents: Sequence[Document], stored: dict[int, _Stored
 
 
 def _halves(documents: Iterable[Document], stored: dict[int, _Stored]) -> Iterable[str]:
-    """Look for documents that were carried out in part, and for some carried out before their turn."""
+    """Look for documents that were carried out in part, or before their turn."""
     there = {one.order.shares for one in stored.values()}
     skipped: dict[int, Document] = {}  # the first document of a connection that was not carried out
     for document in documents:
@@ -163,7 +163,7 @@ def _halves(documents: Iterable[Document], stored: dict[int, _Stored]) -> Iterab
 
 
 def _disagreeing_report(report: Report, stored: dict[int, _Stored]) -> Iterable[str]:
-    """Compare what was told of an order's life with what has become of it since."""
+    """Compare what a client was told of an order with its state since."""
     found = stored.get(report.order_id)
     if found is None:
         yield f"reported and not there: {report}"

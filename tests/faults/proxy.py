@@ -17,7 +17,7 @@ class Proxy:
         self._target = str(target)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        # Guards the pairs and the two fields that say what the network does.
+        # Guards the pairs, and the two fields for the state of the network.
         self._lock = threading.Lock()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._down = False
@@ -37,7 +37,7 @@ class Proxy:
         self._flows.set()
 
     def cut_after(self, count: int) -> None:
-        """Cut once so many more bytes of answers have passed, in the midst of one most likely."""
+        """Cut once this many more bytes of answers have passed, most likely in the middle of one."""
         with self._lock:
             self._bytes_left = count
 
@@ -46,7 +46,7 @@ class Proxy:
         return self._down
 
     def stall(self) -> None:
-        """Hold everything back, without a word to either side, until `cut` or `restore`."""
+        """Silently hold everything back until `cut` or `restore`."""
         self._flows.clear()
 
     def restore(self) -> None:
@@ -90,9 +90,9 @@ class Proxy:
             self._threads[-1].start()
 
     def _lead(self, client: socket.socket, server: socket.socket) -> None:
-        """Pass on in both directions, and close both ends when neither passes any more: not before.
+        """Pass data on in both directions, and close both ends only when neither passes any more.
 
-        A number of a closed socket could be another connection's while a thread still reads from it.
+        The number of a closed socket could become another connection's while a thread still reads from it.
         """
         answers = threading.Thread(target=self._pump, args=(server, client, True), name="proxy-answers")
         answers.start()

@@ -1,4 +1,4 @@
-"""One round of a crash test: traders trade, something dies, everything is looked at."""
+"""One round of a crash test: traders trade, something dies, everything is checked."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _symbols = itertools.count(1)
 
 
 def rounds(share: int, least: int = 1) -> range:
-    """Return so many of every 100 rounds that PGBOURSE_FAULT_ROUNDS asks for, usually 12; some at least."""
+    """Return this percentage of the rounds that PGBOURSE_FAULT_ROUNDS asks for, usually 12, or `least`."""
     return range(max(least, int(os.environ.get("PGBOURSE_FAULT_ROUNDS", "12")) * share // 100))
 
 
@@ -38,7 +38,7 @@ def integrity(session: Session) -> list[object]:
 
 
 class GatewayProcess:
-    """`pgbourse serve`, or a mutant of it, that a test may kill and start again on the same port."""
+    """`pgbourse serve`, or a mutant of it, that a test may kill and restart on the same port."""
 
     def __init__(self, log: Path, *options: str, mutant: str | None = None) -> None:
         command = ["pgbourse.cli"] if mutant is None else ["tests.faults.mutants", mutant]
@@ -89,7 +89,7 @@ class GatewayProcess:
 
 
 def enter(gateway: GatewayProcess, sym: str, account: str, seeds: random.Random) -> Trader:
-    """Return a trader with cash and shares enough for everything that it may want to do.
+    """Return a trader with enough cash and shares for everything that it may do.
 
     The account may exist, as that of a trader in another symbol.
     """
@@ -106,7 +106,7 @@ class Scene:
     """Gateways on one database, and rounds of trade through them with a fault in each."""
 
     def __init__(self, observe: Callable[[], Session], *gateways: GatewayProcess, seed: int = 0) -> None:
-        """Take what opens a superuser's session of the exchange, whichever server has it by then."""
+        """Take a function that opens a superuser's session, on whichever server has the exchange by then."""
         self._observe = observe
         self._gateways = gateways
         self.random = random.Random(seed)
@@ -114,9 +114,9 @@ class Scene:
         self.recoveries: list[float] = []  # seconds from the database's return until all clients were served
 
     def play(self, strike: Callable[[], float | None], traders: int = 4) -> None:
-        """Trade, strike, see that trade goes on, and compare what clients were told with what is there.
+        """Trade, strike, check that trading goes on, and compare what clients were told with the database.
 
-        The strike returns the time from which everybody ought to be served.
+        The strike returns the time from which everybody should be served.
         """
         sym = f"R{next(_symbols)}"
         crowd = [
@@ -149,7 +149,7 @@ class Scene:
             self.recoveries.append(max(trader.served_at for trader in crowd) - back)
 
     def check_again(self) -> None:
-        """Look once more at everything that clients were told in all rounds."""
+        """Compare everything that clients were told in all rounds once more."""
         with self._observe() as session:
             for sym, journal in self.journals.items():
                 assert not (problems := disagreements(session, sym, journal)), "\n".join(problems[:10])

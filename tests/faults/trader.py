@@ -1,4 +1,4 @@
-"""Clients that trade without pause, and write down what they asked for and were told."""
+"""Clients that trade without pause, and record what they asked for and were told."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _numbers = itertools.count(1)  # of orders and of connections, in the whole run
 
 
 class Trader:
-    """A thread that sends documents of one account and one symbol, a few at a time, and takes every end."""
+    """A thread that sends documents of one account and symbol, a few at a time, whatever happens to it."""
 
     def __init__(self, address: tuple[str, int], account: str, sym: str, seed: int) -> None:
         self.journal = Journal()
@@ -42,20 +42,20 @@ class Trader:
         self._run_future = self._executor.submit(self._run)
 
     def stop(self) -> None:
-        """Send no more, take what is still owed; raises what went wrong in the thread."""
+        """Send no more, and take the replies that are due; raises what went wrong in the thread."""
         self._stopping.set()
         self._executor.shutdown()
         assert self._run_future is not None
         self._run_future.result()
 
     def watch(self, since: float) -> None:
-        """Note the first reply that comes from this time on."""
+        """Note the first reply from this time on."""
         self._served_at = 0.0
         self._watching_since = since
 
     @property
     def served_at(self) -> float:
-        """When the first reply came that was watched for; 0 as long as there is none."""
+        """When the first reply that was watched for came; 0 if none has."""
         assert self._run_future is not None
         if self._run_future.done():
             self._run_future.result()  # it fails here rather than never being served
@@ -109,7 +109,7 @@ class Trader:
         return self._random.choice(latest) if latest else None
 
     def _take(self, document: Document, reply: etree._Element) -> None:
-        """Write down what a reply says."""
+        """Record a reply."""
         self.replies += 1
         now = time.monotonic()
         if not self._served_at and 0 < self._watching_since <= now:
