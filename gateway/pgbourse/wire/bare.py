@@ -1,7 +1,7 @@
 """Find where a bare XML document ends, with just enough of XML's syntax for that.
 
-It judges nothing. A document that is not well-formed ends where its root's name is closed as often as it was
-opened, so that a forgotten end tag or quote in it gets an error reply, and no client waits for ever.
+It validates nothing. A document that is not well-formed ends where its root's name has been closed as often
+as it was opened. So a forgotten end tag or quote gets an error reply, and no client waits forever.
 """
 
 import re
@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 __all__ = ["BareScanner"]
 
-# What can follow a "<" in content. Only a name's first 64 bytes count, so that a name that never ends is not
-# matched again from its start with every byte received. Names that differ later count as one, which is right
-# as well: elements are balanced, together as well as each.
+# What can follow a "<" in content. Only a name's first 64 bytes count, so that an endless name is not matched
+# again from its start with every byte received. Names that differ only after that count as one, which works
+# too: elements are balanced, all together as well as each by itself.
 _MARKUP = re.compile(rb"<(?:(!--)|(!\[CDATA\[)|(\?)|(!)|(/?)([^\0\s<>/=\"']{0,64}))")
 _NAME_BYTES = 64
 _UNDECIDED = frozenset(start[:n] for start in (b"<!--", b"<![CDATA[") for n in range(1, len(start)))
@@ -31,15 +31,15 @@ _Mode = Callable[["BareScanner", bytearray], bool]
 class BareScanner:
     """Scan one document, as it arrives, for its end.
 
-    It reads any encoding in which the bytes below 0x40 always are the ASCII characters (UTF-8, ISO 8859,
-    Shift_JIS, GB 18030, ...), and UTF-16 in both byte orders. Each byte is looked at a bounded number of
-    times, however the document is cut into pieces.
+    It reads any encoding in which bytes below 0x40 are always ASCII characters (UTF-8, ISO 8859, Shift_JIS,
+    GB 18030, ...), and UTF-16 in both byte orders. It looks at each byte a bounded number of times, however
+    the document is cut into pieces.
     """
 
     __slots__ = ("_after", "_closing", "_ended", "_low", "_mode", "_open", "_pos", "_root", "_until", "_view")
 
     def __init__(self, start: bytes | bytearray) -> None:
-        """Prepare for a document that begins with `start`: of at least two bytes, if the document has two."""
+        """Prepare for a document that begins with `start`, of at least two bytes if the document has two."""
         # UTF-16 is scanned in a view of one byte a code unit; _low is where a unit's low byte stands.
         self._low: int | None = None
         if start[:2] in (b"\xff\xfe", b"<\0"):
@@ -58,11 +58,11 @@ class BareScanner:
 
     @property
     def utf16_low_byte(self) -> int | None:
-        """Where a code unit's low byte stands: 0 in UTF-16LE, 1 in UTF-16BE, None in every other encoding."""
+        """The position of a code unit's low byte: 0 in UTF-16LE, 1 in UTF-16BE, None in other encodings."""
         return self._low
 
     def scan(self, buffer: bytearray) -> int | None:
-        """Return the document's length in bytes, or None while its end has not come.
+        """Return the document's length in bytes, or None while its end has not arrived.
 
         `buffer` begins with the document and only grows from one call to the next.
         """
@@ -86,11 +86,11 @@ class BareScanner:
             lows = (int.from_bytes(lows) | mask).to_bytes(len(lows))
         self._view += lows
 
-    # Each mode reads on from _pos, and returns False when it needs more input. It looks at nothing twice but
-    # the few bytes of a markup's start that were not enough to tell what it is.
+    # Each mode reads on from _pos, and returns False when it needs more input. It looks at nothing twice,
+    # except for a few first bytes of markup that were not enough to tell what it is.
 
     def _content(self, text: bytearray) -> bool:
-        """Between tags: find the next "<". Tags with another name than the root's need no more than that."""
+        """Between tags: find the next "<". Tags with another name than the root's need nothing else."""
         at = text.find(b"<", self._pos)
         if at < 0:
             self._pos = len(text)
@@ -208,7 +208,7 @@ class BareScanner:
     def _skip(self, text: bytearray) -> bool:
         at = text.find(self._until, self._pos)
         if at < 0:
-            # The end's first bytes may have come already.
+            # The first bytes of the end may already be here.
             self._pos = max(self._pos, len(text) - len(self._until) + 1)
             return False
         self._pos = at + len(self._until)

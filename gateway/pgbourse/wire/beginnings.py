@@ -1,4 +1,4 @@
-"""Find where a request begins and tell its framing, by its first bytes: at most eight of them.
+"""Find where a request begins and which framing it has, from at most its first eight bytes.
 
 docs/protocol.md describes the four framings. Text never has a NUL where a length has its fourth byte. But
 NULs separate requests, like white space, and UTF-16 is half NULs: most of this module is about lengths that
@@ -23,23 +23,23 @@ class Framing(Enum):
 
 
 class FrameError(PgbourseError):
-    """What was received can't be cut into documents; nothing that follows it can be understood."""
+    """The input can't be cut into documents, and nothing after it can be understood."""
 
 
 # What may stand between requests: white space, and the NUL with which C ends a string.
 SEPARATORS = b"\0 \t\r\n"
-_RUN = re.compile(rb"[\0 \t\r\n]{1,1000}")  # bounded, for what is seen here may be looked at again
+_RUN = re.compile(rb"[\0 \t\r\n]{1,1000}")  # bounded, because these bytes may be looked at again
 
 # UTF-8 without and with a byte order mark, UTF-16 with and without. All of it shows in the first four bytes.
 # A NUL and a "<" are UTF-16 only if another NUL and a character follow: else the NUL is a separator.
 _BARE = re.compile(rb"<|\xef\xbb\xbf[ \t\r\n<]|\xff\xfe[ \t\r\n<]\0|\xfe\xff\0[ \t\r\n<]|\0<\0[^\0]")
 
-# What can follow a length: a newline, or how a document begins.
+# What can follow a length: a newline, or the beginning of a document.
 _FIFTH_BYTES = b"\n<\xef\xff\xfe \t\r"
-# The first byte of a length is one of these where it can be taken for anything else.
+# If a length can be taken for something else, its first byte is one of these.
 _AMBIGUOUS = b"\0 \t\r\n<\xff"
 
-# Where a length seems to stand, but text and separators stand: no document begins like what would follow it.
+# What looks like a length but is text and separators: no document begins like what would follow it.
 _NO_LENGTH = (
     # UTF-16LE: a mark and white space, white space alone, a name of one letter.
     rb"(?:\xff\xfe[ \t\r\n]|[ \t\r\n]\0[ \t\r\n]|<\0[^\0])\0\n\0"
@@ -60,7 +60,7 @@ _LENGTH_ALONE = re.compile(
     rb"[\s\S]{3}\0"
     rb"(?:[< \t\r][^\0]|\xef\xbb\xbf|\xff\xfe[ \t\r\n<]\0|\xfe\xff\0[ \t\r\n<])" % _NO_LENGTH
 )
-# A length and its newline that are separators, every one of their bytes. A length of 0 does not follow a NUL.
+# A length and its newline of which every byte is a separator. A length of 0 does not follow a NUL.
 _LENGTH_AMID_SEPARATORS = re.compile(rb"(?=[\s\S]{3}\0\n)(?:(?<=[^\0])|(?!\0{4}))(?!%b)" % _NO_LENGTH)
 
 

@@ -1,8 +1,8 @@
 """Read a document into a tree of elements, in any encoding and without anything dangerous.
 
 The parser is lxml's. It never sees what could harm it: it gets UTF-8 without a DOCTYPE, and no more tags than
-a tree may have. It keeps every name that it meets for as long as its thread lives, so whoever reads what
-clients send must change threads now and then (see pgbourse.serve.dispatch).
+a tree may have. It keeps every name that it meets as long as its thread lives, so whoever reads what clients
+send must change threads now and then (see pgbourse.serve.dispatch).
 """
 
 import contextlib
@@ -22,13 +22,13 @@ __all__ = ["DocumentRefused", "Element", "read_tree", "refuse_doctype", "too_man
 
 
 class DocumentRefused(PgbourseError):
-    """Nothing of a document can be carried out; the text says why."""
+    """Nothing of the document can be carried out; the text says why."""
 
 
 class Element(Protocol):
-    """What there is to know of an element.
+    """What we use of an element.
 
-    lxml knows more, but it takes time in proportion to the square of their number to list the attributes.
+    lxml offers more, but listing the attributes takes time in proportion to the square of their number.
     """
 
     @property
@@ -45,7 +45,7 @@ class Element(Protocol):
     def __getitem__(self, place: int) -> "Element": ...
 
 
-# Nothing is expanded, nothing fetched, and all is dropped but elements and text.
+# It expands nothing, fetches nothing, and drops everything but elements and text.
 _OPTIONS: dict[str, Any] = {
     "encoding": "utf-8",
     "resolve_entities": False,
@@ -67,16 +67,16 @@ class _Parser(threading.local):
 
 _here = _Parser()
 
-# Bytes of a document, from which on it is read piece by piece. That takes a tenth more time, but a whole tree
-# takes 27 times the bytes of its document.
+# Larger documents, in bytes, are read in pieces. That takes a tenth more time, but a whole tree takes 27
+# times the bytes of its document.
 LARGE = 500_000
 _PIECE = 32_768
 
-# What holds no tags, though it may look so.
+# Markup that holds no tags, although it may look like it.
 _NO_TAGS = re.compile(rb"(?s:<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|<\?.*?(?:\?>|\Z))")
-# What precedes a DOCTYPE, if there is one. Possessive: no place is looked at twice.
+# What may precede a DOCTYPE. Possessive, so that no byte is looked at twice.
 _PROLOG = re.compile(rb"(?:\xef\xbb\xbf)?+(?:[ \t\r\n]++|<\?(?s:.*?)\?>|<!--(?s:.*?)-->)*+")
-# How nearly all documents begin that are in UTF-8.
+# How nearly all documents in UTF-8 begin.
 _UTF_8 = re.compile(rb"<(?:[A-Za-z]|\?xml version=[\"']1\.0[\"'](?: encoding=[\"'](?i:UTF-8)[\"'])?\?>)")
 _DECLARED_ENCODING = re.compile(
     rb"(?:\xef\xbb\xbf)?+<\?xml[ \t\r\n][^>]*?[ \t\r\n]encoding[ \t\r\n]*+=[ \t\r\n]*+[\"']([^\"'>]*+)[\"']"
@@ -84,19 +84,19 @@ _DECLARED_ENCODING = re.compile(
 # How UTF-16 begins, with a byte order mark and without.
 _UTF_16 = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"<\0": "utf-16-le", b"\0<": "utf-16-be"}
 
-# The encodings that a declaration may name. None but these is looked up: Python remembers every name that it
-# didn't find.
+# The encodings that a declaration may name. No others are looked up, because Python remembers every name that
+# it did not find.
 _ENCODINGS = frozenset((*aliases.aliases, *aliases.aliases.values(), "koi8_u"))
 
 
 def read_tree(document: bytes, max_children: int) -> tuple[Element, Iterator[Element]]:
     """Return a document's root element and its children, without comments and processing instructions.
 
-    A child lasts until the next one is taken: a large document is never there as a whole.
+    A child lasts until the next one is taken: a large document is never in memory as a whole.
 
-    Raises DocumentRefused, also while the children are read, when the document is empty, not well-formed,
-    nested too deeply, in an unknown encoding, or has a DOCTYPE; and if it has more tags than so many children
-    can have.
+    Raises DocumentRefused, possibly while the children are read, if the document is empty, not well-formed,
+    nested too deeply, in an unknown encoding, has a DOCTYPE, or has more tags than that many children can
+    have.
     """
     if not document.strip():
         raise DocumentRefused("the document is empty")
@@ -117,10 +117,10 @@ def read_tree(document: bytes, max_children: int) -> tuple[Element, Iterator[Ele
 
 
 def _read_pieces(text: bytes) -> Iterator[Any]:
-    """Read a document and return each element when it has ended.
+    """Read a document and give each element when it has ended.
 
-    What a piece has brought is taken off the tree before the next, all but the root's last child: it may be
-    unfinished, and the parser still adds to the text behind it.
+    After each piece the root's children are taken off the tree, except the last one: it may be unfinished,
+    and the parser still adds to the text behind it.
     """
     parser = etree.XMLPullParser(("end",), **_OPTIONS)
     try:
@@ -138,7 +138,7 @@ def _read_pieces(text: bytes) -> Iterator[Any]:
 
 
 def too_many_children(most: int) -> DocumentRefused:
-    """Return the error of a document that has more children than it may."""
+    """Return the error for a document with too many children."""
     return DocumentRefused(f"the document has more than {most} children: split it")
 
 
@@ -165,7 +165,7 @@ def refuse_doctype(text: bytes) -> None:
 
 
 def _as_utf8(document: bytes) -> bytes:
-    """Decode a document that is in another encoding, as its beginning or its declaration says."""
+    """Convert a document from the encoding that its beginning or its declaration names."""
     if _UTF_8.match(document):
         return document
     encoding = _UTF_16.get(document[:2])
@@ -187,10 +187,10 @@ def _as_utf8(document: bytes) -> bytes:
 
 
 def _not_readable(error: etree.XMLSyntaxError) -> DocumentRefused:
-    """Say what is wrong in a document and where, in one short line."""
+    """Return what is wrong in a document and where, in one short line."""
     line, column = error.position
     what = " ".join(str(error.msg).split())
     for end in (f", line {line}, column {column}", ", use XML_PARSE_HUGE option"):
         what = what.removesuffix(end).rstrip()
-    what = re.sub(r"\S{41,}", lambda long: shorten(long.group()), what)  # names that clients invent
+    what = re.sub(r"\S{41,}", lambda long: shorten(long.group()), what)  # names invented by clients
     return DocumentRefused(f"not readable as XML: {what}, line {line}, column {column}")

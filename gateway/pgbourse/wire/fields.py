@@ -1,6 +1,6 @@
-"""What may stand in a request's attributes, and what a client is told whose attribute holds something else.
+"""The values allowed in a request's attributes, and the errors for others.
 
-The rules are those of docs/protocol.md. A number stays the text that the client wrote: PostgreSQL reads that
+The rules are those of docs/protocol.md. A number stays the text that the client wrote: PostgreSQL reads it
 exactly.
 """
 
@@ -22,7 +22,9 @@ __all__ = [
     "shorten",
 ]
 
-_DIGITS = r"[0-9]{1,18}+(?:\.[0-9]{1,20}+)?+"  # at most 20 after the point: what programs print of a double
+_DIGITS = (
+    r"[0-9]{1,18}+(?:\.[0-9]{1,20}+)?+"  # up to 20 after the point: as many as programs print of a double
+)
 _POSITIVE = rf"\+?+(?=[0.]*+[1-9]){_DIGITS}"
 _NOT_ZERO = rf"[+-]?+(?=[0.]*+[1-9]){_DIGITS}"
 _ZERO_OR_MORE = rf"\+?{_DIGITS}|-0{{1,18}}(?:\.0{{1,20}})?"
@@ -38,14 +40,14 @@ _SHOWN_CHARACTERS = 40
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A kind of value: which texts are allowed, and the words for that."""
+    """A kind of value: which texts are allowed, and how errors say so."""
 
     allowed: re.Pattern[str]
     rule: str
     is_number: bool = False
 
     def problem(self, name: str, value: str | None) -> str | None:
-        """Return what is wrong with a value (None: it is missing), which the client knows by `name`."""
+        """Return what is wrong with a value (None if it is missing); the client knows it as `name`."""
         if value is None:
             return f"{name} is missing: it must be {self.rule}"
         if self.allowed.fullmatch(value):
@@ -59,7 +61,7 @@ class _OrderId(Field):
     def problem(self, name: str, value: str | None) -> str | None:
         problem = super().problem(name, value)
         if problem is None and value is not None and order_number(value) is None:
-            # As the database says it of an id that it can hold.
+            # In the words that the database has for an id that it can hold.
             return f"no such order: {shorten(value.lstrip('0'))}"
         return problem
 
@@ -74,28 +76,28 @@ ORDER_ID = _OrderId(re.compile("[0-9]+"), "an order's id, in decimal digits")
 
 
 def order_number(text: str) -> int | None:
-    """Return the id that these digits are; None if no order can have it, for the database can't hold it."""
+    """Return these digits as an id; None if no order can have it, because the database can't hold it."""
     digits = text.lstrip("0") or "0"
     number = int(digits) if len(digits) < 20 else MAX_ORDER_ID + 1  # int() refuses some thousands of digits
     return number if number <= MAX_ORDER_ID else None
 
 
 def shorten(value: str) -> str:
-    """Return a client's value for an error message: cut, and saying so, when it is long."""
+    """Return a client's value for an error message; a long one is cut, and says so."""
     if len(value) <= _SHOWN_CHARACTERS:
         return value
     return f"{value[:_SHOWN_CHARACTERS]}... ({len(value)} characters)"
 
 
-# What can't stand as it is in an attribute's value or in text. A reply is one line, so no newline can, of any
-# kind.
+# Characters that must be escaped in an attribute's value or in text. A reply is one line, so newlines of any
+# kind are among them.
 _SPECIAL = re.compile('[&<>"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]')
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 
 def escape(text: str) -> str:
-    """Return text as it may stand in an attribute's value in double quotes, and in an element's content.
+    """Escape text for an attribute's value in double quotes, or for an element's content.
 
     A character that no XML document may hold becomes U+FFFD.
     """

@@ -14,7 +14,7 @@ __all__ = ["Frame", "FrameError", "Framer", "Framing", "wrap_reply"]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A complete document, not yet looked into, and the framing that it came in."""
+    """A complete document, not parsed yet, and the framing that it came in."""
 
     document: bytes
     framing: Framing
@@ -28,17 +28,17 @@ _LENGTH_LINE_START = re.compile(rb"[0-9]{1,20}\r?")
 class Framer:
     """Cut one connection's input into documents.
 
-    However the input is cut into pieces, the documents and the error are the same. What is held is at most
-    one document of the allowed size, and what little comes before it.
+    However the input is cut into pieces, the documents and the error are the same. At most one document of
+    the allowed size is held, and the few bytes before it.
     """
 
     def __init__(self, max_document_bytes: int) -> None:
-        """Accept documents of up to `max_document_bytes`, those with a binary length below 16 MiB only."""
+        """Accept documents of up to `max_document_bytes`; those with a binary length only below 16 MiB."""
         self._max = max_document_bytes
         self._buffer = bytearray()
         self._now = 0.0
         self._framing: Framing | None = None  # of the document being received; None between documents
-        self._length = 0  # of the document being received, where its framing tells
+        self._length = 0  # of the document being received, if its framing tells
         self._scanner: BareScanner | None = None
         self._after_nul = False  # the last byte before the buffer was a NUL that separates
         self._after_utf16le = False  # the last document was bare and in UTF-16LE
@@ -47,12 +47,12 @@ class Framer:
 
     @property
     def mid_frame(self) -> bool:
-        """Whether a request has begun and is not complete; white space and NULs alone begin none."""
+        """Whether a request has begun but is not complete; white space and NULs don't begin one."""
         return self._framing is not None or bool(self._buffer.strip(SEPARATORS))
 
     @property
     def progress(self) -> str:
-        """How much of the unfinished request has come, in words, such as `172 of 173 bytes`."""
+        """How much of the unfinished request has arrived, in words, such as `172 of 173 bytes`."""
         if self._framing is None or self._scanner is not None:
             return f"{len(self._buffer)} bytes"
         return f"{len(self._buffer)} of {self._length} bytes"
@@ -65,10 +65,10 @@ class Framer:
     def feed(self, data: bytes | bytearray | memoryview, now: float = 0.0) -> list[Frame]:
         """Take received bytes and return the documents that they complete, in order, with the time `now`.
 
-        Never raises. `error` is set when what follows these documents can't be a request; from then on all
+        Never raises. `error` is set if what follows these documents can't be a request; from then on all
         input is ignored.
 
-        Fewer than four bytes decide nothing: `0` and a newline may as well begin a binary length.
+        Fewer than four bytes decide nothing: `0` and a newline may also begin a binary length.
         """
         if self.error is not None or self._finished:
             return []
@@ -79,7 +79,7 @@ class Framer:
     def finish(self) -> list[Frame]:
         """Take the end of the input and return the documents that it completes, in order.
 
-        Sets `error` when a request had begun and is not complete.
+        Sets `error` if a request has begun and is not complete.
         """
         if self.error is not None or self._finished:
             return []
@@ -108,7 +108,7 @@ class Framer:
         return frames
 
     def _begin(self) -> bool:
-        """Find out the framing of the next request; False while there is too little to tell."""
+        """Find the framing of the next request; False while there is too little input to tell."""
         buffer = self._buffer
         at, framing = find_request(
             buffer, after_nul=self._after_nul, after_utf16le=self._after_utf16le, finished=self._finished
@@ -152,7 +152,7 @@ class Framer:
         return False
 
     def _complete(self) -> Frame | None:
-        """Take the document whose framing is known from the buffer, if all of it is there."""
+        """Take the document, whose framing is known, from the buffer if it is complete."""
         framing = self._framing
         assert framing is not None
         if self._scanner is None:
@@ -174,8 +174,8 @@ class Framer:
 def wrap_reply(document: bytes, framing: Framing | None) -> bytes:
     """Return a reply as it goes over the wire.
 
-    None (plain, the server's default) and BARE: the document and a newline. A length counts the document
-    alone, and nothing stands after that.
+    With None (plain, the server's default) and BARE it is the document and a newline. A length counts only
+    the document, and nothing follows it.
     """
     if framing is Framing.LENGTH_LINE:
         return b"%d\n%b" % (len(document), document)

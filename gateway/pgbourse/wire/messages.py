@@ -39,7 +39,7 @@ MAX_CHILDREN = 250_000
 
 
 class ResultRow(NamedTuple):
-    """A row of what exchange.process_batch returns: one part of the answer to one request.
+    """A row of exchange.process_batch's result: one part of the answer to one request.
 
     Numbers are exact decimals, as text.
     """
@@ -56,14 +56,14 @@ class ResultRow(NamedTuple):
 
 @dataclass(slots=True)
 class Document:
-    """What a document asks for: one entry for each result in its reply, in their order."""
+    """What a document asks for: one entry for each result in its reply, in order."""
 
     children: list[Request | Refusal]
-    requests: list[Request]  # those of the children that the database has to answer
+    requests: list[Request]  # the children that the database has to answer
 
 
 def parse(document: bytes) -> Document:
-    """Read a document. Never raises for what a client sent: that becomes refusals, or a single one."""
+    """Read a document. Never raises because of a client's input, which becomes one refusal or several."""
     try:
         root, elements = read_tree(document, MAX_CHILDREN)
         name = root.tag
@@ -155,8 +155,8 @@ _TAIL = "</results>"
 def format_reply(document: Document, results: Sequence[Sequence[ResultRow]]) -> bytes:
     """Return a document's reply: XML in UTF-8 on one line, without a newline at its end.
 
-    `results` holds, for each of `document.requests` in their order, its rows as the database ordered them.
-    Raises ValueError when a request has no row, or a row is of no known outcome: that must not look like a
+    `results` holds, for each of `document.requests` in order, its rows in the database's order.
+    Raises ValueError if a request has no row, or a row has an unknown outcome: that must not look like
     success.
     """
     pieces = [_HEAD]
@@ -171,7 +171,7 @@ def format_reply(document: Document, results: Sequence[Sequence[ResultRow]]) -> 
 
 
 def error_reply(message: str) -> bytes:
-    """Return the reply to a document of which nothing was carried out, or to what is no document."""
+    """Return the reply to a document of which nothing was carried out, or to input that is not a document."""
     return format_reply(Document([Refusal("", message)], []), ())
 
 

@@ -50,7 +50,7 @@ class Action:
 
 
 class Request(NamedTuple):
-    """One request to the database, its values checked: numbers are decimal text as the client wrote it.
+    """One request to the database, with its values checked: numbers are decimal text as the client wrote it.
 
     `amount` is the balance of a new account, the shares of a grant, or those of an order, negative to sell.
     """
@@ -66,14 +66,14 @@ class Request(NamedTuple):
 
 @dataclass(slots=True)
 class Refusal:
-    """A child, or a whole document, that no request can be made of."""
+    """A child, or a whole document, that can't become a request."""
 
     echo: str  # as in Request
     message: str
 
 
 class Attribute(NamedTuple):
-    """An attribute of an element, or its text: what it is called, what may stand in it, where it goes."""
+    """An attribute of an element, or its text: its name, its allowed values, and its field in a Request."""
 
     name: str
     rule: Field
@@ -84,7 +84,7 @@ class Attribute(NamedTuple):
 class Kind:
     """A kind of element that becomes a request: its action and its attributes, all of them required.
 
-    They stand in the order in which results repeat them; those that are not repeated come last.
+    They are in the order in which results repeat them; those that are not repeated come last.
     """
 
     def __init__(self, action: str, *attributes: Attribute) -> None:
@@ -92,8 +92,8 @@ class Kind:
         self._attributes = attributes
         self._names = [attribute.name for attribute in attributes]
         self.repeated = [attribute.name for attribute in attributes if attribute.is_repeated]
-        # All values are checked in one go, written as a result repeats them. No value may hold a quote, so
-        # none can pass for two.
+        # All values are checked at once, as written in a result. No value may hold a quote, so none can pass
+        # for two.
         self._written = "".join([f' {name}="%s"' for name in self._names])
         self._allowed = re.compile(
             "".join([f' {name}="(?:{rule.allowed.pattern})"' for name, rule, *_ in attributes])
@@ -107,7 +107,7 @@ class Kind:
         self._arrange = itemgetter(*(places.get(field, 0) for field in Request._fields[1:-1]))
 
     def read(self, get: Get, account_id: str | None = None) -> Request | Refusal:
-        """Make a request of an element whose attributes `get` returns, for the account that asks."""
+        """Make a request from an element whose attributes `get` returns, for the asking account."""
         values: list[Any] = [get(name) for name in self._names]
         echo = self._written % (*values,)
         if None in values or not self._allowed.fullmatch(echo):
@@ -122,7 +122,7 @@ class Kind:
         return _request((self._action, *self._arrange((None, account_id, *values)), echo))
 
     def refuse(self, get: Get, message: str = "") -> Refusal:
-        """Refuse an element; without a `message`, because of the first of its attributes that is wrong."""
+        """Refuse an element; without a `message`, because of its first wrong attribute."""
         problems = (
             attribute.rule.problem(attribute.name, get(attribute.name)) for attribute in self._attributes
         )
@@ -130,7 +130,7 @@ class Kind:
 
 
 class _Order(Kind):
-    """The same, written out for what most elements are: a fifth of the time of a large document."""
+    """The same, written out for the most frequent element: saves a fifth of the time of a large document."""
 
     def read(self, get: Get, account_id: str | None = None) -> Request | Refusal:
         sym, amount, limit = get("sym"), get("amount"), get("limit")
@@ -140,12 +140,12 @@ class _Order(Kind):
         return self.refuse(get)
 
 
-# What Request._make does, in less time.
+# Does what Request._make does, in less time.
 _request: Callable[[tuple[Any, ...]], Request] = partial(tuple.__new__, Request)
 
 
 def refuse(get: Get, repeated: Iterable[str], message: str) -> Refusal:
-    """Refuse an element, repeating those of these attributes that it has."""
+    """Refuse an element, repeating those of the given attributes that it has."""
     written = [(name, get(name)) for name in repeated]
     return Refusal(
         "".join([f' {name}="{escape(value)}"' for name, value in written if value is not None]), message
