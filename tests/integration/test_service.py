@@ -355,7 +355,7 @@ def test_a_role_that_lacks_a_right_is_told(
         connection.execute(sql.SQL("grant usage on schema exchange to {}").format(role))
         connection.execute(sql.SQL("grant execute on all functions in schema exchange to {}").format(role))
         line = fails(start("--database-url", conninfo, "--no-migrate"))
-        assert "grant exchange_gateway to it" in line
+        assert "grant exchange_gateway to it, from" in line
     finally:
         connection.execute(sql.SQL("drop owned by {}").format(role))
         connection.execute(sql.SQL("drop role {}").format(role))

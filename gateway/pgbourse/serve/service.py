@@ -149,7 +149,10 @@ def _try_out(conninfo: str) -> str:
     except DatabaseError as error:
         hint = ""
         if isinstance(error.__cause__, psycopg.errors.InsufficientPrivilege):
-            hint = "; its role must be a member of exchange_gateway (grant exchange_gateway to it)"
+            hint = (
+                "; its role must be a member of exchange_gateway that may set it (grant exchange_gateway to "
+                "it, from PostgreSQL 16 on with set true)"
+            )
         raise StartError(f"the gateway can't use the database{hint}") from error
     finally:
         caller.close()
