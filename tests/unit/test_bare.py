@@ -148,12 +148,12 @@ def test_one_byte_at_a_time_takes_linear_time(encoding: str, monkeypatch: pytest
     document = "".join(parts).encode(encoding)
     assert len(document) > 2**20 * 0.9
     work = [0]
-    for name in ("_MARKUP", "_TAG_STOP", "_DOCTYPE_STOP", "_SUBSET_STOP", "_DECLARATION_STOP"):
+    for name in ("MARKUP", "TAG_STOP", "DOCTYPE_STOP", "SUBSET_STOP", "DECLARATION_STOP"):
         monkeypatch.setattr(bare, name, CountingPattern(getattr(bare, name), work))
     monkeypatch.setattr(
         bare,
-        "_TAG_QUOTE_STOP",
-        {quote: CountingPattern(pattern, work) for quote, pattern in bare._TAG_QUOTE_STOP.items()},
+        "TAG_QUOTE_STOP",
+        {quote: CountingPattern(pattern, work) for quote, pattern in bare.TAG_QUOTE_STOP.items()},
     )
     buffer = CountingBuffer()
     buffer.work = work

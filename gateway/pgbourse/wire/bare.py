@@ -12,15 +12,15 @@ __all__ = ["BareScanner"]
 # What can follow a "<" in content. Only a name's first 64 bytes count, so that an endless name is not matched
 # again from its start with every byte received. Names that differ only after that count as one, which works
 # too: elements are balanced, all together as well as each by itself.
-_MARKUP = re.compile(rb"<(?:(!--)|(!\[CDATA\[)|(\?)|(!)|(/?)([^\0\s<>/=\"']{0,64}))")
+MARKUP = re.compile(rb"<(?:(!--)|(!\[CDATA\[)|(\?)|(!)|(/?)([^\0\s<>/=\"']{0,64}))")
 _NAME_BYTES = 64
 _UNDECIDED = frozenset(start[:n] for start in (b"<!--", b"<![CDATA[") for n in range(1, len(start)))
 
-_TAG_STOP = re.compile(rb"[<>\"']")
-_TAG_QUOTE_STOP = {ord('"'): re.compile(rb'["<]'), ord("'"): re.compile(rb"['<]")}
-_DOCTYPE_STOP = re.compile(rb"[\[>\"']")
-_SUBSET_STOP = re.compile(rb"[<\]]")
-_DECLARATION_STOP = re.compile(rb"[>\"']")
+TAG_STOP = re.compile(rb"[<>\"']")
+TAG_QUOTE_STOP = {ord('"'): re.compile(rb'["<]'), ord("'"): re.compile(rb"['<]")}
+DOCTYPE_STOP = re.compile(rb"[\[>\"']")
+SUBSET_STOP = re.compile(rb"[<\]]")
+DECLARATION_STOP = re.compile(rb"[>\"']")
 
 # For bytes.translate: what a UTF-16 unit's high byte makes of its low byte.
 _WIDE_MASK = b"\0" + b"\xff" * 255
@@ -95,7 +95,7 @@ class BareScanner:
         if at < 0:
             self._pos = len(text)
             return False
-        match = _MARKUP.match(text, at)
+        match = MARKUP.match(text, at)
         assert match is not None  # an empty name always matches
         comment, cdata, instruction, declaration, slash, name = match.groups()
         self._pos = match.end()
@@ -121,13 +121,13 @@ class BareScanner:
 
     def _tag(self, text: bytearray) -> bool:
         """In a tag of the root's name: find its end, and whether it closes itself."""
-        match = _TAG_STOP.search(text, self._pos)
+        match = TAG_STOP.search(text, self._pos)
         if match is None:
             self._pos = len(text)
             return False
         at = match.start()
         stop = text[at]
-        if stop in _TAG_QUOTE_STOP:
+        if stop in TAG_QUOTE_STOP:
             self._until = match.group()
             self._mode = BareScanner._tag_quote
             self._pos = at + 1
@@ -144,7 +144,7 @@ class BareScanner:
 
     def _tag_quote(self, text: bytearray) -> bool:
         """In an attribute's value. No "<" can stand here either: the closing quote was forgotten."""
-        match = _TAG_QUOTE_STOP[self._until[0]].search(text, self._pos)
+        match = TAG_QUOTE_STOP[self._until[0]].search(text, self._pos)
         if match is None:
             self._pos = len(text)
             return False
@@ -154,11 +154,11 @@ class BareScanner:
 
     def _doctype(self, text: bytearray) -> bool:
         """In a DOCTYPE, outside its internal subset."""
-        return self._declaration_until(text, _DOCTYPE_STOP, BareScanner._content)
+        return self._declaration_until(text, DOCTYPE_STOP, BareScanner._content)
 
     def _subset(self, text: bytearray) -> bool:
         """In a DOCTYPE's internal subset, between declarations."""
-        match = _SUBSET_STOP.search(text, self._pos)
+        match = SUBSET_STOP.search(text, self._pos)
         if match is None:
             self._pos = len(text)
             return False
@@ -183,7 +183,7 @@ class BareScanner:
 
     def _declaration(self, text: bytearray) -> bool:
         """In a declaration of the internal subset."""
-        return self._declaration_until(text, _DECLARATION_STOP, BareScanner._subset)
+        return self._declaration_until(text, DECLARATION_STOP, BareScanner._subset)
 
     def _declaration_until(self, text: bytearray, stops: re.Pattern[bytes], after: _Mode) -> bool:
         match = stops.search(text, self._pos)
