@@ -30,8 +30,8 @@ _log = logging.getLogger("pgbourse.dispatch")
 _FIRST_RETRY = 0.05
 _LAST_RETRY = 0.25
 
-# Bytes of documents that a worker reads before a fresh thread takes over, which takes a tenth of a
-# millisecond: less than 0.01 microseconds for a document of one order.
+# Bytes of documents that a worker reads before a fresh thread takes over. That takes a tenth of a
+# millisecond, or less than 0.01 microseconds for a document of one order.
 BYTES_A_THREAD = 2_000_000
 
 
@@ -150,8 +150,8 @@ class Dispatcher:
     def _run(self, worker: int) -> None:
         """Run a worker until stopped, or until a fresh thread takes over.
 
-        lxml keeps every name that it meets for as long as its thread lives, and clients may invent names. So
-        a thread that has read so many bytes hands over to another one, with its connection and its counts.
+        lxml keeps every name that it meets as long as its thread lives, and clients may invent names. So a
+        thread that has read this many bytes hands over to another one, with its connection and its counts.
         """
         caller, taken = self._callers[worker], self._taken[worker]
         tally = self.tallies[worker] if self.tallies else None
@@ -163,7 +163,7 @@ class Dispatcher:
         caller.close()
 
     def _hand_over(self, worker: int) -> bool:
-        """Let a fresh thread be this worker. False when stopped, or if the system gives no thread now."""
+        """Let a fresh thread be this worker. False once stopped, or if no thread can be started now."""
         thread = self._new_thread(worker)
         with self._work:
             if self._stopping.is_set():
