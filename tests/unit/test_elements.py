@@ -68,6 +68,17 @@ def test_utf_16(encoding: str, mark: str) -> None:
     assert one(declared.encode(encoding)) == one(GRANT)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\0", "\0" * 500, "\0\n", "\r\n\0"])
+def test_a_length_may_count_the_end_of_a_string_in_c(encoding: str, end: str) -> None:
+    assert one((GRANT + end).encode(encoding)) == one(GRANT)
+
+
+@pytest.mark.parametrize("document", ["<create>\0</create>", "<create/>\0<create/>", "\0<create/>"])
+def test_a_nul_elsewhere_is_no_xml(document: str) -> None:
+    assert "not readable as XML" in refusal_of_all(document)
+
+
 @pytest.mark.parametrize(
     "encoding",
     ["klingon", "x" * 5000, "hex", "rot13", "zlib", "idna", "punycode", "unicode_escape", "undefined"],
