@@ -64,7 +64,7 @@ def test_a_tree_that_is_walked_is_found_out(start_mutant: StartMutant) -> None:
 def test_time_squared_for_attributes_is_found_out(
     start_mutant: StartMutant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.integration.client._GUARD", 10.0)
+    monkeypatch.setattr("tests.integration.client._GUARD", 4.0)
     watched = start_mutant("reads_all_attributes")
     with pytest.raises(TimeoutError):
         hostile.test_a_hostile_document_gets_an_error_and_the_connection_goes_on(
