@@ -153,7 +153,7 @@ def migrate(
                 applied = f"  {file.applied_at.astimezone():%Y-%m-%d %H:%M:%S %z}" if file.applied_at else ""
                 click.echo(f"{file.state:8} {file.kind:9} {file.name}{applied}")
         elif action == "check":
-            findings = migrate.check(url)
+            findings = migrate.differences(url)
             for finding in findings:
                 click.echo(finding)
             return 1 if findings else 0
@@ -182,7 +182,7 @@ def check(
 
     It reads every table and changes nothing. You can run it while the exchange is in use.
     """
-    from pgbourse.database.check import check_integrity
+    from pgbourse.database.integrity import check_integrity
 
     start_logging(log_level, log_format)
     with _database(database_url, database_password_file, data_dir) as url:

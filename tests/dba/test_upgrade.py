@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from pgbourse.database.ledger import live_functions, sql_folder
-from pgbourse.database.migrate import MigrationError, check, connect, migrate, require_current
+from pgbourse.database.migrate import MigrationError, connect, differences, migrate, require_current
 from tests.dba.cluster import Cluster
 from tests.sql.market import Connection, Market, meeting
 from tests.sql.reference import render
@@ -95,7 +95,7 @@ def test_a_database_of_an_earlier_version_is_migrated_with_its_data(
             "function process_batch_for",
             "migration 0005_certificates",
         ]
-        assert check(empty_database) == []
+        assert differences(empty_database) == []
         assert market.violations() == []
         assert holdings(connection) == before != []
         market.place("1", "X", -1, 100)
@@ -161,7 +161,7 @@ def test_a_plain_dump_restores_into_the_same_exchange(cluster: Cluster, database
     cluster.run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(dump))
     url = cluster.dsn("pgbourse")
     assert migrate(url) == []
-    assert check(url) == []
+    assert differences(url) == []
     with psycopg.connect(url, autocommit=True) as connection:
         market = Market(connection)
         assert holdings(connection) == before != []
@@ -191,7 +191,7 @@ def test_a_dump_restores_into_the_same_exchange(
             connection.execute("create database pgbourse")
             connection.execute(ROLES)
         copy.run("pg_restore", "--exit-on-error", "--dbname=pgbourse", archive)
-        assert check(copy.dsn("pgbourse")) == []
+        assert differences(copy.dsn("pgbourse")) == []
         with psycopg.connect(copy.dsn("pgbourse"), autocommit=True) as connection:
             market = Market(connection)
             assert market.violations() == []
@@ -268,7 +268,7 @@ def test_functions_are_replaced_under_load_without_an_error(database: str) -> No
                 trading.wait_for_orders(10)
         assert trading.errors == []
         assert Market(connection).violations() == []
-    assert check(database) == []
+    assert differences(database) == []
 
 
 OLD_IDS = "for values from (minvalue) to (1000000)"

@@ -7,7 +7,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
 from pgbourse.cli import cli
-from pgbourse.database.check import CheckError, check_integrity
+from pgbourse.database.integrity import CheckError, check_integrity
 from pgbourse.database.migrate import MigrationError
 
 

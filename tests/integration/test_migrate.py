@@ -18,8 +18,8 @@ from pgbourse.cli import main
 from pgbourse.database.ledger import live_functions, load_files, sql_folder
 from pgbourse.database.migrate import (
     MigrationError,
-    check,
     connect,
+    differences,
     migrate,
     pending,
     require_current,
@@ -53,14 +53,14 @@ def test_everything_is_applied_once(empty_database: str) -> None:
     applied = migrate(empty_database)
     assert sorted(applied) == sorted(str(file) for file in load_files(sql_folder()))
     assert migrate(empty_database) == []
-    assert check(empty_database) == []
+    assert differences(empty_database) == []
     require_current(empty_database)
     assert {file.state for file in status(empty_database)} == {"applied"}
 
 
 def test_status_and_check_of_an_empty_database_change_nothing(empty_database: str) -> None:
     assert {file.state for file in status(empty_database)} == {"pending"}
-    assert check(empty_database)[0] == "migration 0001_roles_and_schema has not been applied"
+    assert differences(empty_database)[0] == "migration 0001_roles_and_schema has not been applied"
     with pytest.raises(MigrationError, match="run `pgbourse migrate` first"):
         require_current(empty_database)
     with psycopg.connect(empty_database) as connection:
@@ -82,11 +82,11 @@ def test_a_function_is_applied_again_whenever_its_text_changes(database: str, sq
     assert migrate(database, sql_copy) == ["function extra"]
     write_function(sql_copy, "extra", "select 2")
     assert states(database, sql_copy)["function extra"] == "changed"
-    assert check(database, sql_copy) == ["function extra differs from the text that was applied"]
+    assert differences(database, sql_copy) == ["function extra differs from the text that was applied"]
     assert migrate(database, sql_copy) == ["function extra"]
     write_function(sql_copy, "extra", "select 1")  # back to what it once was
     assert migrate(database, sql_copy) == ["function extra"]
-    assert check(database, sql_copy) == []
+    assert differences(database, sql_copy) == []
 
 
 def test_a_plain_sql_function_may_call_one_that_comes_later(database: str, sql_copy: Path) -> None:
@@ -115,7 +115,7 @@ def test_check_finds_a_function_changed_by_hand(
     migrate(database, sql_copy)
     connection.execute(by_hand.encode())
     finding = "function exchange.extra() was changed by hand: it is not what extra.sql made"
-    assert check(database, sql_copy) == [finding]
+    assert differences(database, sql_copy) == [finding]
 
 
 def test_check_finds_functions_dropped_and_made_by_hand(
@@ -125,7 +125,7 @@ def test_check_finds_functions_dropped_and_made_by_hand(
     migrate(database, sql_copy)
     connection.execute("drop function exchange.extra()")
     connection.execute("create function exchange.mine(integer) returns integer language sql as 'select 1'")
-    assert check(database, sql_copy) == [
+    assert differences(database, sql_copy) == [
         "function exchange.extra() is missing: something other than sql/ dropped it",
         "function exchange.mine(integer) was made by no file of sql/",
     ]
@@ -137,12 +137,12 @@ def test_a_function_that_a_migration_dropped_with_its_file_is_no_difference(
     write_function(sql_copy, "extra")
     migrate(database, sql_copy)
     (sql_copy / "functions" / "extra.sql").unlink()
-    assert check(database, sql_copy) == [
+    assert differences(database, sql_copy) == [
         "function extra was applied, but this version of pgbourse has no such file"
     ]
     (sql_copy / "migrations" / "9999_drop.sql").write_text("drop function exchange.extra();")
     assert migrate(database, sql_copy) == ["migration 9999_drop"]
-    assert check(database, sql_copy) == []
+    assert differences(database, sql_copy) == []
 
 
 def test_a_migration_may_change_what_a_file_made(database: str, sql_copy: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_migration_may_change_what_a_file_made(database: str, sql_copy: Path) 
     change = "alter function exchange.extra() stable;"
     (sql_copy / "migrations" / "9999_change.sql").write_text(change)
     migrate(database, sql_copy)
-    assert check(database, sql_copy) == []
+    assert differences(database, sql_copy) == []
 
 
 def test_a_migration_that_was_edited_is_refused(database: str, sql_copy: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_migration_that_was_edited_is_refused(database: str, sql_copy: Path) -
     path.write_text(path.read_text() + "\n-- an afterthought\n")
     with pytest.raises(MigrationError, match="0001_roles_and_schema was edited after it was applied"):
         migrate(database, sql_copy)
-    assert check(database, sql_copy) == [
+    assert differences(database, sql_copy) == [
         "migration 0001_roles_and_schema differs from the text that was applied"
     ]
 
@@ -170,7 +170,7 @@ def test_a_database_newer_than_the_files_is_refused(database: str, sql_copy: Pat
     for refused in (migrate, require_current):
         with pytest.raises(MigrationError, match=r"newer than this pgbourse .* it has migration 9999_future"):
             refused(database)
-    assert check(database) == [
+    assert differences(database) == [
         "migration 9999_future was applied, but this version of pgbourse has no such file"
     ]
 
@@ -208,7 +208,7 @@ def test_everything_can_be_applied_without_md5(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as connection:
         forbid_md5(connection)
         migrate(empty_database)
-        assert check(empty_database) == []
+        assert differences(empty_database) == []
         assert fingerprint_lengths(connection) == {64}
 
 
@@ -216,19 +216,19 @@ def test_a_ledger_with_md5s_is_carried_over(database: str, connection: Connectio
     md5_ledger(connection)
     assert fingerprint_lengths(connection) == {32}
     forbid_md5(connection)
-    assert check(database) == []
+    assert differences(database) == []
     assert migrate(database) == []
     assert fingerprint_lengths(connection) == {64}
-    assert check(database) == []
+    assert differences(database) == []
 
 
 def test_a_change_by_hand_is_found_also_in_a_ledger_with_md5s(database: str, connection: Connection) -> None:
     md5_ledger(connection)
     connection.execute("alter function exchange.list_applied_files() immutable")
-    (finding,) = check(database)
+    (finding,) = differences(database)
     assert finding.startswith("function exchange.list_applied_files() was changed by hand")
     migrate(database)
-    assert check(database) == [finding]
+    assert differences(database) == [finding]
 
 
 def test_a_file_that_fails_leaves_nothing_of_itself(
@@ -273,7 +273,7 @@ def test_two_runners_take_turns(empty_database: str) -> None:
     for runner in runners:
         runner.join()
     assert sorted(len(files) for files in applied) == [0, len(load_files(sql_folder()))]
-    assert check(empty_database) == []
+    assert differences(empty_database) == []
 
 
 def test_the_ledger_keeps_runners_apart_even_without_the_lock(connection: Connection) -> None:
@@ -290,7 +290,7 @@ def test_a_gateways_role_may_ask_what_was_applied_and_no_more(
     url = make_conninfo(database, user=login_role, password=login_role)
     connection.execute(sql.SQL("grant exchange_gateway to {}").format(sql.Identifier(login_role)))
     require_current(url)
-    for refused in (migrate, check, status):
+    for refused in (migrate, differences, status):
         with pytest.raises(MigrationError, match=f"role {login_role} lacks a right that reading the ledger"):
             refused(url)
 

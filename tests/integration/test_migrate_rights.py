@@ -10,9 +10,9 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
-from pgbourse.database.check import CheckError, check_integrity
 from pgbourse.database.embedded import EmbeddedPostgres
-from pgbourse.database.migrate import MigrationError, check, migrate, pending, require_current, status
+from pgbourse.database.integrity import CheckError, check_integrity
+from pgbourse.database.migrate import MigrationError, differences, migrate, pending, require_current, status
 from tests.servers import temporary_folder
 
 Connection = psycopg.Connection[TupleRow]
@@ -101,7 +101,7 @@ def test_a_schema_of_another_application_stays_as_it_is(
         connection.execute(already_there.encode())
         connection.execute("alter schema exchange owner to owner_of_rates")
         before = snapshot(connection)
-        for refused in (migrate, pending, status, check, require_current):
+        for refused in (migrate, pending, status, differences, require_current):
             with pytest.raises(
                 MigrationError, match=r"a schema exchange that is not pgbourse's .*owner_of_rates"
             ):
@@ -158,7 +158,7 @@ def test_bare_roles_that_a_dba_has_made_will_do(admin: Cluster) -> None:
     admin.execute("create role app login")
     admin.execute("grant create on database one to app; grant exchange_owner to app")
     migrate(admin.url(role="app"))
-    assert check(admin.url(role="app")) == []
+    assert differences(admin.url(role="app")) == []
 
 
 # Who may migrate, and what is missing where one may not.
@@ -169,7 +169,7 @@ def test_a_role_that_may_create_roles_can_migrate_and_serve(admin: Cluster) -> N
     admin.execute("grant create on database one to app")
     url = admin.url(role="app")
     migrate(url)
-    assert check(url) == []
+    assert differences(url) == []
     require_current(url)
     with psycopg.connect(url) as connection:
         connection.execute("set role exchange_gateway")
@@ -196,7 +196,7 @@ def test_a_second_admin_where_the_roles_exist(admin: Cluster, membership: str, p
     admin.execute(f"grant create on database two to second; {membership}".encode())
     url = admin.url("two", "second")
     migrate(url)
-    assert check(url) == []
+    assert differences(url) == []
     assert migrate(url) == []
     assert {file.state for file in status(url)} == {"applied"}
     require_current(url)
@@ -264,12 +264,12 @@ def test_members_that_inherit_nothing_may_do_what_the_others_may(
     url = admin.url(role="app")
     require_current(url)
     if role == "exchange_reader":
-        assert check(url) == []
+        assert differences(url) == []
         assert check_integrity(url) == []
         assert migrate(url) == []  # there is nothing to apply
     else:
         with pytest.raises(MigrationError, match="lacks a right that reading the ledger needs"):
-            check(url)
+            differences(url)
         with pytest.raises(CheckError, match='grant exchange_reader to "app"'):
             check_integrity(url)
 

@@ -8,8 +8,8 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
-from pgbourse.database.check import check_integrity
-from pgbourse.database.migrate import MigrationError, check, connect, migrate, require_current, status
+from pgbourse.database.integrity import check_integrity
+from pgbourse.database.migrate import MigrationError, connect, differences, migrate, require_current, status
 from pgbourse.database.session import PINNED, SettingError, wrong_settings
 
 Connection = psycopg.Connection[TupleRow]
@@ -90,12 +90,12 @@ def odd_values(connection: Connection) -> dict[str, list[str]]:
 def use_everything(database: str, empty_database: str) -> None:
     """Do all that the package does in sessions of its own, apart from serving; nothing may be wrong."""
     assert {file.state for file in status(database)} == {"applied"}
-    assert check(database) == []
+    assert differences(database) == []
     assert migrate(database) == []
     require_current(database)
     assert check_integrity(database) == []
     assert migrate(empty_database) != []
-    assert check(empty_database) == []
+    assert differences(empty_database) == []
 
 
 @pytest.mark.parametrize("choice", [0, -1])
@@ -163,7 +163,7 @@ def test_a_database_that_is_set_read_only_is_read_and_not_migrated(
     set_for_role(superuser, "default_transaction_read_only", "on")
     role = {"user": ROLE, "password": "odd"}
     url = make_conninfo(database, **role)
-    assert check(url) == []
+    assert differences(url) == []
     assert migrate(url) == []  # there is nothing to apply
     assert check_integrity(url) == []
     with pytest.raises(MigrationError, match=r"read-only.*default_transaction_read_only"):
@@ -175,7 +175,7 @@ def test_a_server_that_cannot_load_its_language_is_refused_by_the_settings_name(
 ) -> None:
     set_for_role(superuser, "dynamic_library_path", "/nowhere")
     if superuser.info.server_version < 180000:  # where the language names its folder itself
-        assert check(make_conninfo(database, user=ROLE, password="odd")) == []
+        assert differences(make_conninfo(database, user=ROLE, password="odd")) == []
         return
     with pytest.raises(SettingError, match="dynamic_library_path"):
-        check(make_conninfo(database, user=ROLE, password="odd"))
+        differences(make_conninfo(database, user=ROLE, password="odd"))

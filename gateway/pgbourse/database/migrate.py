@@ -42,8 +42,8 @@ __all__ = [
     "OLDEST_SERVER",
     "FileStatus",
     "MigrationError",
-    "check",
     "connect",
+    "differences",
     "migrate",
     "pending",
     "require_current",
@@ -147,7 +147,7 @@ def pending(database_url: str, folder: Path | None = None) -> list[SqlFile]:
     return _wanted(files, states)
 
 
-def check(database_url: str, folder: Path | None = None) -> list[str]:
+def differences(database_url: str, folder: Path | None = None) -> list[str]:
     """Return a line for each difference between the database and sql/; none if they agree.
 
     Functions are compared by definition, owner, rights and comment with what their file left behind.
