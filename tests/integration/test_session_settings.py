@@ -117,10 +117,10 @@ def test_the_settings_of_a_session_of_ours_are_those_that_are_pinned(
             set_for_role(superuser, name, "30s" if name.endswith("_timeout") else values[0])
     set_for_role(superuser, "synchronous_commit", "local")
     set_for_role(superuser, "search_path", "nowhere")
-    url = make_conninfo(database, user=ROLE, password="odd")
+    url = make_conninfo(database, user=ROLE, password="odd", client_encoding="UTF8")
     with psycopg.connect(url, autocommit=True) as bare:
         wrong = {setting.name for setting in wrong_settings(bare)}
-    # The driver names the encoding at each connection, and there is one kind of table.
+    # The connection string names the encoding, and there is one kind of table.
     known = {row[0] for row in superuser.execute("select name from pg_settings").fetchall()}
     right = {"client_encoding", "default_table_access_method"}
     assert wrong == (PINNED.keys() & known) - right | {"synchronous_commit"}
