@@ -10,9 +10,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(
-    include=["pgbourse.wire.framing", "pgbourse.wire.bare", "pgbourse.wire.messages"]
-):
+with atheris.instrument_imports(include=["pgbourse.wire"]):
     from tests.fuzz.properties import PROPERTIES
 
 from tests.fuzz.tokens import DOCUMENT_TOKENS, STREAM_TOKENS
