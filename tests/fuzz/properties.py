@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from pgbourse.serve.batch import Item, columns_of
 from pgbourse.wire import elements
 from pgbourse.wire.framing import Frame, Framer, Framing
-from pgbourse.wire.messages import Document, Refusal, Request, ResultRow, format_reply, parse
+from pgbourse.wire.messages import Document, Refusal, Request, ResultRow, format_reply, parse, parse_all
 from tests.unit.streams import cut, outcome
 
 __all__ = ["PROPERTIES", "framing_is_clean", "messages_are_clean"]
@@ -75,6 +75,10 @@ def messages_are_clean(data: bytes) -> None:
     document = parse(data)
     with patch.object(elements, "LARGE", -1):
         _assert_same(parse(data), document)
+    # What is read together is understood as each alone, also where one seems to go on in the next.
+    half = len(data) // 2
+    parts = [data, data[:half], data[half:], b"<create/>", data]
+    assert parse_all(parts) == [parse(part) for part in parts]
     expected = _results_due(data)
     if expected is not None and not _is_unread(document, data):
         assert len(document.children) == expected

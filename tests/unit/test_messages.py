@@ -5,7 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pgbourse.wire.messages import Document, Refusal, Request, format_reply, parse
+from pgbourse.wire import elements
+from pgbourse.wire.messages import Document, Refusal, Request, format_reply, parse, parse_all
 from tests.unit.documents import creation, one, refusal_of_all, refused, row, transaction
 
 
@@ -287,3 +288,48 @@ def test_a_document_has_so_many_children_and_no_more(monkeypatch: pytest.MonkeyP
         refusal_of_all(f'<create><account id="1" balance="1"/>{grants}<symbol sym="X"/></create>') == refusal
     )
     assert refusal_of_all(f'<transactions id="1">{"<query/>" * 5}</transactions>') == refusal
+
+
+BUY = b'<transactions id="1"><order sym="A" amount="1" limit="1"/></transactions>'
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        [],
+        [BUY],
+        [
+            BUY,
+            BUY,
+            b'<create><symbol sym="S"><account id="1">2</account></symbol><account/></create>',
+        ],
+        [BUY, b'<?xml version="1.0" encoding="UTF-8"?>\n' + BUY + b"\n", b" " + BUY, "\ufeff".encode() + BUY],
+        [b"<transactions id='1'>", b"</transactions>", BUY],
+        [b"<a>", b"</a><b>", b"</b>"],
+        [b"<a/><b/>", b"<c>", b"</c>"],
+        [b"</r><r>", BUY, BUY],
+        [b"<r/>", b"<r><r/></r>", BUY],
+        [b"<create/>text<create/>", BUY, BUY],
+        [b"<create/>text>", BUY, BUY],
+        [b"<create><!--", BUY, b"--></create>"],
+        [b"<create><![CDATA[", BUY, b"]]></create>"],
+        [b"<create/><![CDATA[]]>", BUY, BUY],
+        [b"<transactions id='1'><order sym='", BUY, b"' amount='1' limit='1'/></transactions>"],
+        [BUY, b"", b"<", b">", b"<>", b"<create id='1' id='1'/>", b"<p:create/>", BUY],
+        [BUY, b"<create xmlns='u'/>", b"<p:create xmlns:p='u'/>", b"<p:create/>", BUY],
+        [BUY, b"<!DOCTYPE a [<!ENTITY e 'v'>]><a>&e;</a>", b"<create>&e;</create>", BUY],
+        [BUY, BUY.decode().encode("utf-16"), b"<create>\xff</create>", BUY.replace(b">", b">\0", 1), BUY],
+        [BUY, 300 * b"<a>" + 300 * b"</a>", BUY],
+        [BUY, b"<transactions id='1'>" + 5000 * b"<query id='1'/>" + b"</transactions>", BUY],
+        300 * [b"<transactions id='1'>" + 200 * b"<query id='1'/>" + b"</transactions>"],
+    ],
+)
+def test_documents_that_are_read_together_are_understood_as_each_alone(documents: list[bytes]) -> None:
+    assert parse_all(documents) == [parse(document) for document in documents]
+
+
+def test_documents_are_read_together_where_that_gives_the_same() -> None:
+    together = elements.read_together([BUY, b"<a>", b"<!-- --><create/>", BUY])
+    assert together == [None, None, None, None]  # the second is not well-formed, so all are read alone
+    together = elements.read_together([BUY, b"<!-- --><create/>", BUY])
+    assert [root is not None and root.tag for root in together] == ["transactions", False, "transactions"]

@@ -19,7 +19,7 @@ from pgbourse.serve.sessions import find_writer
 from pgbourse.serve.tally import Tally
 from pgbourse.serve.writegate import WriteGate
 from pgbourse.wire.framing import Frame, Framing, wrap_reply
-from pgbourse.wire.messages import ResultRow, error_reply, format_reply, parse
+from pgbourse.wire.messages import ResultRow, error_reply, format_reply, parse_all
 
 __all__ = ["Dispatcher", "Peer"]
 
@@ -209,14 +209,13 @@ class Dispatcher:
     def _gather(self, first: Peer, turns: list[_Turn], taken: list[int]) -> None:
         """Take documents from ready clients, beginning with this one, until the batch is full."""
         peer: Peer | None = first
-        size = 0  # results in the replies: what is refused at once also costs time and memory
+        size = 0  # results in the replies, at most: what is refused at once also costs time and memory
+        frames: list[tuple[int, Frame]] = []
         while peer is not None:
-            items: list[Item] = []
-            turns.append((peer, items))
+            turns.append((peer, []))
             while size < self._batch_requests and (frame := peer.take()) is not None:
-                document = parse(frame.document)
-                items.append(Item(len(turns), frame, document, peer.certificate_name))
-                size += len(document.children) or 1
+                frames.append((len(turns), frame))
+                size += max(1, frame.document.count(b"<") - 2)  # the root has two, a child one or two
                 _add(taken, (frame,))
             peer = None
             if size < self._batch_requests and self._ready:
@@ -227,6 +226,10 @@ class Dispatcher:
                 self._work.notify()  # more waits than this batch takes
         if self.wants_room:
             self._on_room()
+        documents = parse_all([frame.document for _, frame in frames])
+        for (sequence, frame), document in zip(frames, documents, strict=True):
+            peer, items = turns[sequence - 1]
+            items.append(Item(sequence, frame, document, peer.certificate_name))
 
     def _carry_out(self, turns: list[_Turn], caller: Caller) -> None:
         """Give every item its results or its failure, or mark it lost."""

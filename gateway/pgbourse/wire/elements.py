@@ -7,8 +7,9 @@ send must change threads now and then (see pgbourse.serve.dispatch).
 
 import contextlib
 import re
+import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from encodings import aliases, normalize_encoding
 from itertools import chain
 from typing import Any, Protocol
@@ -18,7 +19,14 @@ from lxml import etree
 from pgbourse.errors import PgbourseError
 from pgbourse.wire.fields import shorten
 
-__all__ = ["DocumentRefused", "Element", "read_tree", "refuse_doctype", "too_many_children"]
+__all__ = [
+    "DocumentRefused",
+    "Element",
+    "read_together",
+    "read_tree",
+    "refuse_doctype",
+    "too_many_children",
+]
 
 
 class DocumentRefused(PgbourseError):
@@ -72,12 +80,22 @@ _here = _Parser()
 LARGE = 500_000
 _PIECE = 32_768
 
+# Documents up to this many bytes are read together: lxml releases Python's global lock at each call, and
+# getting it back from another thread costs more than reading a small document.
+SMALL = 4_096
+# Stands between documents that are read together. No document can hold it, for nobody is told its name.
+_MARK = f"m{secrets.token_hex(16)}"
+_BETWEEN = f"<{_MARK}/>".encode()
+
 # Markup that holds no tags, although it may look like it.
 _NO_TAGS = re.compile(rb"(?s:<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|<\?.*?(?:\?>|\Z))")
 # What may precede a DOCTYPE. Possessive, so that no byte is looked at twice.
 _PROLOG = re.compile(rb"(?:\xef\xbb\xbf)?+(?:[ \t\r\n]++|<\?(?s:.*?)\?>|<!--(?s:.*?)-->)*+")
 # How nearly all documents in UTF-8 begin.
 _UTF_8 = re.compile(rb"<(?:[A-Za-z]|\?xml version=[\"']1\.0[\"'](?: encoding=[\"'](?i:UTF-8)[\"'])?\?>)")
+_USUAL_DECLARATION = re.compile(
+    rb"<\?xml version=[\"']1\.0[\"'](?: encoding=[\"'](?i:UTF-8)[\"'])?\?>[ \t\r\n]*+"
+)
 _DECLARED_ENCODING = re.compile(
     rb"(?:\xef\xbb\xbf)?+<\?xml[ \t\r\n][^>]*?[ \t\r\n]encoding[ \t\r\n]*+=[ \t\r\n]*+[\"']([^\"'>]*+)[\"']"
 )
@@ -116,6 +134,50 @@ def read_tree(document: bytes, max_children: int) -> tuple[Element, Iterator[Ele
     except etree.XMLSyntaxError as error:
         raise _not_readable(error) from None
     return root, iter(root)
+
+
+def read_together(documents: Sequence[bytes]) -> list[Element | None]:
+    """Read small plain documents in one call and return their root elements, None for each to be read alone.
+
+    They are read as the children of one root, with a mark before and after each. If all marks turn up as that
+    root's own children, everything between two of them is balanced, so no document reaches into another. A
+    document that is not well-formed makes all be read alone, which tells which one it is.
+    """
+    found: list[Element | None] = [None] * len(documents)
+    texts: list[bytes] = []
+    places: list[int] = []
+    size = 0
+    for place, document in enumerate(documents):
+        text = _plain(document) if len(document) <= SMALL and size < LARGE else None
+        if text is not None:
+            texts.append(text)
+            places.append(place)
+            size += len(text)
+    if len(texts) < 2:
+        return found
+    try:
+        joined = b"".join((b"<r>", _BETWEEN, _BETWEEN.join(texts), _BETWEEN, b"</r>"))
+        root = etree.fromstring(joined, _here.parser)
+    except etree.XMLSyntaxError:
+        return found
+    marks, roots = root[::2], root[1::2]
+    if len(roots) != len(texts) or any(element.tail for element in root):
+        return found
+    if any(mark.tag != _MARK for mark in marks):
+        return found
+    for place, element in zip(places, roots, strict=True):
+        found[place] = element
+    return found
+
+
+def _plain(document: bytes) -> bytes | None:
+    """Return a document without its declaration; None unless it is UTF-8 from its first tag to its last."""
+    if declaration := _USUAL_DECLARATION.match(document):
+        document = document[declaration.end() :]
+    document = document.rstrip(b" \t\r\n")
+    if not (document.startswith(b"<") and document.endswith(b">")) or b"<!" in document or b"<?" in document:
+        return None
+    return document
 
 
 def _read_pieces(text: bytes) -> Iterator[Any]:

@@ -7,7 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pgbourse.wire.elements import DocumentRefused, Element, read_tree, too_many_children
+from pgbourse.wire.elements import (
+    DocumentRefused,
+    Element,
+    read_together,
+    read_tree,
+    too_many_children,
+)
 from pgbourse.wire.fields import ACCOUNT_ID, escape, shorten
 from pgbourse.wire.requests import (
     CREATION,
@@ -32,6 +38,7 @@ __all__ = [
     "error_reply",
     "format_reply",
     "parse",
+    "parse_all",
 ]
 
 # A child of four bytes may need 500 of memory, result included. More orders than this need 16 MB of XML.
@@ -65,20 +72,42 @@ class Document:
 def parse(document: bytes) -> Document:
     """Read a document. Never raises because of a client's input, which becomes one refusal or several."""
     try:
-        root, elements = read_tree(document, MAX_CHILDREN)
-        name = root.tag
-        if name == "transactions":
-            children = _transactions(root.get("id"), elements)
-        elif name == "create":
-            children = _creations(elements)
-        else:
-            raise DocumentRefused(
-                f"unknown root element <{shorten(name)}>: it must be <create> or <transactions>"
-            )
-        if len(children) > MAX_CHILDREN:
-            raise too_many_children(MAX_CHILDREN)
+        return _understand(*read_tree(document, MAX_CHILDREN))
     except DocumentRefused as refused:
-        return Document([Refusal("", str(refused))], [])
+        return _refused(refused)
+
+
+def parse_all(documents: Sequence[bytes]) -> list[Document]:
+    """Read documents as `parse` does each of them, many at a time where that gives the same."""
+    return [
+        parse(document) if root is None else _parse_read(root)
+        for document, root in zip(documents, read_together(documents), strict=True)
+    ]
+
+
+def _parse_read(root: Element) -> Document:
+    try:
+        return _understand(root, iter(root))
+    except DocumentRefused as refused:
+        return _refused(refused)
+
+
+def _refused(refused: DocumentRefused) -> Document:
+    return Document([Refusal("", str(refused))], [])
+
+
+def _understand(root: Element, elements: Iterator[Element]) -> Document:
+    name = root.tag
+    if name == "transactions":
+        children = _transactions(root.get("id"), elements)
+    elif name == "create":
+        children = _creations(elements)
+    else:
+        raise DocumentRefused(
+            f"unknown root element <{shorten(name)}>: it must be <create> or <transactions>"
+        )
+    if len(children) > MAX_CHILDREN:
+        raise too_many_children(MAX_CHILDREN)
     return Document(children, [child for child in children if type(child) is Request])
 
 
