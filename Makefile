@@ -6,12 +6,12 @@ SECONDS ?= 60
 JOBS    ?= auto
 PYTEST  := $(VENV)/bin/python -m pytest -n $(JOBS) --dist loadgroup -rs
 
-.PHONY: help run test test-all test-containers test-on lint wheels bench docs soak fuzz clean
+.PHONY: help run test test-containers test-on lint wheels bench docs soak fuzz clean
 
 help:
 	@echo 'make run    create the environment, start PostgreSQL and serve on 127.0.0.1:12345 (ARGS="--port 5000" adds options)'
 	@echo 'make test   create the environment and run the tests (ARGS="-k match" narrows them, JOBS=0 runs them one at a time; PGBOURSE_TEST_DSN=… names a server)'
-	@echo 'make test-all   also run the long tests, which make test leaves out; make test-containers   those of the images and of compose'
+	@echo 'make test LONG=1   also the long tests, and more rounds of some; make test-containers   those of the images and of compose'
 	@echo 'make test-on PG=15   run the tests of the SQL on an installed PostgreSQL of that version'
 	@echo 'make lint   run ruff, mypy, sqlfluff, and squawk for the locks of migrations'
 	@echo 'make wheels ask the package registry whether everything installs without a compiler, on every platform'
@@ -25,10 +25,7 @@ run: $(VENV)/.run
 	@exec $(VENV)/bin/pgbourse serve $(ARGS)
 
 test: $(VENV)/.dev
-	$(PYTEST) --short $(ARGS)
-
-test-all: $(VENV)/.dev
-	$(PYTEST) $(ARGS)
+	$(if $(LONG),PGBOURSE_FAULT_ROUNDS=30 PGBOURSE_FUZZ_EXAMPLES=25 $(PYTEST),$(PYTEST) --short) $(ARGS)
 
 test-containers: $(VENV)/.dev
 	$(PYTEST) -n 0 tests/containers $(ARGS)
@@ -54,7 +51,7 @@ docs: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[soak]'
-	PGBOURSE_FAULT_ROUNDS=300 PGBOURSE_FUZZ_SEEDS=1000 PGBOURSE_FUZZ_BATCHES=600 PGBOURSE_FUZZ_INPUTS=20000 \
+	PGBOURSE_SOAK=1 PGBOURSE_FAULT_ROUNDS=300 PGBOURSE_FUZZ_SEEDS=1000 PGBOURSE_FUZZ_BATCHES=600 PGBOURSE_FUZZ_INPUTS=20000 \
 	PGBOURSE_FUZZ_EXAMPLES=300 $(VENV)/bin/python -m pytest -o timeout=7200 tests/faults tests/fuzz \
 		tests/sql/test_model.py tests/integration/test_concurrency.py tests/integration/test_stateful.py $(ARGS)
 

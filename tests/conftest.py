@@ -109,7 +109,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--short"):
         for item in items:
             if marker := item.get_closest_marker("long"):
-                item.add_marker(pytest.mark.skip(reason=f"make test-all runs it: {marker.args[0]}"))
+                item.add_marker(pytest.mark.skip(reason=f"make test LONG=1 runs it: {marker.args[0]}"))
     if hasattr(config, "workerinput"):
         places = {name: place for place, name in enumerate(_FIRST)}
         items.sort(key=lambda item: places.get(item.path.parent.name, len(_FIRST)))

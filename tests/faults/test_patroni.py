@@ -2,7 +2,7 @@
 
 After each fault everybody must be served again, and what clients were told must be what the database holds.
 Each test prints the gap that its fault made: pytest -rP shows it. They take some four minutes, so they run
-where PGBOURSE_FAULT_ROUNDS is set, as `make soak` does.
+where PGBOURSE_SOAK is set, as `make soak` does.
 """
 
 import os
@@ -27,7 +27,7 @@ TTL = recommended_setting("ttl")  # seconds without a sign of life, after which 
 
 @pytest.fixture(scope="module")
 def available() -> Iterator[HighlyAvailable]:
-    if "PGBOURSE_FAULT_ROUNDS" not in os.environ:
+    if "PGBOURSE_SOAK" not in os.environ:
         pytest.skip("four minutes long: make soak runs it")
     if reason := missing():
         pytest.skip(reason)

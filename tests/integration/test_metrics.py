@@ -55,6 +55,14 @@ class Health:
                 samples[f"{name}{{{labels}}}" if labels else name] = sample.value
         return samples
 
+    def metrics_after(self, documents: int) -> dict[str, float]:
+        """The same once so many documents are counted: a worker counts them after it has answered."""
+        wait_until(
+            lambda: self.metrics()["document_latency_seconds_count"] >= documents,
+            f"{documents} documents are counted",
+        )
+        return self.metrics()
+
 
 StartHealth = Callable[[Gateway, str], Health]
 
@@ -103,7 +111,7 @@ def test_requests_are_counted_by_kind_and_outcome(
     measured.ask(b"<nonsense/>")
     connection.execute("drop function exchange.cancel_orders")
     assert "internal error" in (measured.ask(b'<transactions id="1"><cancel id="1"/></transactions>')[0].text)
-    metrics = health.metrics()
+    metrics = health.metrics_after(4)
     assert requests(metrics) == {
         ("create_account", "accepted"): 2,
         ("create_account", "refused"): 1,
@@ -142,7 +150,7 @@ def test_of_an_unknown_fate_no_latency_is_told(
     blocker.rollback()
     # PostgreSQL says when it ended a statement before its commit: that is tried again, and succeeds.
     assert client.reply()[0].tag == "opened"
-    metrics = health.metrics()
+    metrics = health.metrics_after(2)
     assert metrics["database_reconnects_total"] == 1
     assert requests(metrics)["place_order", "accepted"] == 1
     assert metrics["document_latency_seconds_count"] == 2
@@ -151,7 +159,7 @@ def test_of_an_unknown_fate_no_latency_is_told(
 def test_histograms_are_cumulative_and_in_seconds(measured: Gateway, health: Health) -> None:
     for _ in range(20):
         measured.ask(CREATE)
-    metrics = health.metrics()
+    metrics = health.metrics_after(20)
     for name in ("document_latency_seconds", "database_seconds", "batch_documents", "batch_requests"):
         buckets = [value for key, value in metrics.items() if key.startswith(f"{name}_bucket")]
         assert buckets == sorted(buckets)
