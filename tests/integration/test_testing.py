@@ -111,7 +111,9 @@ def test_embedded_where_no_container_is_wanted(monkeypatch: pytest.MonkeyPatch) 
         exchange.reset()
         trade(exchange)
         left_open = exchange.connect()
-        folder = Path(str(conninfo_to_dict(exchange.database_url or "")["host"])).parent
+        named = conninfo_to_dict(exchange.database_url or "")
+        assert set(named) == {"host", "port", "user", "dbname"}, "any client of PostgreSQL takes these"
+        folder = Path(str(named["host"])).parent
         assert folder.exists()
     assert not folder.exists()
     with pytest.raises(ClientError, match="closed"):

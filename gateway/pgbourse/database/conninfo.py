@@ -37,6 +37,7 @@ __all__ = [
     "hidden_environment",
     "parse",
     "private_conninfo",
+    "short",
 ]
 
 _SCHEME = re.compile(r"postgres(ql)?(\+[a-z0-9_]+)?://", re.IGNORECASE)
@@ -154,6 +155,12 @@ def private_conninfo(folder: str, dbname: str, user: str = "postgres", port: int
     # An empty name of a password file would mean ~/.pgpass.
     named |= {"host": folder, "port": port, "user": user, "dbname": dbname, "passfile": f"{folder}/none"}
     return make_conninfo("", **named)
+
+
+def short(conninfo: str) -> str:
+    """Return the server, user and database of a connection string: any version of any client takes that."""
+    given = conninfo_to_dict(conninfo)
+    return make_conninfo("", **{keyword: given[keyword] for keyword in ("host", "port", "user", "dbname")})
 
 
 def connect(conninfo: str, **defaults: str | int) -> psycopg.Connection[TupleRow]:

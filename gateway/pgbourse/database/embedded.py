@@ -16,10 +16,9 @@ from typing import Self
 
 import psycopg
 from psycopg import pq
-from psycopg.conninfo import make_conninfo
 
 from pgbourse.database.binaries import EmbeddedError, run_as
-from pgbourse.database.conninfo import connect, hidden_environment, private_conninfo
+from pgbourse.database.conninfo import connect, hidden_environment, private_conninfo, short
 from pgbourse.database.datafolder import STOP_SIGNALS, DataFolder, environment
 from pgbourse.database.lastwords import server_last_words
 
@@ -90,7 +89,7 @@ class EmbeddedPostgres:
         except BaseException:
             self.stop()
             raise
-        _log.info("PostgreSQL %s runs; look inside with: psql '%s'", self.version, self._short_dsn())
+        _log.info("PostgreSQL %s runs; look inside with: psql '%s'", self.version, short(self.dsn()))
 
     def stop(self) -> None:
         """Shut the server down, which rolls open transactions back. Then release the data folder."""
@@ -212,10 +211,6 @@ class EmbeddedPostgres:
         with connect(self.dsn("postgres"), **_STARTING) as connection:
             if connection.execute("select from pg_database where datname = 'pgbourse'").fetchone() is None:
                 connection.execute("create database pgbourse")
-
-    def _short_dsn(self) -> str:
-        """Return a connection string that people can read and every version of psql understands."""
-        return make_conninfo(host=str(self._folder.sockets), port=5432, user="postgres", dbname="pgbourse")
 
     def _last_words(self) -> str:
         """Return the latest line of the server's log since its start that says why it ended."""
