@@ -158,6 +158,9 @@ DOCUMENTS = {
     + b">"
     + b"<b/>" * 9_000
     + b"</account></create>",
+    "an unknown element of many with attributes": b"<transactions id='1'><symbol>"
+    + 180_000 * b'<x a="" b="" c="" d="" e="" f="" g="" h=""/>'
+    + b"</symbol></transactions>",
     "many namespaces": b"<create><a "
     + b" ".join(b'xmlns:a%d="u"' % n for n in range(200_000))
     + b"/></create>",

@@ -73,7 +73,7 @@ def _hold_little(stream: bytes, expected: list[Frame]) -> None:
 def messages_are_clean(data: bytes) -> None:
     """Any document gets a well-formed reply with one result for each child, whatever the database answers."""
     document = parse(data)
-    with patch.object(elements, "LARGE", -1):
+    with patch.object(elements, "LARGE", -1), patch.object(elements, "PIECE", 16):
         _assert_same(parse(data), document)
     # What is read together is understood as each alone, also where one seems to go on in the next.
     half = len(data) // 2

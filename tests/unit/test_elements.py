@@ -191,3 +191,34 @@ def test_an_element_may_not_have_any_number_of_attributes() -> None:
 )
 def test_a_doctype_that_is_none(document: str) -> None:
     assert parse(document.encode()).children == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b'<create><symbol sym="A">'
+        + 50 * b'<account id="1">5</account>'
+        + b"</symbol><account id='1'/></create>",
+        b"<create><symbol>" + 50 * b'<account id="1">5</account>' + b"</symbol></create>",
+        b'<create><symbol sym="">'
+        + 50 * b'<account id="1">5<b/><c/><d/></account><x/>'
+        + b"</symbol></create>",
+        b'<create><symbol sym="A"><account id="1">5<b>'
+        + 50 * b"<c/>"
+        + b"</b><d/></account></symbol></create>",
+        b"<create><symbol xmlns='u' sym='A'>" + 50 * b'<account id="1">5</account>' + b"</symbol></create>",
+        b'<transactions id="1"><symbol>'
+        + 50 * b"<query id='1'/>"
+        + b"</symbol><query id='2'/></transactions>",
+        b'<transactions id="1">' + 50 * b"<query id='1'><a/><a/></query>" + b"</transactions>",
+        b'<x id="1">' + 50 * b"<y><z/><z/></y>" + b"</x>",
+    ],
+)
+def test_a_document_in_pieces_means_what_it_means_as_a_whole(
+    document: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = parse(document)
+    monkeypatch.setattr(elements, "LARGE", 0)
+    for size in (1, 7, 100):
+        monkeypatch.setattr(elements, "PIECE", size)
+        assert parse(document) == whole

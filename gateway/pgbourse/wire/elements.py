@@ -11,7 +11,6 @@ import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from encodings import aliases, normalize_encoding
-from itertools import chain
 from typing import Any, Protocol
 
 from lxml import etree
@@ -78,7 +77,7 @@ _here = _Parser()
 # Larger documents, in bytes, are read in pieces. That takes a tenth more time, but a whole tree takes 27
 # times the bytes of its document.
 LARGE = 500_000
-_PIECE = 32_768
+PIECE = 32_768
 
 # Documents up to this many bytes are read together: lxml releases Python's global lock at each call, and
 # getting it back from another thread costs more than reading a small document.
@@ -125,10 +124,8 @@ def read_tree(document: bytes, max_children: int) -> tuple[Element, Iterator[Ele
         refuse_doctype(text)
     if len(text) > LARGE:
         _refuse_large_elements(text, max_children)
-        ended = _read_pieces(text)
-        first = next(ended)
-        root: Any = first.getroottree().getroot()  # Any: Element is what we use of lxml's
-        return root, (element for element in chain([first], ended) if element.getparent() is root)
+        elements = _read_pieces(text)
+        return next(elements), elements
     try:
         root = etree.fromstring(text, _here.parser)
     except etree.XMLSyntaxError as error:
@@ -181,24 +178,46 @@ def _plain(document: bytes) -> bytes | None:
 
 
 def _read_pieces(text: bytes) -> Iterator[Any]:
-    """Read a document and give each element when it has ended.
+    """Read a document and give its root, then each child of the root when it has ended.
 
-    After each piece the root's children are taken off the tree, except the last one: it may be unfinished,
-    and the parser still adds to the text behind it.
+    After each piece everything that has ended is taken off the tree, except the last element at each level:
+    it may be unfinished, and the parser still adds to the text behind it. A <symbol> of <create> may be as
+    large as the document, so it is given in parts, each like a <symbol> of its own.
     """
     parser = etree.XMLPullParser(("end",), **_OPTIONS)
+    root: Any = None
+    child: Any = None  # the last one that was given
     try:
-        for start in range(0, len(text), _PIECE):
-            parser.feed(text[start : start + _PIECE])
-            element = None
+        for start in range(0, len(text) + PIECE, PIECE):
+            if start < len(text):
+                parser.feed(text[start : start + PIECE])
+            else:
+                parser.close()
             for _, element in parser.read_events():
-                yield element
-            if element is not None:
-                del element.getroottree().getroot()[:-1]
-        parser.close()
-        yield from [element for _, element in parser.read_events()]
+                if root is None:
+                    root = element.getroottree().getroot()
+                    yield root
+                if element.getparent() is root:
+                    child = element
+                    yield child
+            if root is not None and len(root):
+                del root[:-1]
+                if root[-1] is not child:
+                    yield from _take_off_what_ended(root[-1])
     except etree.XMLSyntaxError as error:
         raise _not_readable(error) from None
+
+
+def _take_off_what_ended(unfinished: Any) -> Iterator[Any]:
+    """Take what has ended off an unfinished child of the root, and give what is still wanted of it."""
+    if unfinished.tag == "symbol" and unfinished.getparent().tag == "create" and len(unfinished) > 1:
+        sym = unfinished.get("sym")
+        part = etree.Element("symbol", {} if sym is None else {"sym": sym})
+        part.extend(unfinished[:-1])
+        yield part
+    while len(unfinished):
+        del unfinished[1:-1]  # the first one may be named in an error
+        unfinished = unfinished[-1]
 
 
 def too_many_children(most: int) -> DocumentRefused:
