@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import count
 
 import psycopg
@@ -67,13 +67,22 @@ def candidates(connection: Session) -> Iterator[tuple[str, str]]:
     ]  # fmt: skip
 
 
+def connect(caller: Caller) -> None:
+    """Connect as a worker does, which tries again: a millisecond may end even the statement that lifts it."""
+    for _ in range(100):
+        with suppress(ConnectionGone):
+            caller.connect()
+            return
+    caller.connect()
+
+
 def outcome(conninfo: str) -> list[tuple[object, ...]]:
     """Carry the requests out, one batch for each, and return the answers without what is new each time."""
     number = next(_numbers)
     answers: list[tuple[object, ...]] = []
     ids: dict[int, int] = {}
     with closing(Caller(conninfo, "pgbourse test")) as caller:
-        caller.connect()
+        connect(caller)
         for place, (action, account, sym, amount, limit, order) in enumerate(REQUESTS, 1):
             columns = [
                 "1", action, f"{account}{number}", None if sym is None else f'"{sym}{number}"',
