@@ -126,4 +126,4 @@ def test_a_gateway_may_start_on_a_database_that_takes_no_writes(
     assert gateway.server.status().takes_no_writes == "default_transaction_read_only is on"
     alter(WRITABLE)
     assert client.reply()[0].tag == "created"
-    assert gateway.server.status().takes_no_writes == ""
+    wait_until(lambda: not gateway.server.status().takes_no_writes, "the gateway knows that it takes writes")
