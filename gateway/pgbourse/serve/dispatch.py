@@ -110,8 +110,7 @@ class Dispatcher:
             thread.start()
 
     def submit(self, peers: Sequence[Peer]) -> None:
-        """Hand over clients whose documents wait. A client is not handed over again
-        before it was let go."""
+        """Hand over clients whose documents wait. A client is not handed over again before it was let go."""
         with self._work:
             self._ready.extend(peers)
             self._work.notify()

@@ -108,15 +108,13 @@ class _Probe:
         try:
             with self._session() as session:
                 require_current_in(session, self._files)
-                query = "select pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
-                is_standby, is_read_only = session.execute(query).fetchone() or (False, False)
+                session.identify()
         except (ConnectionGone, psycopg.Error) as error:
             return f"can't reach the database: {one_line(error)}"
         except PgbourseError as error:
             return str(error)
-        if is_standby or is_read_only:
-            session.close()  # the next check needs a new one: a session keeps the defaults that it began with
-            what = "it is a standby" if is_standby else "transactions are read-only"
+        if session.is_standby or session.is_read_only:
+            what = "it is a standby" if session.is_standby else "transactions are read-only"
             return f"the database takes no writes: {what}"
         return ""
 

@@ -95,7 +95,7 @@ class Session(psycopg.Connection[TupleRow]):
     is_pooled = False  # behind a pooler, which may give each transaction another session of the server
     server = ""  # identifies the server
     is_standby = False
-    is_read_only = False  # for its whole life: a session keeps the defaults that it began with
+    is_read_only = False  # as `identify` found it: a session keeps the defaults that it began with
 
     def wait(self, gen: PQGen[_T], interval: float = 0.1, timeout: float | None = None) -> _T:  # noqa: ARG002
         return super().wait(self._limit(gen), interval)
@@ -173,6 +173,8 @@ class SharedPool(ConnectionPool[Session]):
             raise ConnectionGone(one_line(error)) from error
         finally:
             session.on_silence = None
+            if session.is_standby or session.is_read_only:
+                session.close()  # it may stay so as long as it lives; who asks next gets a new one
             self.putconn(session)
 
     def _obtain(self) -> Session:
