@@ -22,7 +22,7 @@ import click
 from pgbourse import __version__
 from pgbourse.bench.commands import bench
 from pgbourse.client.tlsoptions import tls_options
-from pgbourse.errors import PgbourseError
+from pgbourse.errors import PgbourseError, one_line
 from pgbourse.loadtest.commands import generate, load
 from pgbourse.logs import printable, start_logging
 from pgbourse.options import EnvironmentOption
@@ -301,7 +301,7 @@ def _describe(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         primary = getattr(getattr(cause, "diag", None), "message_primary", None)  # of a server's error
-        text = " ".join(str(primary or getattr(cause, "strerror", None) or cause).split())
+        text = one_line(primary or getattr(cause, "strerror", None) or cause)
         if text and not any(text in part for part in parts):
             parts.append(text)
         cause = cause.__cause__

@@ -1,6 +1,6 @@
-"""The root of every error that pgbourse raises on purpose."""
+"""The root of every error that pgbourse raises on purpose, and how an error is told."""
 
-__all__ = ["PgbourseError"]
+__all__ = ["PgbourseError", "one_line"]
 
 
 class PgbourseError(Exception):
@@ -9,3 +9,8 @@ class PgbourseError(Exception):
     The command line prints its text as one line and exits with a non-zero status. Each subclass lives in the
     module that raises it.
     """
+
+
+def one_line(text: object) -> str:
+    """Return what an error, or a server, says with every run of white space made one blank."""
+    return " ".join(str(text).split())

@@ -21,6 +21,7 @@ from pgbourse.database.binaries import EmbeddedError, run_as
 from pgbourse.database.conninfo import connect, hidden_environment, private_conninfo, short
 from pgbourse.database.datafolder import STOP_SIGNALS, DataFolder, environment
 from pgbourse.database.lastwords import server_last_words
+from pgbourse.errors import one_line
 
 __all__ = ["EmbeddedError", "EmbeddedPostgres"]
 
@@ -192,13 +193,13 @@ class EmbeddedPostgres:
                 refusals = refusals + 1 if self._accepts_connections() else 0
                 waited = time.monotonic() - started
                 if refusals > 2 or self._exits >= _START_ATTEMPTS or waited > _START_SECONDS:
-                    reason = _one_line(error) if refusals else self._last_words()
+                    reason = one_line(error) if refusals else self._last_words()
                     raise EmbeddedError(
                         f"PostgreSQL does not start in {self._folder.path}: {reason}"
                     ) from None
                 if waited > 5 and not told:
                     _log.info(
-                        "waiting for PostgreSQL, which may be recovering from a crash: %s", _one_line(error)
+                        "waiting for PostgreSQL, which may be recovering from a crash: %s", one_line(error)
                     )
                     told = True
             time.sleep(0.02)
@@ -223,7 +224,3 @@ class EmbeddedPostgres:
         # The log lies on the same disk as the data.
         space_left = shutil.disk_usage(self._folder.path).free
         return "it logged nothing" if space_left >= _BLOCK_BYTES else "No space left on device"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -20,12 +20,12 @@ from psycopg.types.string import TextLoader
 from psycopg_pool import PoolTimeout
 
 from pgbourse.database.conninfo import ConninfoError
+from pgbourse.errors import one_line
 from pgbourse.serve.sessions import (
     ConnectionGone,
     DatabaseError,
     Session,
     WorkerPool,
-    one_line,
     require_same_writer,
     worker_pool,
 )

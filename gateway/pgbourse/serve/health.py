@@ -14,10 +14,10 @@ from prometheus_client.exposition import choose_encoder
 
 from pgbourse.database.ledger import load_files, sql_folder
 from pgbourse.database.migrate import require_current_in
-from pgbourse.errors import PgbourseError
+from pgbourse.errors import PgbourseError, one_line
 from pgbourse.serve.metrics import make_registry
 from pgbourse.serve.server import Server
-from pgbourse.serve.sessions import ConnectionGone, Session, SharedPool, one_line
+from pgbourse.serve.sessions import ConnectionGone, Session, SharedPool
 
 __all__ = ["HealthServer"]
 

@@ -5,7 +5,8 @@ import threading
 
 import psycopg
 
-from pgbourse.serve.sessions import DatabaseError, SharedPool, one_line
+from pgbourse.errors import one_line
+from pgbourse.serve.sessions import DatabaseError, SharedPool
 
 __all__ = ["Sweeper"]
 

@@ -18,7 +18,7 @@ from psycopg_pool import ConnectionPool, NullConnectionPool, PoolTimeout
 
 from pgbourse.database import conninfo as conninfos
 from pgbourse.database.session import SettingError, pin_settings, wrong_settings
-from pgbourse.errors import PgbourseError
+from pgbourse.errors import PgbourseError, one_line
 
 __all__ = [
     "ConnectionGone",
@@ -27,7 +27,6 @@ __all__ = [
     "SharedPool",
     "WorkerPool",
     "find_writer",
-    "one_line",
     "require_same_writer",
     "worker_pool",
 ]
@@ -239,10 +238,6 @@ def require_same_writer(conninfo: str, server: str) -> None:
     there = find_writer(conninfo)
     if there and there != server:
         raise psycopg.OperationalError("no answer, and another server is the primary by now")
-
-
-def one_line(text: object) -> str:
-    return " ".join(str(text).split())
 
 
 def _configure(session: Session) -> None:

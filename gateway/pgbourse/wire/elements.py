@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from lxml import etree
 
-from pgbourse.errors import PgbourseError
+from pgbourse.errors import PgbourseError, one_line
 from pgbourse.wire.fields import shorten
 
 __all__ = [
@@ -272,7 +272,7 @@ def _as_utf8(document: bytes) -> bytes:
 def _not_readable(error: etree.XMLSyntaxError) -> DocumentRefused:
     """Return what is wrong in a document and where, in one short line."""
     line, column = error.position
-    what = " ".join(str(error.msg).split())
+    what = one_line(error.msg)
     for end in (f", line {line}, column {column}", ", use XML_PARSE_HUGE option"):
         what = what.removesuffix(end).rstrip()
     what = re.sub(r"\S{41,}", lambda long: shorten(long.group()), what)  # names invented by clients
