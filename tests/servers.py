@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from tests.dba.cluster import Cluster
 
 __all__ = ["keep_temporary_files_in_memory", "open_server", "temporary_folder"]
 
+_OLDEST_IMAGE = "postgres:15"
 _ENOUGH_MEMORY = 6 << 30  # bytes; the servers of four workers need less than half of it
 
 
@@ -37,18 +39,19 @@ def keep_temporary_files_in_memory() -> None:
 def open_server() -> Iterator[tuple[str, str]]:
     """Give a superuser's connection string, and words for what the server is.
 
-    PGBOURSE_TEST_DSN names a server, PGBOURSE_TEST_IMAGE an image to run in a container, PGBOURSE_TEST_MAJOR
-    a version of PostgreSQL that is installed here. Without any of them it is the embedded PostgreSQL.
+    PGBOURSE_TEST_DSN names a server, PGBOURSE_TEST_MAJOR a version of PostgreSQL that is installed here,
+    PGBOURSE_TEST_IMAGE an image to run in a container. Without any of them it is a container of the oldest
+    PostgreSQL that we support, if a Docker engine has it or can pull it, else the embedded PostgreSQL.
     """
     if dsn := os.environ.get("PGBOURSE_TEST_DSN"):
         yield dsn, "PGBOURSE_TEST_DSN"
-    elif image := os.environ.get("PGBOURSE_TEST_IMAGE"):
-        yield from _in_container(image)
     elif major := os.environ.get("PGBOURSE_TEST_MAJOR"):
         find_binaries(int(major))  # or an error that says which versions there are
         settings = {"autovacuum": "on", "max_connections": "100"}
         with temporary_folder() as folder, Cluster(folder / "server", int(major), **settings) as cluster:
             yield cluster.dsn(), "installed here"
+    elif image := os.environ.get("PGBOURSE_TEST_IMAGE", _OLDEST_IMAGE if _docker_has(_OLDEST_IMAGE) else ""):
+        yield from _in_container(image)
     else:
         with temporary_folder() as folder, EmbeddedPostgres(folder / "server") as postgres:
             dsn = postgres.dsn("postgres")
@@ -68,6 +71,17 @@ def temporary_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def _docker_has(image: str) -> bool:
+    """Return whether a Docker engine has an image, or could pull it."""
+    if shutil.which("docker") is None:
+        return False
+
+    def docker(*arguments: str) -> bool:
+        return subprocess.run(["docker", *arguments], capture_output=True, check=False).returncode == 0
+
+    return docker("info") and (docker("image", "inspect", image) or docker("pull", image))
 
 
 def _in_container(image: str) -> Iterator[tuple[str, str]]:
