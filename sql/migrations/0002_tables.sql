@@ -1,7 +1,7 @@
 -- The tables. Clients' identifiers (account id, symbol) are text at the edge and numbers inside.
 --
 -- orders, executions, cancellations, deposits and quotes are history: rows are added and never changed. balances,
--- positions, credits, resting_orders and book_hints are the present state, and small.
+-- positions, credits, incoming_orders, resting_orders and book_hints are the present state, and small.
 --
 -- The rows of the hot tables carry keys without foreign keys: the functions take each key from the parent table in the
 -- same transaction, nobody may delete a parent, and exchange.check_integrity() looks for orphans. A foreign key's
@@ -11,6 +11,31 @@ set local role exchange_owner;
 
 create type exchange.side as enum ('buy', 'sell');
 comment on type exchange.side is 'Which side of the book an order is on.';
+
+create type exchange.request as (
+    sequence integer,
+    action text,
+    account_id text,
+    sym text,
+    amount numeric,
+    limit_price numeric,
+    order_id bigint,
+    certificate_name text
+);
+comment on type exchange.request is
+'One request of a batch. A batch is an array of them, and a request''s place in it, from 1, is what answers call it by.';
+comment on column exchange.request.sequence is
+'Whose request it is: those of one sequence (one client''s connection) are carried out in their order.';
+comment on column exchange.request.action is
+'create_account, create_symbol, grant_shares, place_order, query_order or cancel_order.';
+comment on column exchange.request.account_id is 'The account that is created, granted shares, or acts.';
+comment on column exchange.request.sym is 'The symbol that is created, granted or traded.';
+comment on column exchange.request.amount is
+'The opening balance; the shares granted; or the shares to buy (more than 0) or to sell (less than 0).';
+comment on column exchange.request.limit_price is 'The highest price to buy at, the lowest to sell at.';
+comment on column exchange.request.order_id is 'The order to query or cancel.';
+comment on column exchange.request.certificate_name is
+'The name in the client''s certificate, where the gateway asks for certificates; null where there is none.';
 
 create type exchange.answer as (
     request integer,
@@ -116,6 +141,31 @@ comment on column exchange.positions.symbol_key is 'The symbol that the shares a
 comment on column exchange.positions.generation is 'Counts up with every 16th change, and is read newest first: as in balances.';
 comment on column exchange.positions.changes is 'How often the row was changed; generation follows from it.';
 comment on column exchange.positions.shares is 'Settled shares that are free to sell: reserved shares have already left.';
+
+-- Written by one transaction and deleted by the next, most often milliseconds later. So it has no index and no constraint
+-- but types: rows are found by their address, and by incoming_id, in what is then a small table, where that fails.
+create table exchange.incoming_orders (
+    incoming_id bigint generated always as identity,
+    session_pid integer not null,
+    account_key bigint not null,
+    symbol_key bigint not null,
+    side exchange.side not null,
+    shares numeric not null,
+    limit_price numeric not null
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+
+comment on table exchange.incoming_orders is
+'Orders between the two stages: what they can cost has left the account (reserve_orders), and they are not in the market yet '
+'(match_orders, which deletes them here). For a buy shares * limit_price of cash is reserved, for a sell the shares. Nobody has '
+'been told of them: those of a session that is gone are given back, and nothing happened.';
+comment on column exchange.incoming_orders.incoming_id is 'Names it until it is matched, and never another.';
+comment on column exchange.incoming_orders.session_pid is
+'The database session that reserved for it. As long as that lives it holds the advisory lock (5002, session_pid).';
+comment on column exchange.incoming_orders.account_key is 'The account that placed it, and that the reservation is taken from.';
+comment on column exchange.incoming_orders.symbol_key is 'The symbol that it buys or sells.';
+comment on column exchange.incoming_orders.side is 'buy or sell.';
+comment on column exchange.incoming_orders.shares is 'How many shares it is for; always positive.';
+comment on column exchange.incoming_orders.limit_price is 'The highest price to buy at, the lowest to sell at.';
 
 -- Ids are drawn while the symbol is locked, so no cache: a session that kept ids back would break time priority.
 create sequence exchange.order_ids as bigint cache 1;
