@@ -64,11 +64,12 @@ begin
     ),
 
     refunded as (
-        insert into exchange.credits (account_key, symbol_key, amount)
+        insert into exchange.credits (account_key, symbol_key, shares, cash)
         select
             ended.account_key,
-            case ended.side when 'sell' then ended.symbol_key end,
-            case ended.side when 'sell' then ended.open_shares else ended.open_shares * ended.limit_price end
+            ended.symbol_key,
+            case ended.side when 'sell' then ended.open_shares else 0 end,
+            case ended.side when 'buy' then ended.open_shares * ended.limit_price else 0 end
         from ended
     )
 

@@ -27,8 +27,14 @@ with holdings as (
     union all
     select
         credits.account_key,
+        null,
+        credits.cash
+    from exchange.credits
+    union all
+    select
+        credits.account_key,
         credits.symbol_key,
-        credits.amount
+        credits.shares
     from exchange.credits
 ),
 

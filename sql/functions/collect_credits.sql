@@ -1,8 +1,8 @@
 -- Takes what accounts are owed out of credits, for the caller to add to the cash and shares that it has read.
 --
 -- Credits of transactions before p_settled_before were collected earlier, and only dead index entries can be left of
--- them. Shares of a position that the caller hasn't read go straight to positions. The caller holds the accounts'
--- row locks, so that nobody else changes or collects the same balances. Credits that commit meanwhile are not seen and
+-- them. Shares of a position that the caller hasn't read go straight to positions. The caller holds the locks of the
+-- accounts, so that nobody else changes or collects the same balances. Credits that commit meanwhile are not seen and
 -- wait until next time.
 --
 -- PL/pgSQL, although it is one statement: before PostgreSQL 18 a function in SQL is planned at each call.
@@ -14,7 +14,8 @@ create or replace function exchange.collect_credits(
 returns table (
     account_key bigint,
     position_key bigint,
-    amount numeric
+    cash numeric,
+    shares numeric
 )
 language plpgsql
 as $$
@@ -33,7 +34,7 @@ begin
             offset 0
         ) as found
         where credits.ctid = found.row_address
-        returning credits.account_key, credits.symbol_key, credits.amount
+        returning credits.account_key, credits.symbol_key, credits.shares, credits.cash
     ),
 
     owed as (
@@ -41,7 +42,8 @@ begin
             collected.account_key,
             collected.symbol_key,
             exchange.position_key(collected.account_key, collected.symbol_key) as position_key,
-            sum(collected.amount) as amount
+            sum(collected.cash) as cash,
+            sum(collected.shares) as shares
         from collected
         group by collected.account_key, collected.symbol_key
     ),
@@ -50,7 +52,7 @@ begin
         select
             owed.account_key,
             owed.symbol_key,
-            owed.amount,
+            owed.shares,
             held.row_address
         from owed
         left join lateral (
@@ -61,14 +63,14 @@ begin
             limit 1
         ) as held on true
         where
-            owed.symbol_key is not null
+            owed.shares > 0
             and owed.position_key is distinct from p_position_keys[width_bucket(owed.position_key, p_position_keys)]
     ),
 
     added as (
         update exchange.positions
         set
-            shares = positions.shares + elsewhere.amount,
+            shares = positions.shares + elsewhere.shares,
             changes = positions.changes + 1,
             generation = exchange.generation(positions.changes + 1)
         from elsewhere
@@ -80,23 +82,27 @@ begin
         select
             elsewhere.account_key,
             elsewhere.symbol_key,
-            elsewhere.amount
+            elsewhere.shares
         from elsewhere
         where elsewhere.row_address is null
     )
 
     select
         owed.account_key,
-        owed.position_key,
-        owed.amount
+        named.position_key,
+        owed.cash,
+        owed.shares
     from owed
-    where owed.symbol_key is null or owed.position_key = p_position_keys[width_bucket(owed.position_key, p_position_keys)];
+    left join lateral (
+        select owed.position_key
+        where owed.shares > 0 and owed.position_key = p_position_keys[width_bucket(owed.position_key, p_position_keys)]
+    ) as named on true;
 end
 $$;
 
 comment on function exchange.collect_credits(bigint[], xid8[], bigint[]) is
-'Deletes the credits of these accounts and returns them, summed: cash (position_key null) and shares of the positions '
-'named (their position_key, ascending). Shares of other positions are added to positions. '
-'The caller holds the accounts'' row locks.';
+'Deletes the credits of these accounts and returns them, summed by account and symbol. position_key is null where '
+'no shares are left to add: there were none, or the position isn''t among those named (ascending), and they have been added '
+'to positions. The caller holds the locks of the accounts.';
 
 revoke all on function exchange.collect_credits(bigint[], xid8[], bigint[]) from public;

@@ -53,8 +53,8 @@ begin
         insert into exchange.deposits (account_key, symbol_key, amount, deposited_at)
         values (v_account_key, v_symbol_key, p_shares, clock_timestamp());
 
-        insert into exchange.credits (account_key, symbol_key, amount)
-        values (v_account_key, v_symbol_key, p_shares);
+        insert into exchange.credits (account_key, symbol_key, shares, cash)
+        values (v_account_key, v_symbol_key, p_shares, 0);
     end if;
 end
 $$;

@@ -210,13 +210,13 @@ begin
         select
             width_bucket(collected.account_key, v_accounts) as account,
             width_bucket(collected.position_key, v_positions) as place,
-            collected.amount
+            collected.cash,
+            collected.shares
         from exchange.collect_credits(v_accounts, v_settled_before, v_positions) as collected
     loop
-        if v_owed.place is null then
-            v_cash[v_owed.account] := v_cash[v_owed.account] + v_owed.amount;
-        else
-            v_held[v_owed.place] := coalesce(v_held[v_owed.place], 0) + v_owed.amount;
+        v_cash[v_owed.account] := v_cash[v_owed.account] + v_owed.cash;
+        if v_owed.place is not null then
+            v_held[v_owed.place] := coalesce(v_held[v_owed.place], 0) + v_owed.shares;
         end if;
     end loop;
 
@@ -498,13 +498,15 @@ begin
                 c_now
             from unnest(v_fill_orders, v_fill_rests, v_fill_shares) as fill (i, rest, shares);
 
-            insert into exchange.credits (account_key, symbol_key, amount)
+            insert into exchange.credits (account_key, symbol_key, shares, cash)
             select
                 v_rest_accounts[fill.rest],
-                case when not v_buying[fill.i] then v_symbol_keys[fill.i] end,
-                case when v_buying[fill.i] then fill.shares * v_rest_ranks[fill.rest] else fill.shares end
+                v_symbol_keys[fill.i],
+                sum(case when v_buying[fill.i] then 0 else fill.shares end),
+                sum(case when v_buying[fill.i] then fill.shares * v_rest_ranks[fill.rest] else 0 end)
             from unnest(v_fill_orders, v_fill_rests, v_fill_shares, v_fill_credited) as fill (i, rest, shares, credited)
-            where fill.credited is null;
+            where fill.credited is null
+            group by 1, 2;
 
             -- Nobody else changes rows of a locked symbol, so each is still where it was read.
             delete from exchange.resting_orders

@@ -6,7 +6,7 @@ language sql
 as $$
 update exchange.balances
 set
-    cash = balances.cash + coalesce(collected.amount, 0),
+    cash = balances.cash + coalesce(collected.cash, 0),
     settled_before = pg_snapshot_xmin(pg_current_snapshot()),
     changes = balances.changes + 1,
     generation = exchange.generation(balances.changes + 1)
@@ -18,8 +18,14 @@ cross join lateral (
     order by newest.generation desc
     limit 1
 ) as found
-left join exchange.collect_credits(
-    p_account_keys, array_fill('0'::xid8, array[cardinality(p_account_keys)]), '{}'
+left join (
+    select
+        owed.account_key,
+        sum(owed.cash) as cash
+    from exchange.collect_credits(
+        p_account_keys, array_fill('0'::xid8, array[cardinality(p_account_keys)]), '{}'
+    ) as owed
+    group by owed.account_key
 ) as collected on due.account_key = collected.account_key
 where balances.ctid = found.row_address
 $$;

@@ -338,22 +338,25 @@ create table exchange.credits (
     account_key bigint not null,
     transaction_id xid8 not null default pg_current_xact_id(),
     credit_id bigint generated always as identity,
-    symbol_key bigint,
-    amount numeric not null,
+    symbol_key bigint not null,
+    shares numeric not null,
+    cash numeric not null,
     constraint credits_pkey primary key (account_key, transaction_id, credit_id),
-    constraint credits_amount_positive check (amount > 0)
+    constraint credits_owe_something check (shares >= 0 and cash >= 0 and shares + cash > 0)
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
 comment on table exchange.credits is
-'Money and shares owed to an account and not yet folded into its rows: proceeds, shares bought, refunds, grants. '
+'Money and shares owed to an account and not yet folded into its rows: proceeds, shares bought, refunds, grants. One row '
+'for both, for all that a transaction owes an account in a symbol. '
 'Appended without a lock on the account; folded (deleted and added) by the account''s own next transaction.';
 comment on column exchange.credits.account_key is 'Whom it is owed to.';
 comment on column exchange.credits.transaction_id is
 'The transaction that owes it. An account that has folded all credits of transactions before some point need not '
 'step over their dead index entries again, as it otherwise would while another session holds a long snapshot.';
 comment on column exchange.credits.credit_id is 'Ascends in the order of insertion, no more.';
-comment on column exchange.credits.symbol_key is 'The symbol of the shares; null where it is money.';
-comment on column exchange.credits.amount is 'Money, or shares of that symbol; always positive.';
+comment on column exchange.credits.symbol_key is 'The symbol that was traded or given: of the shares, and whence the money comes.';
+comment on column exchange.credits.shares is 'Shares of that symbol; 0 where only money is owed.';
+comment on column exchange.credits.cash is 'Money; 0 where only shares are owed.';
 
 create table exchange.deposits (
     deposit_id bigint not null default nextval('exchange.entry_ids'),

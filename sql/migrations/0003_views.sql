@@ -5,17 +5,16 @@ set local role exchange_owner;
 create view exchange.account_balances as
 select
     accounts.account_id,
-    balances.cash + coalesce(owed.amount, 0) as cash,
+    balances.cash + coalesce(owed.cash, 0) as cash,
     balances.cash as settled_cash,
-    coalesce(owed.amount, 0) as unsettled_cash
+    coalesce(owed.cash, 0) as unsettled_cash
 from exchange.accounts
 inner join exchange.balances on accounts.account_key = balances.account_key
 left join (
     select
         credits.account_key,
-        sum(credits.amount) as amount
+        sum(credits.cash) as cash
     from exchange.credits
-    where credits.symbol_key is null
     group by credits.account_key
 ) as owed on accounts.account_key = owed.account_key;
 
@@ -44,9 +43,9 @@ from (
         credits.account_key,
         credits.symbol_key,
         0 as settled,
-        credits.amount as unsettled
+        credits.shares as unsettled
     from exchange.credits
-    where credits.symbol_key is not null
+    where credits.shares > 0
 ) as held
 inner join exchange.accounts on held.account_key = accounts.account_key
 inner join exchange.symbols on held.symbol_key = symbols.symbol_key

@@ -469,13 +469,15 @@ select
     accounts.account_id,
     symbols.sym,
     owed.credits,
-    trim_scale(owed.amount) as amount
+    trim_scale(owed.cash) as cash,
+    trim_scale(owed.shares) as shares
 from (
     select
         credits.account_key,
         credits.symbol_key,
         count(*) as credits,
-        sum(credits.amount) as amount
+        sum(credits.cash) as cash,
+        sum(credits.shares) as shares
     from exchange.credits
     group by credits.account_key, credits.symbol_key
 ) as owed
@@ -487,9 +489,10 @@ comment on view exchange.unsettled_credits is
 'What accounts are owed and has not been folded into their rows yet, most rows first. Should stay small: a sweep '
 '(settle_idle_accounts, called by each gateway) folds what idle accounts are owed.';
 comment on column exchange.unsettled_credits.account_id is 'The account.';
-comment on column exchange.unsettled_credits.sym is 'The symbol of the shares; null where it is money.';
+comment on column exchange.unsettled_credits.sym is 'The symbol of the shares, and whence the money comes.';
 comment on column exchange.unsettled_credits.credits is 'How many rows of credits.';
-comment on column exchange.unsettled_credits.amount is 'Their sum.';
+comment on column exchange.unsettled_credits.cash is 'The sum of their money.';
+comment on column exchange.unsettled_credits.shares is 'The sum of their shares.';
 
 create view exchange.relation_bloat as
 select

@@ -24,7 +24,7 @@ exec "$@"
 
 BALANCES = "select account_id, cash from exchange.account_balances order by 1"
 POSITIONS = "select account_id, sym, shares from exchange.account_positions order by 1, 2"
-OWED = "select account_id, sym, amount from exchange.unsettled_credits order by 1, 2"
+OWED = "select account_id, sym, cash, shares from exchange.unsettled_credits order by 1, 2"
 
 
 def make_database(cluster: Cluster) -> None:
@@ -76,7 +76,7 @@ def test_accounts_of_a_restored_dump_can_spend_all_they_have_at_once(folder: Pat
             market.place("2", "X", 1, 5)  # its row says now until when it has collected what it is owed
             market.place("1", "X", 10, 10)
             before = [old.execute(query).fetchall() for query in (BALANCES, POSITIONS, OWED)]
-        assert before[2] == [("2", None, 100)]
+        assert before[2] == [("2", "X", 100, 0)]
         follow(commands("Back up").splitlines()[0], cluster, folder)
 
     with Cluster(folder / "new", major) as cluster:

@@ -307,7 +307,7 @@ def test_every_reply_balance_position_and_the_book_agree_with_the_model(
 
 # What a trigger does to the rows of a table, before they are written.
 MUTANTS = {
-    "resting sellers are paid nothing": ("credits", "if new.symbol_key is null then return null; end if;"),
+    "resting sellers are paid nothing": ("credits", "if new.shares = 0 then return null; end if;"),
     "orders rest at whole prices": (
         "resting_orders",
         "new.price_rank := sign(new.price_rank) * ceil(abs(new.price_rank));",

@@ -245,10 +245,10 @@ def test_unsettled_credits_are_what_balances_add(traded: Market) -> None:
     traded.grant("1", "X", 1)
     order_id = traded.place("2", "X", 1, 1)
     traded.cancel("2", order_id)
-    owed = rows(
-        connection, "select coalesce(sum(amount), 0) from exchange.unsettled_credits where sym is null"
-    )
-    assert owed == rows(connection, "select sum(unsettled_cash) from exchange.account_balances")
+    owed = rows(connection, "select sum(cash), sum(shares) from exchange.unsettled_credits")
+    cash = "select sum(unsettled_cash) from exchange.account_balances"
+    shares = "select sum(unsettled_shares) from exchange.account_positions"
+    assert owed == [(*rows(connection, cash)[0], *rows(connection, shares)[0])]
     credits = "select sum(credits) from exchange.unsettled_credits"
     assert rows(connection, credits) == rows(connection, "select count(*) from exchange.credits") >= [(2,)]
     connection.execute("select exchange.settle_idle_accounts()")

@@ -564,7 +564,7 @@ def test_an_account_without_a_balance_is_unknown(market: Market) -> None:
     market.connection.execute("delete from exchange.balances")
     market.grant("1", "X", 5)
     assert market.try_place("1", "X", 1, 10) == (None, "unknown_account")
-    assert market.connection.execute("select amount from exchange.credits").fetchall() == [(5,)]
+    assert market.connection.execute("select shares from exchange.credits").fetchall() == [(5,)]
 
 
 def test_what_an_account_without_a_balance_sells_is_owed_to_it(market: Market) -> None:
@@ -577,4 +577,4 @@ def test_what_an_account_without_a_balance_sells_is_owed_to_it(market: Market) -
     orders = [Request("place_order", "1", "X", "1", "5"), Request("place_order", "2", "X", "5", "10")]
     (refused,), (opened,) = market.batch(orders)
     assert (refused.code, opened.outcome) == ("unknown_account", "opened")
-    assert market.connection.execute("select amount from exchange.credits").fetchall() == [(50,)]
+    assert market.connection.execute("select cash from exchange.credits").fetchall() == [(50,)]

@@ -72,7 +72,7 @@ BREAKS = [
         {"account_cash_adds_up", "cash_is_conserved", "balance_never_negative"},
     ),
     (
-        "delete from exchange.credits where symbol_key is null",
+        "update exchange.credits set cash = 0",
         {"account_cash_adds_up", "cash_is_conserved"},
     ),
     (
@@ -89,8 +89,8 @@ BREAKS = [
         {"account_shares_add_up", "shares_are_conserved"},
     ),
     (
-        "insert into exchange.credits (account_key, amount)"
-        " select 1, cash + 1 from exchange.balances where account_key = 1;"
+        "insert into exchange.credits (account_key, symbol_key, shares, cash)"
+        " select 1, 1, 0, cash + 1 from exchange.balances where account_key = 1;"
         "update exchange.balances set cash = -1 where account_key = 1",
         {"balance_never_negative"},
     ),
@@ -186,7 +186,7 @@ BREAKS = [
         {"no_orphans"},
     ),
     (
-        "insert into exchange.credits (account_key, amount) values (9, 1);"
+        "insert into exchange.credits (account_key, symbol_key, shares, cash) values (9, 1, 0, 1);"
         "insert into exchange.deposits (account_key, amount, deposited_at) values (9, 1, now())",
         {"no_orphans"},
     ),
@@ -244,7 +244,7 @@ MUTANTS = {
         "cash_is_conserved",
     ),
     "credits are lost": (
-        after("place_orders", f"delete from exchange.credits {OF_THIS_BATCH} and symbol_key is not null"),
+        after("place_orders", f"delete from exchange.credits {OF_THIS_BATCH} and shares > 0"),
         "shares_are_conserved",
     ),
     "credits are lost where no position is at hand": (
@@ -253,7 +253,7 @@ MUTANTS = {
             """
             begin
                 delete from exchange.credits
-                where account_key = any(p_account_keys) and symbol_key is not null
+                where account_key = any(p_account_keys) and shares > 0
                     and exchange.position_key(account_key, symbol_key) <> all(p_position_keys);
                 return query select * from {call};
             end
@@ -288,14 +288,12 @@ MUTANTS = {
     "money goes to another": (
         after(
             "place_orders",
-            f"update exchange.credits set account_key = 1 {OF_THIS_BATCH} and symbol_key is null",
+            f"update exchange.credits set account_key = 1 {OF_THIS_BATCH} and cash > 0",
         ),
         "account_cash_adds_up",
     ),
     "shares go to another": (
-        after(
-            "place_orders", f"update exchange.credits set account_key = 1 {OF_THIS_BATCH} and symbol_key > 0"
-        ),
+        after("place_orders", f"update exchange.credits set account_key = 1 {OF_THIS_BATCH} and shares > 0"),
         "account_shares_add_up",
     ),
     "credits go to another position": (
@@ -304,7 +302,8 @@ MUTANTS = {
             """
             begin
                 return query
-                select account_key, case when position_key is not null then p_position_keys[1] end, amount
+                select
+                    account_key, case when position_key is not null then p_position_keys[1] end, cash, shares
                 from {call};
             end
             """,
@@ -329,11 +328,11 @@ MUTANTS = {
         "quote_is_best_order",
     ),
     "a refund is too small": (
-        after("cancel_orders", f"update exchange.credits set amount = amount / 2 {OF_THIS_BATCH}"),
+        after("cancel_orders", f"update exchange.credits set cash = cash / 2 {OF_THIS_BATCH}"),
         "cash_is_conserved",
     ),
     "a refund is of the wrong thing": (
-        after("cancel_orders", f"update exchange.credits set symbol_key = null {OF_THIS_BATCH}"),
+        after("cancel_orders", f"update exchange.credits set shares = cash, cash = shares {OF_THIS_BATCH}"),
         "shares_are_conserved",
     ),
     "a cancel is noted wrongly": (
@@ -349,7 +348,7 @@ MUTANTS = {
             """
             begin
                 select * into outcome, code, message from {call};
-                update exchange.credits set amount = amount + 1 where transaction_id = pg_current_xact_id();
+                update exchange.credits set shares = shares + 1 where transaction_id = pg_current_xact_id();
             end
             """,
         ),

@@ -76,8 +76,8 @@ insert into exchange.executions
 select 1, place, place + 1, 1, 1, 1, 1, now()
 from generate_series(1, %(orders)s) as place;
 
-insert into exchange.credits (account_key, amount)
-select 1 + place %% 50, 1
+insert into exchange.credits (account_key, symbol_key, shares, cash)
+select 1 + place %% 50, 1, 0, 1
 from generate_series(1, %(orders)s) as place;
 
 insert into exchange.certificate_accounts (certificate_name, account_id)
