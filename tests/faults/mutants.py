@@ -16,7 +16,7 @@ from psycopg.errors import Diagnostic
 
 import pgbourse.cli
 from pgbourse.database import embedded
-from pgbourse.serve import dispatch
+from pgbourse.serve import calls, dispatch
 from pgbourse.serve.calls import Caller, ConnectionGone, FateUnknown
 from pgbourse.serve.dispatch import Dispatcher
 from pgbourse.serve.sessions import Session
@@ -83,24 +83,13 @@ def answers_what_it_cannot_know() -> None:
 
 def trusts_the_first_result() -> None:
     """Take CommandComplete for the end of the transaction."""
+    answer = Caller._answer
 
     def first(self: Caller, connection: Session) -> Any:
-        pgconn = connection.pgconn
-        pgconn.flush()
-        while pgconn.is_busy():
-            select.select([pgconn.socket], [], [])
-            pgconn.consume_input()
-        return [pgconn.get_result()]
-
-    call = Caller._call
-
-    def call_after_the_rest(self: Caller, *arguments: Any) -> Any:
-        while self.connection is not None and self.connection.pgconn.get_result() is not None:
-            pass  # libpq sends nothing before the last answer is read to its end
-        return call(self, *arguments)
+        whole = answer(self, connection)
+        return whole._replace(results=whole.results[:1])
 
     Caller._answer = first  # type: ignore[method-assign]
-    Caller._call = call_after_the_rest  # type: ignore[assignment, method-assign]
 
 
 def commits_without_a_flush() -> None:
@@ -109,6 +98,11 @@ def commits_without_a_flush() -> None:
 
 def commits_on_the_primary_alone() -> None:
     _set_synchronous_commit("local")
+
+
+def has_a_barrier_of_nothing() -> None:
+    """Leave out what makes the barrier a transaction that has something to flush."""
+    calls._BARRIER = calls._BARRIER.replace(calls._EMIT, b"null")
 
 
 def cancels_what_takes_long() -> None:
@@ -152,15 +146,7 @@ def leaves_its_own_server_dead() -> None:
 
 
 def _set_synchronous_commit(value: str) -> None:
-    connect = Caller.connect
-
-    def connect_and_weaken(self: Caller) -> None:
-        is_new = self.connection is None
-        connect(self)
-        if is_new and self.connection is not None:
-            self.connection.execute(f"set synchronous_commit = {value}".encode())
-
-    Caller.connect = connect_and_weaken  # type: ignore[method-assign]
+    calls._BARRIER = calls._BARRIER.replace(b"%b", value.encode() + b"%.0b")
 
 
 MUTANTS: dict[str, Callable[[], None]] = {
@@ -172,6 +158,7 @@ MUTANTS: dict[str, Callable[[], None]] = {
         trusts_the_first_result,
         commits_without_a_flush,
         commits_on_the_primary_alone,
+        has_a_barrier_of_nothing,
         cancels_what_takes_long,
         is_deaf_to_warnings,
         never_connects_again,

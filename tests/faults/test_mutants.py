@@ -34,11 +34,12 @@ def test_a_reply_before_the_commit_is_found_out(open_scene: OpenScene) -> None:
         play_until_found_out(scene, faults.kill_backend)
 
 
-def test_a_commit_without_a_flush_is_found_out(open_scene: OpenScene, cluster: Cluster) -> None:
+@pytest.mark.parametrize("mutant", ["commits_without_a_flush", "has_a_barrier_of_nothing"])
+def test_a_commit_without_a_flush_is_found_out(open_scene: OpenScene, cluster: Cluster, mutant: str) -> None:
     with cluster.connect() as session:
         session.execute("alter system set wal_writer_delay = '10s'")
         session.execute("select pg_reload_conf()")
-    scene, faults = open_scene("commits_without_a_flush")
+    scene, faults = open_scene(mutant)
     with pytest.raises(AssertionError, match=LOST):
         play_until_found_out(scene, faults.kill_postgres)
 

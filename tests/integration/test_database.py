@@ -12,6 +12,8 @@ from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, ReadOnly
 from tests.integration.conftest import Session
 
 EMPTY = [b"{}"] * 7
+CREATION = [b"{1}", b"{create_account}", b"{1}", b"{NULL}", b"{5}", b"{NULL}", b"{NULL}"]
+QUERY = [b"{1}", b"{query_order}", b"{1}", b"{NULL}", b"{NULL}", b"{NULL}", b"{7}"]
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def test_no_time_out_and_no_weaker_commit_can_be_set_for_a_database(
         set_for_database(connection, f"set {setting}")
     worker.connect()
     assert [ask(worker, f"show {name}") for name in ("statement_timeout", "lock_timeout")] == ["0", "0"]
-    assert ask(worker, "show synchronous_commit") == "on"
+    assert ask(worker, "execute barrier") == "on"
 
 
 def test_a_stronger_commit_stays(worker: Caller, connection: Session) -> None:
@@ -52,7 +54,14 @@ def test_a_stronger_commit_stays(worker: Caller, connection: Session) -> None:
         f"alter database {connection.info.dbname} set synchronous_commit = remote_apply".encode()
     )
     worker.connect()
-    assert ask(worker, "show synchronous_commit") == "remote_apply"
+    assert ask(worker, "execute barrier") == "remote_apply"
+
+
+def test_a_call_commits_without_waiting_and_its_barrier_waits(worker: Caller) -> None:
+    worker.connect()
+    assert ask(worker, "show synchronous_commit") == "off"
+    worker.process_batch(CREATION)
+    assert ask(worker, "select pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()") is True
 
 
 def test_batches_read_committed_whatever_is_set(worker: Caller, connection: Session) -> None:
@@ -86,16 +95,14 @@ def test_a_session_that_takes_no_writes_says_so_and_goes_on_reading(
     set_for_database(connection, "set default_transaction_read_only = on")
     worker.connect()
     assert worker.is_read_only
-    creation = [b"{1}", b"{create_account}", b"{1}", b"{NULL}", b"{5}", b"{NULL}", b"{NULL}"]
-    query = [b"{1}", b"{query_order}", b"{1}", b"{NULL}", b"{NULL}", b"{NULL}", b"{7}"]
     with pytest.raises(ReadOnly, match="read-only transaction"):
-        worker.process_batch(creation)
-    assert worker.process_batch(query)[0].code == "unknown_order"
+        worker.process_batch(CREATION)
+    assert worker.process_batch(QUERY)[0].code == "unknown_order"
     set_for_database(connection, "reset default_transaction_read_only")
     worker.disconnect()
     worker.connect()
     assert not worker.is_read_only
-    assert worker.process_batch(creation)[0].outcome == "created"
+    assert worker.process_batch(CREATION)[0].outcome == "created"
 
 
 def test_what_is_not_connected_says_so(worker: Caller) -> None:

@@ -4,6 +4,11 @@ Each statement is its own transaction. The server commits it when it reads the S
 only then sends ReadyForQuery. What comes before that, all rows and CommandComplete included, proves nothing.
 That is why this module uses libpq directly: it needs every message of the answer, in order, to tell a
 statement that certainly left nothing behind from one whose fate nobody can know.
+
+A call commits with synchronous_commit off, so that it holds no lock while the log is flushed or a standby is
+waited for. Behind it, in the same pipeline, goes the barrier: a tiny transaction that commits synchronously.
+Commits become durable in their order, so the barrier's success covers the call, and all that the call has
+seen of others. Until then nobody is told anything.
 """
 
 import logging
@@ -21,6 +26,7 @@ from psycopg_pool import PoolTimeout
 
 from pgbourse.database.conninfo import ConninfoError
 from pgbourse.errors import one_line
+from pgbourse.serve.answers import Answer, CallFailed, FateUnknown, ReadOnly
 from pgbourse.serve.sessions import (
     ConnectionGone,
     DatabaseError,
@@ -35,6 +41,8 @@ __all__ = ["CallFailed", "Caller", "ConnectionGone", "DatabaseError", "FateUnkno
 
 _log = logging.getLogger("pgbourse.dispatch")
 
+_Rows = list[tuple[Any, ...]]
+
 # What ResultRow._make does, in 0.12 instead of 0.19 microseconds a row.
 _as_result_row: Callable[[tuple[Any, ...]], ResultRow] = partial(tuple.__new__, ResultRow)
 
@@ -46,32 +54,23 @@ _CALLS = {
 }
 _PREPARE = b";".join(b"prepare %b as %b" % call for call in _CALLS.items())
 
+# The message makes the transaction one that has something to flush. Nobody reads it.
+_EMIT = b"pg_catalog.pg_logical_emit_message(true, '', '')"
+_BARRIER = b"prepare barrier as select pg_catalog.set_config('synchronous_commit', '%b', true), " + _EMIT
+# Behind a pooler a call is its own barrier, also if it only reads.
+_POOLED = b" cross join (select " + _EMIT + b" offset 0) as barrier"
+
 # Milliseconds without a byte of an answer, after which we ask whether the server is still the primary.
 _SILENCE = 5_000
 
-_READ_ONLY = "25006"
-_ADMIN_SHUTDOWN = b"57P01"
 _STANDBY_WAIT = "SyncRepWaitForLSN"  # PostgreSQL's function in which a commit waits for a synchronous standby
 
 
-class CallFailed(DatabaseError):
-    """The statement certainly failed and was rolled back; the connection is ready for the next one.
-
-    `sqlstate` is the server's, and `detail` its whole message, in one line.
-    """
-
-    def __init__(self, message: str, sqlstate: str, detail: str) -> None:
-        super().__init__(message)
-        self.sqlstate = sqlstate
-        self.detail = detail
-
-
-class ReadOnly(DatabaseError):
-    """The session takes no writes. The statement left nothing behind; one that only reads may be sent."""
-
-
-class FateUnknown(DatabaseError):
-    """The connection was lost after the statement was sent: it may or may not have committed."""
+def _barrier(connection: Session) -> bytes:
+    """Prepare the barrier, which commits as the session does so far: on, or remote_apply."""
+    row = connection.execute("show synchronous_commit").fetchone()
+    assert row is not None
+    return _BARRIER % str(row[0]).encode()
 
 
 class Caller:
@@ -89,6 +88,7 @@ class Caller:
         self.connection: Session | None = None  # None while there is none
         self.connects = 0  # how often a connection has been made
         self.seconds = 0.0  # time spent in calls so far
+        self._unconfirmed = ""  # why the commit in progress may be lost, although this server has it
         self.busy_since = 0.0  # since when the user of this has waited for an answer; 0 if it does not
 
     @property
@@ -124,13 +124,14 @@ class Caller:
                 raise ConnectionGone("the server is a standby, and the exchange needs the primary")
             if not connection.is_pooled:
                 connection.execute(_PREPARE)
+                connection.execute(_barrier(connection))
+                connection.execute("set synchronous_commit = off")
         except BaseException as error:
             self.disconnect()
             if isinstance(error, psycopg.Error):
                 raise ConnectionGone(one_line(error)) from error
             raise
         self._identified_at = time.monotonic()
-        self._unconfirmed = ""  # why the commit in progress may be lost, although this server has it
         connection.add_notice_handler(self._hear)
         connection.adapters.register_loader("numeric", TextLoader)  # replies need text, so skip Decimal
         self._transformer = Transformer(connection)
@@ -167,31 +168,75 @@ class Caller:
         """
         return list(map(_as_result_row, self._call(b"process_batch_for", columns)))
 
-    def _call(self, name: bytes, parameters: Sequence[bytes]) -> list[tuple[Any, ...]]:
-        if self.connection is None:
+    def _call(self, name: bytes, parameters: Sequence[bytes]) -> _Rows:
+        connection = self.connection
+        if connection is None:
             raise ConnectionGone("not connected")
-        self._look_before_sending(self.connection)
-        pgconn = self.connection.pgconn
+        self._look_before_sending(connection)
+        self._unconfirmed = ""
         started = time.monotonic()
         try:
-            if self.connection.is_pooled:
-                pgconn.send_query_params(_CALLS[name], parameters)
+            if connection.is_pooled:
+                rows = self._call_alone(connection, name, parameters)
             else:
-                pgconn.send_query_prepared(name, parameters)
-            results = self._answer(self.connection)
+                rows = self._call_and_barrier(connection, name, parameters)
         except psycopg.Error as error:
             self.disconnect()
             raise FateUnknown(one_line(error)) from error
+        except (ConnectionGone, FateUnknown):
+            self.disconnect()
+            raise
         finally:
             self.seconds += time.monotonic() - started
         if self._unconfirmed:
-            why, self._unconfirmed = self._unconfirmed, ""
             self.disconnect()
-            raise FateUnknown(why)
-        if len(results) == 1 and results[0].status == pq.ExecStatus.TUPLES_OK:
-            self._transformer.set_pgresult(results[0])
-            return self._transformer.load_rows(0, results[0].ntuples, tuple)
-        raise self._failure(pgconn, results)
+            raise FateUnknown(self._unconfirmed)
+        return rows
+
+    def _call_alone(self, connection: Session, name: bytes, parameters: Sequence[bytes]) -> _Rows:
+        connection.pgconn.send_query_params(_CALLS[name] + _POOLED, parameters)
+        self._send(connection)
+        answer = self._answer(connection)
+        if not answer.succeeded:
+            raise answer.failure()
+        return self._rows(answer)
+
+    def _call_and_barrier(self, connection: Session, name: bytes, parameters: Sequence[bytes]) -> _Rows:
+        """Send both at once; return the call's rows when both have succeeded.
+
+        A call that failed has left nothing behind, whatever becomes of the barrier. If it succeeded and the
+        barrier did not, then the call has committed and may be lost again.
+        """
+        pgconn = connection.pgconn
+        pgconn.enter_pipeline_mode()
+        for statement, values in ((name, parameters), (b"barrier", ())):
+            pgconn.send_query_prepared(statement, values)
+            pgconn.pipeline_sync()
+        self._send(connection)
+        call = self._answer(connection)
+        if not call.succeeded:
+            if call.is_complete:
+                self._skip_barrier(connection)
+            raise call.failure()
+        rows = self._rows(call)  # made while the barrier is under way
+        barrier = self._answer(connection)
+        if not barrier.succeeded:
+            raise FateUnknown(f"the barrier failed: {barrier.failure()}")
+        pgconn.exit_pipeline_mode()
+        return rows
+
+    def _skip_barrier(self, connection: Session) -> None:
+        """Read the answer to a barrier that has nothing to cover, because the call before it failed."""
+        try:
+            self._answer(connection)
+            connection.pgconn.exit_pipeline_mode()
+        except psycopg.Error:
+            self.disconnect()
+
+    def _rows(self, answer: Answer) -> _Rows:
+        (result,) = answer.results
+        self._transformer.set_pgresult(result)
+        return self._transformer.load_rows(0, result.ntuples, tuple)
 
     def _hear(self, notice: psycopg.errors.Diagnostic) -> None:
         """Note a warning that a commit did not wait for its synchronous standby to the end.
@@ -217,20 +262,23 @@ class Caller:
             self.disconnect()
             raise ConnectionGone(f"the connection was lost while it was idle: {one_line(error)}") from error
 
-    def _answer(self, connection: Session) -> list[pq.abc.PGresult]:
-        """Wait for every message up to ReadyForQuery, without a time limit, and return the results in order.
+    def _send(self, connection: Session) -> None:
+        """Send what libpq still has; read as well, for the server may wait for us to take its notices."""
+        pgconn = connection.pgconn
+        while pgconn.flush():
+            events = select.poll()
+            events.register(pgconn.socket, select.POLLIN | select.POLLOUT)
+            if any(event & ~select.POLLOUT for event in self._wait(events, connection)):
+                pgconn.consume_input()
+
+    def _answer(self, connection: Session) -> Answer:
+        """Wait for every message to one statement, up to ReadyForQuery, without a time limit.
 
         If the server's last message is an error, the loss of the connection after it adds nothing.
 
         Raises psycopg.Error if the connection is lost, or if another server has become the primary.
         """
         pgconn = connection.pgconn
-        while pgconn.flush():
-            # Read as well: the server may be waiting for us to take its notices.
-            events = select.poll()
-            events.register(pgconn.socket, select.POLLIN | select.POLLOUT)
-            if any(event & ~select.POLLOUT for event in self._wait(events, connection)):
-                pgconn.consume_input()
         results: list[pq.abc.PGresult] = []
         try:
             while True:
@@ -239,11 +287,18 @@ class Caller:
                     pgconn.consume_input()
                 result = pgconn.get_result()
                 if result is None:
-                    return results
-                results.append(result)
+                    # In a pipeline this ends a statement's results, but not yet its transaction.
+                    if not pgconn.pipeline_status:
+                        return Answer(results, is_complete=True)
+                    if pgconn.status == pq.ConnStatus.BAD:
+                        raise psycopg.OperationalError(pgconn.get_error_message())
+                elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+                    return Answer(results, is_complete=True)
+                else:
+                    results.append(result)
         except psycopg.Error:
             if results and results[-1].status == pq.ExecStatus.FATAL_ERROR:
-                return results
+                return Answer(results, is_complete=False)
             raise
 
     def _wait(self, events: "select.poll", connection: Session) -> list[int]:
@@ -256,31 +311,3 @@ class Caller:
                 seconds = _SILENCE // 1000
                 _log.warning("no answer from the database for %d s, nor another primary: waiting on", seconds)
         return [event for _, event in ready]
-
-    def _failure(self, pgconn: pq.abc.PGconn, results: list[pq.abc.PGresult]) -> DatabaseError:
-        """Return what a failed statement left behind: nothing (CallFailed, ConnectionGone), or who knows."""
-        place, error = next(
-            ((i, result) for i, result in enumerate(results) if result.status == pq.ExecStatus.FATAL_ERROR),
-            (0, results[0]),
-        )
-        text = one_line(error.get_error_message())
-        sqlstate = (error.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
-        if sqlstate and pgconn.transaction_status == pq.TransactionStatus.IDLE:
-            # The server reported an error and is ready for the next statement: it has rolled back.
-            if sqlstate == _READ_ONLY:
-                return ReadOnly(text)
-            # Leave the detail out: it may quote a row, and a balance in it, which must not get into a log.
-            fields = (pq.DiagnosticField.MESSAGE_PRIMARY, pq.DiagnosticField.CONTEXT)
-            said = b"; ".join(filter(None, map(error.error_field, fields)))
-            return CallFailed(one_line(said.decode("utf-8", "replace")), sqlstate, text)
-        stopped = (
-            place == 0
-            and error.error_field(pq.DiagnosticField.SQLSTATE) == _ADMIN_SHUTDOWN
-            and error.error_field(pq.DiagnosticField.SOURCE_FUNCTION) == b"ProcessInterrupts"
-        )
-        self.disconnect()
-        if stopped:
-            # PostgreSQL itself (a pooler has no source function) ended the session before CommandComplete, so
-            # before it read Sync, so before the commit began.
-            return ConnectionGone(text)
-        return FateUnknown(text)
