@@ -124,7 +124,7 @@ def run(database: str, options: Sequence[str], *, clients: int, seconds: float) 
                 "--no-vacuum",
                 "--protocol=prepared",
                 f"--client={clients}",
-                f"--jobs={min(clients, 2)}",
+                f"--jobs={min(clients, os.cpu_count() or 1)}",
                 f"--time={max(1, round(seconds))}",
                 "--log",
                 f"--log-prefix={folder}/log",

@@ -100,7 +100,9 @@ def run_closed_loop(
 
     Raises LoadError if it ends early or any document was not answered in full.
     """
-    measurement = Run(target, feeder, clients=clients, seconds=seconds, on_tick=on_tick).go()
+    learn = feeder.learn if feeder.workload.asks_back else None
+    run = Run(target, feeder, clients=clients, seconds=seconds, on_reply=learn, on_tick=on_tick)
+    measurement = run.go()
     if measurement.failure is not None or measurement.incomplete:
         raise LoadError(measurement.failure or "replies have another number of results than requests")
     return measurement

@@ -40,6 +40,7 @@ class Workload:
     queries: float = 0.0
     cancels: float = 0.0
     makers: int = 0  # if not 0, so many accounts quote and the others take: see Market
+    requotes: bool = False  # makers cancel an older order of theirs with each document
     seed: int = 1
     first_account: int = 1000
     symbol_prefix: str = "S"
@@ -47,7 +48,7 @@ class Workload:
     @property
     def asks_back(self) -> bool:
         """Whether documents name orders by the server's ids."""
-        return self.queries + self.cancels > 0
+        return self.queries + self.cancels > 0 or self.requotes
 
     def account_ids(self) -> list[str]:
         """Return the accounts, as the protocol writes them."""
@@ -127,12 +128,12 @@ class Market:
             ]
         )
 
-    def deal(self) -> tuple[str, Callable[[], tuple[str, int, str]]]:
-        """Return the account of the next document, and a function that draws its orders."""
+    def deal(self) -> tuple[str, Callable[[], tuple[str, int, str]], bool]:
+        """Return the next document's account, a function that draws its orders, and whether it quotes."""
         if next(self._turns) < _MAKER_DOCUMENTS:
             account, quotes = next(self._makers)
-            return account, lambda: self._draw.quote(*next(quotes))
-        return self._rng.choice(self._takers), self._draw.take
+            return account, lambda: self._draw.quote(*next(quotes)), True
+        return self._rng.choice(self._takers), self._draw.take, False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,11 @@ class Feeder:
         size = max(_LEAST_DOCUMENTS, min(_POOL_DOCUMENTS, _POOL_ORDERS // workload.orders))
         if workload.makers:
             market = Market(workload, draw, rng)
-            self._pool = [_template(draw, *market.deal(), workload.orders) for _ in range(size)]
+            dealt = [market.deal() for _ in range(size)]
+            self._pool = [
+                _template(draw, account, order, workload.orders, requotes=workload.requotes and quotes)
+                for account, order, quotes in dealt
+            ]
         else:
             self._pool = [
                 _template(draw, rng.choice(accounts), draw.order, workload.orders) for _ in range(size)
@@ -209,13 +214,19 @@ def fresh_prefix(first_account: int) -> str:
 
 
 def _template(
-    draw: Draw, account: str, draw_order: Callable[[], tuple[str, int, str]], requests: int
+    draw: Draw,
+    account: str,
+    draw_order: Callable[[], tuple[str, int, str]],
+    requests: int,
+    *,
+    requotes: bool = False,
 ) -> Template:
+    """Make a document of so many requests; one that requotes cancels an order first."""
     head, tail = f'<transactions id="{account}">', "</transactions>"
     asking, plain = head, head
     cancels = []
-    for _ in range(requests):
-        kind = draw.kind()
+    for place in range(requests):
+        kind = "cancel" if requotes and place == 0 else draw.kind()
         sym, shares, limit = draw_order()
         order = f'<order sym="{sym}" amount="{shares}" limit="{limit}"/>'
         plain += order
