@@ -13,6 +13,8 @@ stable
 as $$
 select found.invariant, found.subject, found.detail from exchange.check_conservation() as found
 union all
+select found.invariant, found.subject, found.detail from exchange.check_holdings() as found
+union all
 select found.invariant, found.subject, found.detail from exchange.check_orders() as found
 union all
 select found.invariant, found.subject, found.detail from exchange.check_book() as found

@@ -74,6 +74,13 @@ with links as (
     from exchange.credits
     union all
     select
+        format('incoming_orders %s', incoming_orders.incoming_id),
+        incoming_orders.account_key,
+        incoming_orders.symbol_key,
+        null
+    from exchange.incoming_orders
+    union all
+    select
         format('deposits %s', deposits.deposit_id),
         deposits.account_key,
         deposits.symbol_key,

@@ -58,6 +58,53 @@ comment on column exchange.account_positions.shares is 'Free shares: settled and
 comment on column exchange.account_positions.settled_shares is 'What is in the account''s position row.';
 comment on column exchange.account_positions.unsettled_shares is 'What waits in credits.';
 
+create view exchange.holdings as
+select
+    balances.account_key,
+    null::bigint as symbol_key,
+    'settled' as kind,
+    balances.cash as amount
+from exchange.balances
+union all
+select
+    positions.account_key,
+    positions.symbol_key,
+    'settled' as kind,
+    positions.shares as amount
+from exchange.positions
+union all
+select
+    credits.account_key,
+    owed.symbol_key,
+    'owed' as kind,
+    owed.amount
+from exchange.credits
+cross join lateral (values (null, credits.cash), (credits.symbol_key, credits.shares)) as owed (symbol_key, amount)
+union all
+select
+    incoming_orders.account_key,
+    case incoming_orders.side when 'sell' then incoming_orders.symbol_key end as symbol_key,
+    'incoming' as kind,
+    incoming_orders.shares * case incoming_orders.side when 'buy' then incoming_orders.limit_price else 1 end as amount
+from exchange.incoming_orders
+union all
+select
+    resting_orders.account_key,
+    case resting_orders.side when 'sell' then resting_orders.symbol_key end as symbol_key,
+    'open' as kind,
+    resting_orders.open_shares * case resting_orders.side when 'buy' then -resting_orders.price_rank else 1 end as amount
+from exchange.resting_orders;
+
+comment on view exchange.holdings is
+'Where all money and shares are, by internal key: there is no other place. Their sums are what deposits and trades make; '
+'check_integrity holds them against it.';
+comment on column exchange.holdings.account_key is 'The account whose it is.';
+comment on column exchange.holdings.symbol_key is 'The symbol of the shares; null where it is money.';
+comment on column exchange.holdings.kind is
+'settled: in balances or positions, free. owed: in credits, free as well. incoming: reserved for an order that is not in the '
+'market yet. open: reserved for the open part of an order.';
+comment on column exchange.holdings.amount is 'Money, or shares of that symbol.';
+
 create view exchange.order_book as
 select
     symbols.sym,

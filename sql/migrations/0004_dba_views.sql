@@ -149,6 +149,50 @@ comment on column exchange.open_orders.reserved_cash is 'Cash that has left the 
 comment on column exchange.open_orders.reserved_shares is 'Shares that have left the position for a sell.';
 comment on column exchange.open_orders.placed_at is 'When it was placed.';
 
+-- A session that may have incoming orders holds an advisory lock for as long as it lives: begin_session takes it.
+create view exchange.reserved_orders as
+select
+    incoming_orders.incoming_id,
+    accounts.account_id,
+    symbols.sym,
+    incoming_orders.side,
+    trim_scale(incoming_orders.limit_price) as limit_price,
+    trim_scale(incoming_orders.shares) as shares,
+    trim_scale(
+        case incoming_orders.side when 'buy' then incoming_orders.shares * incoming_orders.limit_price end
+    ) as reserved_cash,
+    trim_scale(case incoming_orders.side when 'sell' then incoming_orders.shares end) as reserved_shares,
+    incoming_orders.session_pid,
+    incoming_orders.session_pid not in (
+        select pg_locks.objid::bigint
+        from pg_catalog.pg_locks
+        inner join pg_catalog.pg_database on pg_locks.database = pg_database.oid
+        where
+            pg_locks.locktype = 'advisory'
+            and pg_locks.classid = 5002
+            and pg_locks.objsubid = 2
+            and pg_locks.granted
+            and pg_database.datname = current_database()
+    ) as is_orphan
+from exchange.incoming_orders
+inner join exchange.symbols on incoming_orders.symbol_key = symbols.symbol_key
+inner join exchange.accounts on incoming_orders.account_key = accounts.account_key;
+
+comment on view exchange.reserved_orders is
+'Orders on their way from reserve_orders to match_orders, each with what has left its account for it. They are matched within '
+'milliseconds, or wait here for a symbol that somebody holds (lock_holders tells who).';
+comment on column exchange.reserved_orders.incoming_id is 'Names it until it is in the market and gets an order_id.';
+comment on column exchange.reserved_orders.account_id is 'The account that placed it.';
+comment on column exchange.reserved_orders.sym is 'The symbol.';
+comment on column exchange.reserved_orders.side is 'buy or sell.';
+comment on column exchange.reserved_orders.limit_price is 'The highest price to buy at, the lowest to sell at.';
+comment on column exchange.reserved_orders.shares is 'How many shares it is for.';
+comment on column exchange.reserved_orders.reserved_cash is 'Cash that has left the account for a buy.';
+comment on column exchange.reserved_orders.reserved_shares is 'Shares that have left the position for a sell.';
+comment on column exchange.reserved_orders.session_pid is 'The database session that reserved, a gateway''s.';
+comment on column exchange.reserved_orders.is_orphan is
+'Whether that session is gone. Then give_back_orphans, which each gateway calls every few seconds, gives back what is reserved.';
+
 create view exchange.order_history as
 select
     events.order_id,
@@ -246,7 +290,8 @@ comment on column exchange.order_history.execution_id is 'executed: the fill, in
 
 -- Order ids tell what came first, and never the clock, which may be set back. A placed order's turn is its own id; a fill
 -- belongs to the turn of the order that took it; a deposit or a cancel comes after all of the last turn before it. Each order of
--- an account was paid for by what had come in before its id was drawn, so no running balance is below zero.
+-- an account was paid for by what had come in before its id was drawn, so no running balance is below zero. Those that have
+-- no id yet come last.
 create view exchange.account_statement as
 select
     accounts.account_id,
@@ -334,6 +379,20 @@ from (
         cancellations.entry_id
     from exchange.orders
     inner join exchange.cancellations on orders.order_id = cancellations.order_id
+    union all
+    select
+        incoming_orders.account_key,
+        null as at,
+        'incoming' as cause,
+        incoming_orders.symbol_key,
+        null as order_id,
+        null as execution_id,
+        case incoming_orders.side when 'buy' then -incoming_orders.shares * incoming_orders.limit_price else 0 end as cash_change,
+        case incoming_orders.side when 'sell' then -incoming_orders.shares end as shares_change,
+        9223372036854775807 as turn,
+        9223372036854775807 as step,
+        incoming_orders.incoming_id as entry_id
+    from exchange.incoming_orders
 ) as entries
 inner join exchange.accounts on entries.account_key = accounts.account_key
 left join exchange.symbols on entries.symbol_key = symbols.symbol_key
@@ -355,12 +414,13 @@ comment on view exchange.account_statement is
 'account_balances and account_positions say. In the order of events, whatever the clock said. Ask for one: where account_id = ''1''. '
 'Reads the whole history of orders, which has no index by account: ask a standby if it is long.';
 comment on column exchange.account_statement.account_id is 'The account.';
-comment on column exchange.account_statement.at is 'When.';
+comment on column exchange.account_statement.at is 'When; null for an incoming order.';
 comment on column exchange.account_statement.cause is
 'deposit (of money), grant (of shares), reserve (an order was placed), bought (shares come in, and what was reserved above '
-'the price goes back), sold (money comes in), cancel (what was reserved for the open part goes back).';
+'the price goes back), sold (money comes in), cancel (what was reserved for the open part goes back), incoming (an order that '
+'is reserved for and not in the market yet: next it will be a reserve, or come back).';
 comment on column exchange.account_statement.sym is 'The symbol; null for a deposit.';
-comment on column exchange.account_statement.order_id is 'The account''s order; null for a deposit or grant.';
+comment on column exchange.account_statement.order_id is 'The account''s order; null for a deposit, grant or incoming order.';
 comment on column exchange.account_statement.execution_id is 'The fill, where it is one.';
 comment on column exchange.account_statement.cash_change is 'Money that came (went, if negative); null where none did.';
 comment on column exchange.account_statement.cash is 'Free cash afterwards.';

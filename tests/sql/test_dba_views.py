@@ -240,6 +240,48 @@ def test_open_orders_hold_what_left_the_accounts(traded: Market) -> None:
     assert rows(connection, shares) == [(603,)]
 
 
+@pytest.fixture
+def between_the_stages(traded: Market) -> Market:
+    """The same with two incoming orders of account 1: of this session, and of one that is gone."""
+    traded.connection.execute(
+        "select exchange.settle_idle_accounts(), pg_advisory_lock(5002, pg_backend_pid())"
+    )
+    traded.connection.execute(
+        "with buy as (update exchange.balances set cash = cash - 10 where account_key = 1), sell as ("
+        "update exchange.positions set shares = shares - 3 where account_key = 1 and symbol_key = 2) "
+        "insert into exchange.incoming_orders "
+        "(session_pid, account_key, symbol_key, side, shares, limit_price) "
+        "values (pg_backend_pid(), 1, 1, 'buy', 4, 2.5), (0, 1, 2, 'sell', 3, 99.0)"
+    )
+    return traded
+
+
+def test_reserved_orders_hold_what_left_the_accounts(between_the_stages: Market) -> None:
+    connection = between_the_stages.connection
+    query = (
+        "select account_id, sym, side::text, limit_price::text, shares, "
+        "reserved_cash::text, reserved_shares, "
+        "session_pid = pg_backend_pid(), is_orphan from exchange.reserved_orders order by incoming_id"
+    )
+    assert rows(connection, query) == [
+        ("1", "X", "buy", "2.5", 4, "10", None, True, False),
+        ("1", "Y", "sell", "99", 3, None, 3, False, True),
+    ]
+    assert rows(connection, "select incoming_orders from exchange.count_open()") == [(2,)]
+    assert between_the_stages.violations() == []
+
+
+def test_statements_end_with_what_is_reserved(between_the_stages: Market) -> None:
+    query = (
+        "select at, cause, sym, order_id, cash_change, shares_change from exchange.account_statement "
+        "where account_id = '1' order by entry desc limit 2"
+    )
+    sell, buy = rows(between_the_stages.connection, query)
+    assert buy == (None, "incoming", "X", None, -10, None)
+    assert sell == (None, "incoming", "Y", None, None, -3)
+    test_statements_end_at_the_balances(between_the_stages)
+
+
 def test_unsettled_credits_are_what_balances_add(traded: Market) -> None:
     connection = traded.connection
     traded.grant("1", "X", 1)
@@ -306,7 +348,7 @@ def test_bloat_is_seen_and_gone_after_a_rewrite(traded: Market) -> None:
 
 def test_the_reader_reads_every_view_and_changes_nothing(connection: Connection) -> None:
     views = [name for (name,) in rows(connection, VIEWS)]
-    assert len(views) == 13
+    assert len(views) == 15
     connection.execute("set role exchange_reader")
     for view in views:
         connection.execute(f"select * from exchange.{view}".encode())

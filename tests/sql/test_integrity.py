@@ -58,6 +58,11 @@ def traded(market: Market) -> Market:
 QUOTE = "insert into exchange.quotes (symbol_key, side, price_rank, order_id, quoted_at) values "
 HINT = "insert into exchange.book_hints values "
 
+INCOMING = (
+    "insert into exchange.incoming_orders"
+    " (session_pid, account_key, symbol_key, side, shares, limit_price) values "
+)
+
 BREAKS = [
     (
         "update exchange.balances set cash = cash + 0.00000000000000000001 where account_key = 1",
@@ -93,6 +98,24 @@ BREAKS = [
         " select 1, 1, 0, cash + 1 from exchange.balances where account_key = 1;"
         "update exchange.balances set cash = -1 where account_key = 1",
         {"balance_never_negative"},
+    ),
+    (INCOMING + "(0, 1, 1, 'buy', 5, 1)", {"account_cash_adds_up", "cash_is_conserved"}),
+    (INCOMING + "(0, 1, 1, 'sell', 5, 1)", {"account_shares_add_up", "shares_are_conserved"}),
+    (
+        INCOMING + "(0, 1, 1, 'sell', 5, 0); update exchange.positions set shares = shares - 5"
+        " where account_key = 1 and symbol_key = 1",
+        {"incoming_order_is_of_shares"},
+    ),
+    (
+        INCOMING + "(0, 1, 1, 'sell', 5, 1);"
+        "insert into exchange.incoming_orders overriding system value select * from exchange.incoming_orders;"
+        "update exchange.positions set shares = shares - 10 where account_key = 1 and symbol_key = 1",
+        {"incoming_order_is_there_once"},
+    ),
+    (
+        INCOMING + "(0, 1, 9, 'sell', 5, 1); insert into exchange.deposits"
+        " (account_key, symbol_key, amount, deposited_at) values (1, 9, 5, now())",
+        {"no_orphans"},
     ),
     (
         "update exchange.resting_orders set open_shares = open_shares - 1 where order_id = 4",
@@ -221,7 +244,7 @@ def test_a_finding_says_what_is_wrong(traded: Market) -> None:
     assert traded.violations()[0] == (
         "account_cash_adds_up",
         "account 2",
-        "has 250401.5, but deposits and trades less what open orders reserve make 250400",
+        "has 250401.5, what is reserved for its orders included, but deposits and trades make 250400",
     )
 
 

@@ -40,7 +40,7 @@ def metrics() -> set[str]:
     """The names of all metrics, as Prometheus has them."""
     server = Server(listen("127.0.0.1", 0), "", ServeSettings(metrics_port=0))
     server.start()
-    families = list(make_registry(server, lambda: (1, 2), "15.1").collect())
+    families = list(make_registry(server, lambda: (1, 2, 3), "15.1").collect())
     server.stop()
     assert server.join()
     suffix = {"counter": "_total", "info": "_info"}

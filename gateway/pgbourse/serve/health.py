@@ -61,7 +61,7 @@ class _Probe:
         self._files = load_files(sql_folder())
         # Guards everything below: one query of the database at a time, whose result serves everybody.
         self._lock = threading.Lock()
-        self._counts: tuple[int, int] | None = None
+        self._counts: tuple[int, int, int] | None = None
         self._counted_at = -FRESH
         self._unready = ""
         self._checked_at = -FRESH
@@ -90,8 +90,11 @@ class _Probe:
         finally:
             self._lock.release()
 
-    def count_open(self) -> tuple[int, int] | None:
-        """Return the numbers of open orders and unsettled credits; None if the database does not answer."""
+    def count_open(self) -> tuple[int, int, int] | None:
+        """Return the numbers of open orders, unsettled credits and incoming orders.
+
+        None if the database does not answer.
+        """
         if not self._lock.acquire(timeout=PATIENCE):
             return None
         try:
@@ -118,12 +121,12 @@ class _Probe:
             return f"the database takes no writes: {what}"
         return ""
 
-    def _count(self) -> tuple[int, int] | None:
-        query = "select open_orders, unsettled_credits from exchange.count_open()"
+    def _count(self) -> tuple[int, int, int] | None:
+        query = "select open_orders, unsettled_credits, incoming_orders from exchange.count_open()"
         try:
             with self._session() as session:
                 row = session.execute(query).fetchone()
-                return None if row is None else (row[0], row[1])
+                return None if row is None else (row[0], row[1], row[2])
         except (ConnectionGone, psycopg.Error) as error:
             _log.debug("can't count what is open: %s", error)
             return None

@@ -20,8 +20,9 @@ from pgbourse.serve.tally import Histogram
 
 __all__ = ["CountOpen", "make_registry"]
 
-# Returns the numbers of open orders and unsettled credits, or None if the database does not answer.
-CountOpen = Callable[[], tuple[int, int] | None]
+# Returns the numbers of open orders, unsettled credits and incoming orders; None if the database does not
+# answer.
+CountOpen = Callable[[], tuple[int, int, int] | None]
 
 
 def make_registry(server: Server, count_open: CountOpen, postgresql: str) -> CollectorRegistry:
@@ -102,6 +103,7 @@ class _Gateway(Collector):
             yield _gauge("open_orders", "Orders in the book.", counts[0])
             credits_help = "Credits that are not yet folded into their accounts."
             yield _gauge("unsettled_credits", credits_help, counts[1])
+            yield _gauge("incoming_orders", "Orders reserved for and not in the market yet.", counts[2])
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
