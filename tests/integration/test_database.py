@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, ReadOnly
+from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, FateUnknown, ReadOnly
 from tests.integration.conftest import Session
 
 EMPTY = [b"{}"] * 7
@@ -62,6 +62,16 @@ def test_a_call_commits_without_waiting_and_its_barrier_waits(worker: Caller) ->
     assert ask(worker, "show synchronous_commit") == "off"
     worker.process_batch(CREATION)
     assert ask(worker, "select pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()") is True
+
+
+def test_a_barrier_that_fails_leaves_the_fate_of_its_call_unknown(worker: Caller) -> None:
+    worker.connect()
+    assert worker.connection is not None
+    worker.connection.execute("deallocate barrier")
+    with pytest.raises(FateUnknown, match="the barrier failed"):
+        worker.process_batch(CREATION)
+    worker.connect()
+    assert worker.process_batch(CREATION)[0].code == "account_exists"
 
 
 def test_batches_read_committed_whatever_is_set(worker: Caller, connection: Session) -> None:
