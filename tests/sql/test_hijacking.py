@@ -68,6 +68,7 @@ CALLS = {
     "create_symbol": "'Y'",
     "grant_shares": "'Y', '1', 5",
     "list_applied_files": "",
+    "lock_holders": "0",
     "place_order": "'2', 'X', 2, 5",
     "process_batch": "array[1, 1], array['place_order', 'query_order'], array['1', '1'], array['X', null], "
     "array[1, null], array[5, null], array[null, 1]",

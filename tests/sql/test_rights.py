@@ -16,6 +16,7 @@ API = {
     "create_symbol",
     "grant_shares",
     "list_applied_files",
+    "lock_holders",
     "place_order",
     "process_batch",
     "process_batch_for",
@@ -99,7 +100,10 @@ def test_nobody_creates_in_the_schema_or_logs_in(connection: Connection) -> None
         "where starts_with(member::regrole::text, 'exchange_')"
     ).fetchall()
     # What the views for the DBA tell about sessions and locks.
-    assert memberships == [("exchange_reader", "pg_read_all_stats")]
+    assert sorted(memberships) == [
+        ("exchange_owner", "pg_read_all_stats"),
+        ("exchange_reader", "pg_read_all_stats"),
+    ]
 
 
 def test_public_may_do_nothing(connection: Connection) -> None:
