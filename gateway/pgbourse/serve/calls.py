@@ -22,9 +22,7 @@ _as_result_row: Callable[[tuple[Any, ...]], ResultRow] = partial(tuple.__new__, 
 
 _CALLS = {
     b"process_batch": b"select request, outcome, order_id, shares, price, at, code, message from "
-    b"exchange.process_batch($1, $2, $3, $4, $5, $6, $7)",
-    b"process_batch_for": b"select request, outcome, order_id, shares, price, at, code, message from "
-    b"exchange.process_batch_for($1, $2, $3, $4, $5, $6, $7, $8)",
+    b"exchange.process_batch($1, $2)",
 }
 
 
@@ -97,21 +95,16 @@ class Caller:
         if pool is not None:
             pool.close()
 
-    def process_batch(self, columns: Sequence[bytes]) -> list[ResultRow]:
+    def process_batch(self, requests: bytes, certified: bool = False) -> list[ResultRow]:
         """Carry out one batch and return its result rows, ordered by request; it has then committed.
 
-        `columns` are the seven parameters of exchange.process_batch as PostgreSQL array literals.
+        `requests` is a literal of exchange.request[]. If `certified`, what the certificate that a request
+        names may not do is refused.
 
         Raises CallFailed, ConnectionGone, ReadOnly or FateUnknown.
         """
-        return list(map(_as_result_row, self._call(b"process_batch", columns)))
-
-    def process_batch_for(self, columns: Sequence[bytes]) -> list[ResultRow]:
-        """Like `process_batch`, for clients with certificates: their names are the first of eight columns.
-
-        Raises CallFailed, ConnectionGone, ReadOnly or FateUnknown.
-        """
-        return list(map(_as_result_row, self._call(b"process_batch_for", columns)))
+        parameters = [requests, b"true" if certified else b"false"]
+        return list(map(_as_result_row, self._call(b"process_batch", parameters)))
 
     def _call(self, name: bytes, parameters: Sequence[bytes]) -> Rows:
         if self._conversation is None:
