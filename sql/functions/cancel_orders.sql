@@ -3,8 +3,9 @@
 -- The caller holds the locks of the symbols in p_symbol_slots. Orders of other symbols don't exist for it: they were
 -- placed after it took its locks. The refund is a credit, so the account needs no lock.
 create or replace function exchange.cancel_orders(
-    p_places integer[],
-    p_requests exchange.request[],
+    p_requests integer[],
+    p_account_ids text[],
+    p_order_ids bigint[],
     p_symbol_slots integer[]
 )
 returns setof exchange.answer
@@ -21,19 +22,17 @@ declare
 begin
     with asked as (
         select distinct on (request.order_id)
-            request.place as request,
+            request.request,
             request.order_id,
             owned.account_key,
             owned.symbol_key,
             owned.side,
             owned.limit_price,
             owned.price_rank
-        from rows from (unnest(p_places), unnest(p_requests)) as request (
-            place, sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name
-        )
+        from unnest(p_requests, p_account_ids, p_order_ids) as request (request, account_id, order_id)
         cross join lateral exchange.account_order(request.account_id, request.order_id) as owned
         where owned.symbol_slot = any(p_symbol_slots)
-        order by request.order_id, request.place
+        order by request.order_id, request.request
     ),
 
     ended as (
@@ -102,11 +101,11 @@ begin
         answer.at,
         answer.code,
         answer.message
-    from exchange.query_orders(p_places, p_requests) as answer
+    from exchange.query_orders(p_requests, p_account_ids, p_order_ids) as answer
     where answer.request = any(v_canceled) or answer.outcome = 'refused'
     union all
     select
-        request.place,
+        request.request,
         'refused',
         request.order_id,
         null,
@@ -117,17 +116,15 @@ begin
             case when locked.is_locked then 'order %s has no open shares to cancel' else 'no such order: %s' end,
             request.order_id
         )
-    from rows from (unnest(p_places), unnest(p_requests)) as request (
-        place, sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name
-    )
+    from unnest(p_requests, p_account_ids, p_order_ids) as request (request, account_id, order_id)
     cross join lateral exchange.account_order(request.account_id, request.order_id) as owned
     cross join lateral (select owned.symbol_slot = any(p_symbol_slots) as is_locked) as locked
-    where not request.place = any(v_canceled);
+    where not request.request = any(v_canceled);
 end
 $$;
 
-comment on function exchange.cancel_orders(integer[], exchange.request[], integer[]) is
+comment on function exchange.cancel_orders(integer[], text[], bigint[], integer[]) is
 'Ends the open part of orders, each for the account that placed it, and owes the account what was reserved for it. '
 'Rows as query_orders gives them, or refused. The caller holds the symbols'' locks: use cancel_order for one.';
 
-revoke all on function exchange.cancel_orders(integer[], exchange.request[], integer[]) from public;
+revoke all on function exchange.cancel_orders(integer[], text[], bigint[], integer[]) from public;

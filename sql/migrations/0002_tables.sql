@@ -59,6 +59,75 @@ comment on column exchange.answer.at is 'When it was executed or canceled.';
 comment on column exchange.answer.code is 'Why it was refused, for programs: insufficient_funds, unknown_order, and so on.';
 comment on column exchange.answer.message is 'Why it was refused, for people.';
 
+-- What exchange.match has in hand while it works: composites of what it reads and tells, in arrays.
+create type exchange.run_side as (
+    symbol_key bigint,
+    side exchange.side,
+    reach numeric,
+    depth integer,
+    quoted_rank numeric,
+    quoted_id bigint,
+    is_hinted boolean
+);
+comment on type exchange.run_side is 'A side of the book that the incoming orders of a match may change, before they do.';
+comment on column exchange.run_side.symbol_key is 'The symbol.';
+comment on column exchange.run_side.side is 'buy or sell.';
+comment on column exchange.run_side.reach is
+'The highest price_rank that an incoming order may trade with; null where none of them can trade with this side.';
+comment on column exchange.run_side.depth is 'How many of its resting orders to load at most.';
+comment on column exchange.run_side.quoted_rank is 'The price_rank of its best order, by the last quote; null where there is none.';
+comment on column exchange.run_side.quoted_id is 'That order.';
+comment on column exchange.run_side.is_hinted is 'Whether there is a fresh hint (see book_hints).';
+
+create type exchange.run_resting as (
+    side_place integer,
+    price_rank numeric,
+    order_id bigint,
+    account_key bigint,
+    open_shares numeric,
+    row_address tid
+);
+comment on type exchange.run_resting is 'An order that rests: loaded from the book, or left there by the match that is under way.';
+comment on column exchange.run_resting.side_place is 'The place of its side among those of the match.';
+comment on column exchange.run_resting.price_rank is 'As in resting_orders.';
+comment on column exchange.run_resting.order_id is 'The order.';
+comment on column exchange.run_resting.account_key is 'The account that placed it.';
+comment on column exchange.run_resting.open_shares is 'What was open when it was loaded, or when it came to rest.';
+comment on column exchange.run_resting.row_address is
+'Where its row is; null where it has none yet. Nobody else changes rows of a locked symbol, so it stays there.';
+
+create type exchange.event_kind as enum ('trade', 'add', 'refuse');
+comment on type exchange.event_kind is
+'trade: an incoming order traded with a resting one. add: what was open of an incoming order came to rest. '
+'refuse: an order didn''t come in, and gets back what was reserved for it.';
+
+create type exchange.run_event as (
+    kind exchange.event_kind,
+    symbol_key bigint,
+    side exchange.side,
+    account_key bigint,
+    order_id bigint,
+    limit_price numeric,
+    shares numeric,
+    resting_place integer,
+    resting_id bigint,
+    resting_account_key bigint,
+    price numeric
+);
+comment on type exchange.run_event is 'Something that happened in a match. Its events, in their order, are all that it did.';
+comment on column exchange.run_event.kind is 'trade, add or refuse.';
+comment on column exchange.run_event.symbol_key is 'The symbol.';
+comment on column exchange.run_event.side is 'The incoming order''s side.';
+comment on column exchange.run_event.account_key is 'The account that placed the incoming order.';
+comment on column exchange.run_event.order_id is 'The incoming order; null where it was refused.';
+comment on column exchange.run_event.limit_price is 'Its limit.';
+comment on column exchange.run_event.shares is 'How many shares were traded, came to rest, or were refused.';
+comment on column exchange.run_event.resting_place is
+'The place among the resting orders of the match: of the one that was traded with, or of the incoming order that came to rest.';
+comment on column exchange.run_event.resting_id is 'Of a trade, the resting order.';
+comment on column exchange.run_event.resting_account_key is 'Of a trade, the account that placed the resting order.';
+comment on column exchange.run_event.price is 'Of a trade, the price of a share: the resting order''s limit.';
+
 create table exchange.accounts (
     account_key bigint generated always as identity (maxvalue 34359738367),
     account_id text collate "C" not null,

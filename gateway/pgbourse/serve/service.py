@@ -147,8 +147,9 @@ def _try_out(conninfo: str) -> str:
     caller = Caller(conninfo, "pgbourse start")
     try:
         caller.connect()
-        with contextlib.suppress(ReadOnly):  # of a database that takes no writes for now
-            caller.process_batch(b"{}")
+        for call, columns in ((caller.process_batch, 7), (caller.process_batch_for, 8)):
+            with contextlib.suppress(ReadOnly):  # of a database that takes no writes for now
+                call([b"{}"] * columns)
         return caller.version
     except DatabaseError as error:
         hint = ""

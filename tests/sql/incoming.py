@@ -1,0 +1,97 @@
+"""Orders as the match takes them: reserved for, and not yet in the market."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from tests.sql.market import Connection, Market
+
+__all__ = ["Incoming", "match", "open_market", "random_orders", "what_happened"]
+
+_ORDERS = """
+array(
+    select
+        row(
+            placed.place, pg_backend_pid(), accounts.account_key, symbols.symbol_key,
+            (case when placed.amount > 0 then 'buy' else 'sell' end)::exchange.side,
+            abs(placed.amount), placed.limit_price
+        )::exchange.incoming_orders
+    from unnest(%s::text[], %s::text[], %s::text[]::numeric[], %s::text[]::numeric[])
+        with ordinality as placed (account_id, sym, amount, limit_price, place)
+    inner join exchange.accounts using (account_id)
+    inner join exchange.symbols using (sym)
+    order by placed.place
+)
+"""
+_DEPOSIT = f"""
+insert into exchange.deposits (account_key, symbol_key, amount, deposited_at)
+select
+    account_key,
+    case side when 'sell' then symbol_key end,
+    case side when 'sell' then shares else shares * limit_price end,
+    now()
+from unnest({_ORDERS})
+"""
+_MATCH = f"select unnest(order_ids), unnest(codes) from exchange.match({_ORDERS})"
+
+# All that a match does, but for times: what was placed, traded, and is open, and what everybody is owed.
+_HAPPENED = (
+    "select order_id, account_key, symbol_key, side, shares, limit_price "
+    "from exchange.orders order by order_id",
+    "select symbol_key, buy_order_id, sell_order_id, shares, price, buy_limit, sell_limit "
+    "from exchange.executions order by symbol_key, execution_id",
+    "select symbol_key, side, price_rank, order_id, account_key, open_shares "
+    "from exchange.resting_orders order by symbol_key, side, price_rank, order_id",
+    "select account_key, symbol_key, sum(shares), sum(cash) "
+    "from exchange.credits group by 1, 2 order by 1, 2",
+)
+
+
+class Incoming(NamedTuple):
+    """An incoming order, as the test names it: what is reserved for it follows from it."""
+
+    account: str
+    sym: str
+    amount: str
+    limit: str
+
+
+def open_market(market: Market, accounts: int, *syms: str) -> None:
+    """Create accounts 1, 2, ... that have nothing, and symbols."""
+    for account in range(1, accounts + 1):
+        market.account(str(account))
+    for sym in syms:
+        market.connection.execute("select exchange.create_symbol(%s)", [sym])
+
+
+def match(connection: Connection, orders: Sequence[Incoming]) -> list[tuple[int | None, str | None]]:
+    """Deposit what the orders reserve and match them; return each one's id, or why it was refused."""
+    columns = [list(column) for column in zip(*orders, strict=True)]
+    with connection.transaction():
+        connection.execute(_DEPOSIT.encode(), columns)
+        return [(row[0], row[1]) for row in connection.execute(_MATCH.encode(), columns).fetchall()]
+
+
+def what_happened(connection: Connection) -> list[list[tuple[object, ...]]]:
+    """Return the rows of every table in which a match writes what counts."""
+    return [connection.execute(query.encode()).fetchall() for query in _HAPPENED]
+
+
+def random_orders(chance: random.Random, count: int, accounts: int, syms: Sequence[str]) -> list[Incoming]:
+    """Make orders that often meet: few prices, some apart by the last digit, few of them large."""
+    return [
+        Incoming(
+            str(chance.randint(1, accounts)),
+            chance.choice(syms),
+            str(
+                Decimal(chance.randint(1, 200 if chance.random() < 0.9 else 3000))
+                / chance.choice([1, 2, 8])
+                * chance.choice([1, -1])
+            ),
+            f"{chance.randint(96, 104)}{chance.choice(['', '.5', '.00000000000000000001'])}",
+        )
+        for _ in range(count)
+    ]

@@ -1,0 +1,155 @@
+"""The match by itself: incoming orders, for which something is reserved somewhere, and the book."""
+
+import random
+
+import pytest
+
+from tests.sql.incoming import Incoming, match, open_market, random_orders, what_happened
+from tests.sql.market import Market, always_hint
+
+
+@pytest.fixture
+def traders(market: Market) -> Market:
+    """Accounts 1 to 7, who have nothing but what their orders reserve, and the symbols X and Y."""
+    open_market(market, 7, "X", "Y")
+    return market
+
+
+def place(market: Market, *orders: str) -> list[int | str | None]:
+    """Match orders in one call, each written as in `1 X -10 5`; return their ids, or codes."""
+    matched = match(market.connection, [Incoming(*order.split()) for order in orders])
+    return [code or order_id for order_id, code in matched]
+
+
+def trades(market: Market) -> list[str]:
+    """Return all trades, in their order, as in `2 sold 1 10 @ 5`: the orders, shares and price."""
+    query = (
+        "select format('%s sold %s %s @ %s', sell_order_id, buy_order_id, trim_scale(shares), "
+        "trim_scale(price)) from exchange.executions order by execution_id"
+    )
+    return [row[0] for row in market.connection.execute(query)]
+
+
+def credits(market: Market) -> dict[str, tuple[str, str]]:
+    """Return what each account is owed of X: shares and money, in one row."""
+    query = (
+        "select account_id, trim_scale(shares)::text, trim_scale(cash)::text from exchange.credits "
+        "inner join exchange.accounts using (account_key) inner join exchange.symbols using (symbol_key) "
+        "where sym = 'X'"
+    )
+    rows = market.connection.execute(query).fetchall()
+    assert len({row[0] for row in rows}) == len(rows)
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def test_the_worked_example(traders: Market) -> None:
+    orders = ["1 X 300 125", "2 X -100 130", "3 X 200 127", "4 X -500 128", "5 X -200 140", "6 X 400 125"]
+    assert place(traders, *orders) == [1, 2, 3, 4, 5, 6]
+    assert place(traders, "7 X -400 124") == [7]
+    assert trades(traders) == ["7 sold 3 200 @ 127", "7 sold 1 200 @ 125"]
+    assert traders.book("X") == [
+        "buy 100 @ 125 (1)",
+        "buy 400 @ 125 (6)",
+        "sell 500 @ 128 (4)",
+        "sell 100 @ 130 (2)",
+        "sell 200 @ 140 (5)",
+    ]
+    assert credits(traders) == {"1": ("200", "0"), "3": ("200", "0"), "7": ("0", "50400")}
+    assert traders.violations() == []
+
+
+def test_the_best_price_goes_first_then_the_earlier_order(traders: Market) -> None:
+    place(traders, "1 X -10 6", "2 X -10 5", "3 X -10 5", "4 X -10 4")
+    place(traders, "5 X 25 6")
+    assert trades(traders) == ["4 sold 5 10 @ 4", "2 sold 5 10 @ 5", "3 sold 5 5 @ 5"]
+
+
+def test_orders_of_one_call_trade_with_each_other_in_its_order(traders: Market) -> None:
+    place(traders, "1 X -10 6", "2 X -10 5", "3 X 5 6", "4 X -10 5", "5 X 20 6")
+    assert trades(traders) == ["2 sold 3 5 @ 5", "2 sold 5 5 @ 5", "4 sold 5 10 @ 5", "1 sold 5 5 @ 6"]
+    assert traders.book("X") == ["sell 5 @ 6 (1)"]
+    assert traders.violations() == []
+
+
+def test_a_buyer_is_owed_what_was_reserved_above_the_price(traders: Market) -> None:
+    place(traders, "1 X -10 5")
+    place(traders, "2 X 15 7")
+    assert credits(traders) == {"1": ("0", "50"), "2": ("10", "20")}
+
+
+def test_a_seller_is_owed_the_limit_of_the_earlier_buy(traders: Market) -> None:
+    place(traders, "1 X 10 7")
+    place(traders, "2 X -10 5")
+    assert credits(traders) == {"1": ("10", "0"), "2": ("0", "70")}
+
+
+def test_all_that_an_account_gains_in_a_symbol_is_one_credit(traders: Market) -> None:
+    place(traders, "1 X -10 5", "1 X -10 6", "2 X 5 5")
+    traders.connection.execute("delete from exchange.credits")
+    place(traders, "1 X 10 7", "1 Y 1 1", "3 X 5 6")
+    assert credits(traders) == {"1": ("10", str(5 * 5 + 5 * 6 + 5 * 2 + 5 * 1 + 5 * 6)), "3": ("5", "0")}
+
+
+def test_a_halted_symbols_orders_are_refused_and_given_back(traders: Market) -> None:
+    place(traders, "1 X 10 5")
+    traders.connection.execute("select exchange.halt_symbol('X')")
+    answers = place(traders, "2 X -10 5", "3 X 3 7", "2 Y -1 1", "3 X 2 7")
+    assert answers == ["symbol_halted", "symbol_halted", 2, "symbol_halted"]
+    assert traders.book("X") == ["buy 10 @ 5 (1)"]
+    assert credits(traders) == {"2": ("10", "0"), "3": ("0", "35")}
+    assert traders.violations() == []
+    traders.connection.execute("select exchange.resume_symbol('X')")
+    assert place(traders, "4 X -10 5") == [3]  # no id was drawn for what was refused
+    assert trades(traders) == ["3 sold 1 10 @ 5"]
+
+
+def test_nothing_but_halted_orders(traders: Market) -> None:
+    traders.connection.execute("select exchange.halt_symbol('X')")
+    assert place(traders, "2 X -10 5") == ["symbol_halted"]
+    assert traders.violations() == []
+
+
+def test_no_orders_at_all(traders: Market) -> None:
+    assert traders.connection.execute("select * from exchange.match('{}')").fetchall() == [([], [])]
+
+
+def test_the_quotes_follow_the_best_orders(traders: Market) -> None:
+    def quoted() -> list[str]:
+        query = (
+            "select distinct on (symbol_key, side) format('%s %s', side, order_id) from exchange.quotes "
+            "order by symbol_key, side, quote_id desc"
+        )
+        return [row[0] for row in traders.connection.execute(query)]
+
+    place(traders, "1 X 10 5", "2 X 10 6", "3 X -10 8")
+    assert quoted() == ["buy 2", "sell 3"]
+    place(traders, "4 X -10 6")
+    assert quoted() == ["buy 1", "sell 3"]
+    place(traders, "4 X -10 1")
+    assert quoted() == ["buy 0", "sell 3"]
+
+
+@pytest.mark.parametrize("hinted", [False, True], ids=["", "hinted"])
+@pytest.mark.parametrize("seed", range(3))
+def test_random_orders_leave_books_that_are_sound(traders: Market, seed: int, hinted: bool) -> None:
+    if hinted:
+        always_hint(traders.connection)
+    chance = random.Random(seed)
+    for _ in range(15):
+        count = chance.choice([1, 2, 20, 100])
+        match(traders.connection, random_orders(chance, count, 7, ["X", "Y"]))
+        assert traders.violations() == []
+
+
+def test_how_orders_are_cut_into_calls_makes_no_difference(traders: Market) -> None:
+    """One by one, or many at once: the same trades, book and gains."""
+    orders = random_orders(random.Random(4), 300, 7, ["X", "Y"])
+    happened = []
+    for size in (1, 7, 300):
+        with traders.connection.transaction(force_rollback=True):
+            traders.connection.execute("select setval('exchange.order_ids', 1, false)")
+            for start in range(0, len(orders), size):
+                match(traders.connection, orders[start : start + size])
+            happened.append(what_happened(traders.connection))
+    assert happened[0][1], "there were trades"
+    assert happened[0] == happened[1] == happened[2]
