@@ -24,21 +24,17 @@ select
     canceled.code,
     canceled.message
 from (
-    select array_agg(resting_orders.order_id order by resting_orders.order_id) as order_ids
+    select
+        array_agg(
+            (1, 'cancel_order', p_account_id, null, null, null, resting_orders.order_id, null)::exchange.request
+            order by resting_orders.order_id
+        ) as requests
     from exchange.resting_orders
     inner join exchange.accounts on resting_orders.account_key = accounts.account_key
     where accounts.account_id = p_account_id
 ) as resting
-cross join lateral exchange.process_batch(
-    array_fill(1, array[cardinality(resting.order_ids)]),
-    array_fill('cancel_order'::text, array[cardinality(resting.order_ids)]),
-    array_fill(p_account_id, array[cardinality(resting.order_ids)]),
-    array_fill(null::text, array[cardinality(resting.order_ids)]),
-    array_fill(null::numeric, array[cardinality(resting.order_ids)]),
-    array_fill(null::numeric, array[cardinality(resting.order_ids)]),
-    resting.order_ids
-) as canceled
-where resting.order_ids is not null
+cross join lateral exchange.process_batch(resting.requests) as canceled
+where resting.requests is not null
 $$;
 
 comment on function exchange.cancel_open_orders(text) is

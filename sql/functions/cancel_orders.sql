@@ -3,9 +3,8 @@
 -- The caller holds the locks of the symbols in p_symbol_slots. Orders of other symbols don't exist for it: they were
 -- placed after it took its locks. The refund is a credit, so the account needs no lock.
 create or replace function exchange.cancel_orders(
-    p_requests integer[],
-    p_account_ids text[],
-    p_order_ids bigint[],
+    p_places integer[],
+    p_requests exchange.request[],
     p_symbol_slots integer[]
 )
 returns setof exchange.answer
@@ -22,17 +21,19 @@ declare
 begin
     with asked as (
         select distinct on (request.order_id)
-            request.request,
+            request.place as request,
             request.order_id,
             owned.account_key,
             owned.symbol_key,
             owned.side,
             owned.limit_price,
             owned.price_rank
-        from unnest(p_requests, p_account_ids, p_order_ids) as request (request, account_id, order_id)
+        from rows from (unnest(p_places), unnest(p_requests)) as request (
+            place, sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name
+        )
         cross join lateral exchange.account_order(request.account_id, request.order_id) as owned
         where owned.symbol_slot = any(p_symbol_slots)
-        order by request.order_id, request.request
+        order by request.order_id, request.place
     ),
 
     ended as (
@@ -101,11 +102,11 @@ begin
         answer.at,
         answer.code,
         answer.message
-    from exchange.query_orders(p_requests, p_account_ids, p_order_ids) as answer
+    from exchange.query_orders(p_places, p_requests) as answer
     where answer.request = any(v_canceled) or answer.outcome = 'refused'
     union all
     select
-        request.request,
+        request.place,
         'refused',
         request.order_id,
         null,
@@ -116,15 +117,17 @@ begin
             case when locked.is_locked then 'order %s has no open shares to cancel' else 'no such order: %s' end,
             request.order_id
         )
-    from unnest(p_requests, p_account_ids, p_order_ids) as request (request, account_id, order_id)
+    from rows from (unnest(p_places), unnest(p_requests)) as request (
+        place, sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name
+    )
     cross join lateral exchange.account_order(request.account_id, request.order_id) as owned
     cross join lateral (select owned.symbol_slot = any(p_symbol_slots) as is_locked) as locked
-    where not request.request = any(v_canceled);
+    where not request.place = any(v_canceled);
 end
 $$;
 
-comment on function exchange.cancel_orders(integer[], text[], bigint[], integer[]) is
+comment on function exchange.cancel_orders(integer[], exchange.request[], integer[]) is
 'Ends the open part of orders, each for the account that placed it, and owes the account what was reserved for it. '
 'Rows as query_orders gives them, or refused. The caller holds the symbols'' locks: use cancel_order for one.';
 
-revoke all on function exchange.cancel_orders(integer[], text[], bigint[], integer[]) from public;
+revoke all on function exchange.cancel_orders(integer[], exchange.request[], integer[]) from public;

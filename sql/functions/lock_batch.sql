@@ -9,15 +9,14 @@
 -- No lock of this batch guards what another transaction commits after that: an order to cancel whose symbol isn't
 -- locked, an account that did not exist. The result says what is guarded; for the batch the rest does not exist.
 create or replace function exchange.lock_batch(
-    p_actions text[],
-    p_account_ids text[],
-    p_syms text[],
-    p_order_ids bigint[],
+    p_requests exchange.request[],
     out symbol_slots integer[],
     out last_account_key bigint
 )
 language plpgsql
 as $$
+declare
+    v_actions constant text[] := array(select distinct asked.action from unnest(p_requests) as asked);
 begin
     -- Only statements with their own snapshot see what the last holder of a lock has committed.
     if current_setting('transaction_isolation') <> 'read committed' then
@@ -26,7 +25,7 @@ begin
     end if;
 
     -- Lock 1 of 3: creation.
-    if p_actions && array['create_account', 'create_symbol', 'grant_shares'] then
+    if v_actions && array['create_account', 'create_symbol', 'grant_shares'] then
         perform pg_advisory_xact_lock(5001, 0);
     end if;
 
@@ -39,11 +38,11 @@ begin
             pg_advisory_xact_lock(5000, slots.slot) as taken
         from (
             select exchange.symbol_slot(placed.sym) as slot
-            from unnest(p_actions, p_syms) as placed (action, sym)
+            from unnest(p_requests) as placed
             where placed.action = 'place_order' and placed.sym is not null
             union
             select owned.symbol_slot
-            from unnest(p_actions, p_account_ids, p_order_ids) as canceled (action, account_id, order_id)
+            from unnest(p_requests) as canceled
             cross join lateral exchange.account_order(canceled.account_id, canceled.order_id) as owned
             where canceled.action = 'cancel_order'
             order by slot
@@ -53,7 +52,7 @@ begin
     -- Lock 3 of 3: the accounts, ascending. Nothing after them waits. A batch that places no orders doesn't even try to
     -- lock rows, so a batch of queries works while the database takes no writes.
     last_account_key := 0;
-    if p_actions && array['place_order'] then
+    if v_actions && array['place_order'] then
         select coalesce(max(locked.account_key), 0)
         into last_account_key
         from (
@@ -61,7 +60,7 @@ begin
             from exchange.accounts
             where accounts.account_id in (
                 select ordering.account_id
-                from unnest(p_actions, p_account_ids) as ordering (action, account_id)
+                from unnest(p_requests) as ordering
                 where ordering.action = 'place_order'
             )
             order by accounts.account_key
@@ -70,14 +69,14 @@ begin
     end if;
 
     -- Keys ascend in the order of commits. In a batch that creates, only its own accounts can be new.
-    if p_actions && array['create_account', 'create_symbol', 'grant_shares'] then
+    if v_actions && array['create_account', 'create_symbol', 'grant_shares'] then
         last_account_key := 9223372036854775807;
     end if;
 end
 $$;
 
-comment on function exchange.lock_batch(text[], text[], text[], bigint[]) is
+comment on function exchange.lock_batch(exchange.request[]) is
 'Takes all locks of a batch in the one order: creation, symbols ascending by slot, accounts that place orders '
 'ascending by key. Returns the slots, and the highest account_key that the batch may act for.';
 
-revoke all on function exchange.lock_batch(text[], text[], text[], bigint[]) from public;
+revoke all on function exchange.lock_batch(exchange.request[]) from public;

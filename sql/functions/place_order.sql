@@ -24,7 +24,7 @@ begin
         answer.message
     into outcome, order_id, code, message
     from exchange.process_batch(
-        array[1], array['place_order'], array[p_account_id], array[p_sym], array[p_amount], array[p_limit], array[null::bigint]
+        array[(1, 'place_order', p_account_id, p_sym, p_amount, p_limit, null, null)::exchange.request]
     ) as answer;
 
     if outcome = 'refused' then

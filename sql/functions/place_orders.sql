@@ -13,11 +13,8 @@
 -- An account that places several orders has one cash figure: v_cash[v_account], where v_accounts[v_account] is its key. Likewise
 -- a position has v_held[v_position]. width_bucket finds either by binary search, because the keys ascend.
 create or replace function exchange.place_orders(
-    p_requests integer[],
-    p_account_ids text[],
-    p_syms text[],
-    p_amounts numeric[],
-    p_limits numeric[],
+    p_places integer[],
+    p_requests exchange.request[],
     p_last_account_key bigint
 )
 returns setof exchange.answer
@@ -27,7 +24,7 @@ declare
     c_now constant timestamptz := clock_timestamp();
     -- Taken before credits are read: every transaction before this one has committed by now, or never will.
     c_settled_before constant xid8 := pg_snapshot_xmin(pg_current_snapshot());
-    c_count constant integer := cardinality(p_requests);
+    c_count constant integer := cardinality(p_places);
 
     -- By order, 1 .. c_count.
     v_account_keys bigint[];
@@ -35,6 +32,8 @@ declare
     v_position_keys bigint[];
     v_buying boolean[];
     v_shares numeric[];
+    v_limits numeric[];
+    v_syms text[];
     v_reaches numeric[]; -- the highest price_rank of a resting order that this order may fill against
     v_codes text[];
     v_messages text[] := array_fill(null::text, array[c_count]);
@@ -105,6 +104,8 @@ begin
         array_agg(placed.position_key),
         array_agg(placed.amount > 0),
         array_agg(abs(placed.amount)),
+        array_agg(placed.limit_price),
+        array_agg(placed.sym),
         array_agg(case when placed.amount > 0 then placed.limit_price else -placed.limit_price end),
         array_agg(
             case
@@ -116,7 +117,7 @@ begin
                 when placed.halted_at is not null then 'symbol_halted'
             end
         )
-    into v_account_keys, v_symbol_keys, v_position_keys, v_buying, v_shares, v_reaches, v_codes
+    into v_account_keys, v_symbol_keys, v_position_keys, v_buying, v_shares, v_limits, v_syms, v_reaches, v_codes
     from (
         select
             accounts.account_key,
@@ -124,10 +125,12 @@ begin
             symbols.symbol_key,
             symbols.halted_at,
             exchange.position_key(accounts.account_key, symbols.symbol_key) as position_key,
+            asked.sym,
             asked.amount,
             asked.limit_price
-        from unnest(p_account_ids, p_syms, p_amounts, p_limits)
-            with ordinality as asked (account_id, sym, amount, limit_price, place)
+        from unnest(p_requests) with ordinality as asked (
+            sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, place
+        )
         -- Lateral, so that each row is looked up by its key, whatever size the planner thinks the tables have.
         -- An account with a higher key was created after the locks were taken, and isn't locked.
         left join lateral (
@@ -381,7 +384,7 @@ begin
             -- Reserve the most that the order can cost, unless that is done and only the loaded book ran out.
             if v_open is null then
                 if v_buying[i] then
-                    v_money := v_shares[i] * p_limits[i];
+                    v_money := v_shares[i] * v_limits[i];
                     if v_cash[v_account] < v_money then
                         v_codes[i] := 'insufficient_funds';
                         v_messages[i] := format(
@@ -396,7 +399,7 @@ begin
                         v_codes[i] := 'insufficient_shares';
                         v_messages[i] := format(
                             'insufficient shares of %s: %s needed, %s available',
-                            p_syms[i], trim_scale(v_shares[i]), trim_scale(coalesce(v_held[v_position], 0))
+                            v_syms[i], trim_scale(v_shares[i]), trim_scale(coalesce(v_held[v_position], 0))
                         );
                         i := i + 1;
                         continue;
@@ -423,7 +426,7 @@ begin
                 v_money := v_fill * abs(v_rest_ranks[v_rest]);
                 if v_buying[i] then
                     v_held[v_position] := coalesce(v_held[v_position], 0) + v_fill;
-                    v_cash[v_account] := v_cash[v_account] + v_fill * p_limits[i] - v_money;
+                    v_cash[v_account] := v_cash[v_account] + v_fill * v_limits[i] - v_money;
                     v_credited := width_bucket(v_rest_accounts[v_rest], v_accounts);
                     if v_accounts[v_credited] = v_rest_accounts[v_rest] and v_balance_rows[v_credited] is not null then
                         v_cash[v_credited] := v_cash[v_credited] + v_money;
@@ -493,8 +496,8 @@ begin
                 case when v_buying[fill.i] then v_rest_ids[fill.rest] else v_order_ids[fill.i] end,
                 fill.shares,
                 abs(v_rest_ranks[fill.rest]),
-                case when v_buying[fill.i] then p_limits[fill.i] else -v_rest_ranks[fill.rest] end,
-                case when v_buying[fill.i] then v_rest_ranks[fill.rest] else p_limits[fill.i] end,
+                case when v_buying[fill.i] then v_limits[fill.i] else -v_rest_ranks[fill.rest] end,
+                case when v_buying[fill.i] then v_rest_ranks[fill.rest] else v_limits[fill.i] end,
                 c_now
             from unnest(v_fill_orders, v_fill_rests, v_fill_shares) as fill (i, rest, shares);
 
@@ -590,7 +593,7 @@ begin
         v_symbol_keys[n],
         exchange.side_of(v_buying[n]),
         v_shares[n],
-        p_limits[n],
+        v_limits[n],
         c_now
     from generate_series(1, c_count) as n
     where v_order_ids[n] is not null;
@@ -624,23 +627,28 @@ begin
 
     return query
     select
-        p_requests[n],
-        case when v_codes[n] is null then 'opened' else 'refused' end,
-        v_order_ids[n],
+        p_places[asked.place],
+        case when v_codes[asked.place] is null then 'opened' else 'refused' end,
+        v_order_ids[asked.place],
         null::numeric,
         null::numeric,
         null::timestamptz,
-        v_codes[n],
+        v_codes[asked.place],
         case
-            when v_codes[n] is not null
-                then coalesce(v_messages[n], exchange.refusal(v_codes[n], p_account_ids[n], p_syms[n], p_amounts[n], p_limits[n]))
+            when v_codes[asked.place] is not null
+                then coalesce(
+                    v_messages[asked.place],
+                    exchange.refusal(v_codes[asked.place], asked.account_id, asked.sym, asked.amount, asked.limit_price)
+                )
         end
-    from generate_series(1, c_count) as n;
+    from unnest(p_requests) with ordinality as asked (
+        sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, place
+    );
 end
 $$;
 
-comment on function exchange.place_orders(integer[], text[], text[], numeric[], numeric[], bigint) is
+comment on function exchange.place_orders(integer[], exchange.request[], bigint) is
 'Places a run of orders in the order given: reserves cash or shares, fills by price-time priority at the resting '
 'order''s limit, rests what stays open. The caller holds the locks of all symbols and accounts: use place_order.';
 
-revoke all on function exchange.place_orders(integer[], text[], text[], numeric[], numeric[], bigint) from public;
+revoke all on function exchange.place_orders(integer[], exchange.request[], bigint) from public;

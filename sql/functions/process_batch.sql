@@ -8,13 +8,9 @@
 -- look costly to the planner, so jit is off, or it would compile them. The settings don't prevent a scan of a whole index
 -- when the planner thinks that a table is tiny. So look-ups are lateral, and their offset 0 keeps them so.
 create or replace function exchange.process_batch(
-    p_sequences integer[],
-    p_actions text[],
-    p_account_ids text[],
-    p_syms text[],
-    p_amounts numeric[],
-    p_limits numeric[],
-    p_order_ids bigint[]
+    p_requests exchange.request[],
+    p_certified boolean default false,
+    p_waits boolean default true
 )
 returns table (
     request integer,
@@ -37,16 +33,17 @@ set enable_mergejoin = off
 set jit = off
 as $$
 declare
-    v_shape constant text := format('[1:%s]', cardinality(p_actions));
+    v_requests exchange.request[] := p_requests;
     v_locked record;
 begin
-    -- Arrays are read by subscript and in step.
-    if v_shape <> any(array[
-        array_dims(p_sequences), array_dims(p_actions), array_dims(p_account_ids), array_dims(p_syms),
-        array_dims(p_amounts), array_dims(p_limits), array_dims(p_order_ids)
-    ]) then
-        raise exception 'the arrays of a batch must have one dimension, start at 1 and be equally long'
+    -- A request is called by its place.
+    if array_dims(p_requests) <> format('[1:%s]', cardinality(p_requests)) or array_position(p_requests, null) > 0 then
+        raise exception 'the array of a batch must have one dimension, start at 1 and hold no null'
             using errcode = 'EX002';
+    end if;
+
+    if p_certified then
+        v_requests := exchange.mark_forbidden(p_requests);
     end if;
 
     -- All locks first: nothing after them waits for anybody.
@@ -54,7 +51,7 @@ begin
         locked.symbol_slots,
         locked.last_account_key
     into v_locked
-    from exchange.lock_batch(p_actions, p_account_ids, p_syms, p_order_ids) as locked;
+    from exchange.lock_batch(v_requests) as locked;
 
     return query
     select
@@ -66,22 +63,19 @@ begin
         floor(extract(epoch from answer.at))::bigint,
         answer.code,
         answer.message
-    from exchange.process_phases(
-        p_sequences, p_actions, p_account_ids, p_syms, p_amounts, p_limits, p_order_ids,
-        v_locked.symbol_slots, v_locked.last_account_key
-    ) with ordinality as answer
+    from exchange.process_phases(v_requests, v_locked.symbol_slots, v_locked.last_account_key) with ordinality as answer
     order by answer.request, answer.ordinality;
 end
 $$;
 
-comment on function exchange.process_batch(integer[], text[], text[], text[], numeric[], numeric[], bigint[]) is
+comment on function exchange.process_batch(exchange.request[], boolean, boolean) is
 'Carries out a batch of requests in one transaction and answers each: rows ordered by request (its place in the '
-'arrays, from 1). Actions: create_account (amount: balance), create_symbol, grant_shares (amount: shares), place_order '
-'(amount: shares, negative to sell), query_order, cancel_order, and refuse, with which process_batch_for marks what is not '
-'permitted. Requests of one sequence keep their order. A refusal is a row, never an exception. at is whole seconds since the '
-'epoch.';
+'array, from 1). Actions: create_account (amount: balance), create_symbol, grant_shares (amount: shares), place_order '
+'(amount: shares, negative to sell), query_order and cancel_order. Requests of one sequence keep their order. '
+'A refusal is a row, never an exception. p_certified: the clients have shown certificates, and what a '
+'request''s certificate_name may not do is refused (not_permitted): a name in certificate_operators may do everything; one in '
+'certificate_accounts may place, query and cancel orders for the accounts that it is bound to there. at is whole seconds since '
+'the epoch.';
 
-revoke all on function exchange.process_batch(integer[], text[], text[], text[], numeric[], numeric[], bigint[]) from public;
-grant execute on function exchange.process_batch(
-    integer[], text[], text[], text[], numeric[], numeric[], bigint[]
-) to exchange_gateway;
+revoke all on function exchange.process_batch(exchange.request[], boolean, boolean) from public;
+grant execute on function exchange.process_batch(exchange.request[], boolean, boolean) to exchange_gateway;

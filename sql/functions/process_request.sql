@@ -18,7 +18,7 @@ select
     answer.code,
     answer.message
 from exchange.process_batch(
-    array[1], array[p_action], array[p_account_id], array[null], array[null::numeric], array[null::numeric], array[p_order_id]
+    array[(1, p_action, p_account_id, null, null, null, p_order_id, null)::exchange.request]
 ) as answer
 $$;
 

@@ -1,19 +1,21 @@
 -- Returns the state of orders: what is open or was cancelled, then every execution, oldest first.
 --
 -- It is one statement, so one snapshot: what it says of an order adds up even while others trade. It needs no lock.
-create or replace function exchange.query_orders(p_requests integer[], p_account_ids text[], p_order_ids bigint[])
+create or replace function exchange.query_orders(p_places integer[], p_requests exchange.request[])
 returns setof exchange.answer
 language sql
 stable
 as $$
 with asked as (
     select
-        request.request,
+        request.place as request,
         request.order_id,
         owned.side,
         owned.symbol_key,
         owned.price_rank
-    from unnest(p_requests, p_account_ids, p_order_ids) as request (request, account_id, order_id)
+    from rows from (unnest(p_places), unnest(p_requests)) as request (
+        place, sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name
+    )
     left join lateral exchange.account_order(request.account_id, request.order_id) as owned on true
 ),
 
@@ -118,8 +120,8 @@ from answers
 order by answers.request, answers.place
 $$;
 
-comment on function exchange.query_orders(integer[], text[], bigint[]) is
+comment on function exchange.query_orders(integer[], exchange.request[]) is
 'The state of orders, each asked for by an account: at most one row open or canceled, one row for each execution, '
 'oldest first; refused where the account has no such order. Use query_order for one.';
 
-revoke all on function exchange.query_orders(integer[], text[], bigint[]) from public;
+revoke all on function exchange.query_orders(integer[], exchange.request[]) from public;

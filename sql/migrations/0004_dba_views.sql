@@ -632,13 +632,13 @@ comment on column exchange.relation_bloat.vacuums is 'How often it was vacuumed 
 
 reset role;
 
--- symbol_locks shows what the holder of a lock is doing, which is for the eyes of pg_read_all_stats. Where whoever migrates
--- may not pass that on, the reader sees the process number alone.
+-- symbol_locks and lock_holders (which runs as the owner) show what the holder of a lock is doing, which is for the eyes of
+-- pg_read_all_stats. Where whoever migrates may not pass that on, they show names alone.
 do $$
 begin
-    grant pg_read_all_stats to exchange_reader;
+    grant pg_read_all_stats to exchange_owner, exchange_reader;
 exception
     when insufficient_privilege then
-        raise notice 'exchange_reader is not in pg_read_all_stats: symbol_locks shows it no names and times of lock holders';
+        raise notice 'exchange_reader is not in pg_read_all_stats: symbol_locks and lock_holders show no states and times of lock holders';
 end
 $$;

@@ -65,7 +65,7 @@ def earlier(tmp_path: Path) -> Path:
     (folder / "migrations" / "0005_certificates.sql").unlink()
     functions = folder / "functions"
     (functions / "certificate_may.sql").unlink()
-    (functions / "process_batch_for.sql").unlink()
+    (functions / "mark_forbidden.sql").unlink()
     for name, arguments in (("check_keys", ""), ("create_account", "text, numeric")):
         with (functions / f"{name}.sql").open("a") as file:
             file.write(f"\ncomment on function exchange.{name}({arguments}) is 'As it was.';\n")
@@ -92,7 +92,7 @@ def test_a_database_of_an_earlier_version_is_migrated_with_its_data(
             "function certificate_may",
             "function check_keys",
             "function create_account",
-            "function process_batch_for",
+            "function mark_forbidden",
             "migration 0005_certificates",
         ]
         assert differences(empty_database) == []

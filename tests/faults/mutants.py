@@ -16,10 +16,11 @@ from psycopg.errors import Diagnostic
 
 import pgbourse.cli
 from pgbourse.database import embedded
-from pgbourse.serve import calls, dispatch
+from pgbourse.serve import conversation, dispatch
+from pgbourse.serve.answers import Answer
 from pgbourse.serve.calls import Caller, ConnectionGone, FateUnknown
+from pgbourse.serve.conversation import Conversation
 from pgbourse.serve.dispatch import Dispatcher
-from pgbourse.serve.sessions import Session
 from tests.faults.careless import CARELESS
 
 __all__ = ["MUTANTS"]
@@ -83,13 +84,13 @@ def answers_what_it_cannot_know() -> None:
 
 def trusts_the_first_result() -> None:
     """Take CommandComplete for the end of the transaction."""
-    answer = Caller._answer
+    answer = Conversation._answer
 
-    def first(self: Caller, connection: Session) -> Any:
-        whole = answer(self, connection)
+    def first(self: Conversation) -> Answer:
+        whole = answer(self)
         return whole._replace(results=whole.results[:1])
 
-    Caller._answer = first  # type: ignore[method-assign]
+    Conversation._answer = first  # type: ignore[method-assign]
 
 
 def commits_without_a_flush() -> None:
@@ -102,28 +103,27 @@ def commits_on_the_primary_alone() -> None:
 
 def has_a_barrier_of_nothing() -> None:
     """Leave out what makes the barrier a transaction that has something to flush."""
-    calls._BARRIER = calls._BARRIER.replace(calls._EMIT, b"null")
+    conversation._BARRIER = conversation._BARRIER.replace(conversation._EMIT, b"null")
 
 
 def cancels_what_takes_long() -> None:
     """Give up waiting for an answer after a while, as many a client library can be told to."""
-    answer = Caller._answer
+    answer = Conversation._answer
 
-    def impatient(self: Caller, connection: Session) -> Any:
-        pgconn = connection.pgconn
-        pgconn.flush()
+    def impatient(self: Conversation) -> Answer:
+        pgconn = self._session.pgconn
         if not select.select([pgconn.socket], [], [], 0.5)[0]:
             pgconn.get_cancel().cancel()
-        return answer(self, connection)
+        return answer(self)
 
-    Caller._answer = impatient  # type: ignore[method-assign]
+    Conversation._answer = impatient  # type: ignore[method-assign]
 
 
 def is_deaf_to_warnings() -> None:
-    def hear_nothing(self: Caller, notice: Diagnostic) -> None:
+    def hear_nothing(self: Conversation, notice: Diagnostic) -> None:
         pass
 
-    Caller._hear = hear_nothing  # type: ignore[method-assign]
+    Conversation._hear = hear_nothing  # type: ignore[method-assign]
 
 
 def never_connects_again() -> None:
@@ -146,7 +146,7 @@ def leaves_its_own_server_dead() -> None:
 
 
 def _set_synchronous_commit(value: str) -> None:
-    calls._BARRIER = calls._BARRIER.replace(b"%b", value.encode() + b"%.0b")
+    conversation._BARRIER = conversation._BARRIER.replace(b"%b", value.encode() + b"%.0b")
 
 
 MUTANTS: dict[str, Callable[[], None]] = {

@@ -102,6 +102,17 @@ def test_no_time_out_ends_the_wait(
     no_time_out_ends_the_wait(session, start_gateway("--database-url", cluster.dsn(exchange)))
 
 
+def test_who_waits_for_a_standby_holds_no_lock(
+    cluster: Cluster, exchange: str, session: Session, start_gateway: StartGateway
+) -> None:
+    with waiting_commit(session, start_gateway("--database-url", cluster.dsn(exchange))):
+        session.execute("set synchronous_commit = local")
+        session.execute("set lock_timeout = '10s'")
+        row = session.execute("select order_id from exchange.place_order('1', 'X', 1, 1)").fetchone()
+        assert row is not None
+        assert row[0] is not None
+
+
 def test_a_client_side_time_out_is_found_out(
     cluster: Cluster, exchange: str, session: Session, start_gateway: StartGateway
 ) -> None:

@@ -8,7 +8,7 @@ import re
 from unittest.mock import patch
 from xml.etree import ElementTree
 
-from pgbourse.serve.batch import Item, columns_of
+from pgbourse.serve.batch import Item, literal_of
 from pgbourse.wire import elements
 from pgbourse.wire.framing import Frame, Framer, Framing
 from pgbourse.wire.messages import Document, Refusal, Request, ResultRow, format_reply, parse, parse_all
@@ -84,8 +84,7 @@ def messages_are_clean(data: bytes) -> None:
         assert len(document.children) == expected
     for request in document.requests:
         _assert_fit_for_sql(request)
-    for column in columns_of([Item(1, Frame(data, Framing.LENGTH_LINE), document)]):
-        column.decode("ascii")
+    literal_of([Item(1, Frame(data, Framing.LENGTH_LINE), document)]).decode("ascii")
     _assert_reply(document, [_REFUSED for _ in document.requests])
     _assert_reply(document, [_ROWS.get(request.action, _CREATED) for request in document.requests])
 

@@ -5,7 +5,7 @@ import re
 import shutil
 import ssl
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from lxml import etree
 from pgbourse.cli import cli
 from pgbourse.client import Client, RequestRefused
 from pgbourse.client.ping import PingError, ping
-from pgbourse.serve.batch import certificate_names
+from pgbourse.serve.batch import Item, literal_of
 from pgbourse.tls import client_context
 from tests.integration.client import WireClient, wait_until
 from tests.integration.conftest import Block, Gateway, Session, StartGateway
@@ -154,14 +154,12 @@ def test_clients_of_one_batch_are_not_mixed_up(
     mixed(gateway, connect, block, wait_for_workers)
 
 
-def shifted(names: bytes) -> bytes:
-    inner = names[1:-1].split(b",")
-    return b"{" + b",".join(inner[-1:] + inner[:-1]) + b"}"
+def shifted(names: list[str | None]) -> list[str | None]:
+    return names[-1:] + names[:-1]
 
 
-def all_of_the_first(names: bytes) -> bytes:
-    inner = names[1:-1].split(b",")
-    return b"{" + b",".join(inner[:1] * len(inner)) + b"}"
+def all_of_the_first(names: list[str | None]) -> list[str | None]:
+    return names[:1] * len(names)
 
 
 @pytest.mark.parametrize("mutant", [shifted, all_of_the_first])
@@ -171,10 +169,18 @@ def test_clients_that_are_mixed_up_are_found_out(
     block: Block,
     wait_for_workers: Callable[[int], None],
     monkeypatch: pytest.MonkeyPatch,
-    mutant: Callable[[bytes], bytes],
+    mutant: Callable[[list[str | None]], list[str | None]],
 ) -> None:
-    wrong = "pgbourse.serve.dispatch.certificate_names"
-    monkeypatch.setattr(wrong, lambda items: mutant(certificate_names(items)))
+    def wrong(items: Sequence[Item]) -> bytes:
+        names = mutant([item.certificate_name for item in items])
+        return literal_of(
+            [
+                Item(item.sequence, item.frame, item.document, name)
+                for item, name in zip(items, names, strict=True)
+            ]
+        )
+
+    monkeypatch.setattr("pgbourse.serve.dispatch.literal_of", wrong)
     with pytest.raises(AssertionError):
         mixed(gateway, connect, block, wait_for_workers)
 

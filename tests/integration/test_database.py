@@ -8,12 +8,12 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, ReadOnly
+from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, FateUnknown, ReadOnly
 from tests.integration.conftest import Session
 
-EMPTY = [b"{}"] * 7
-CREATION = [b"{1}", b"{create_account}", b"{1}", b"{NULL}", b"{5}", b"{NULL}", b"{NULL}"]
-QUERY = [b"{1}", b"{query_order}", b"{1}", b"{NULL}", b"{NULL}", b"{NULL}", b"{7}"]
+EMPTY = b"{}"
+CREATION = b'{"(1,create_account,1,,5,,,)"}'
+QUERY = b'{"(1,query_order,1,,,,7,)"}'
 
 
 @pytest.fixture
@@ -64,6 +64,16 @@ def test_a_call_commits_without_waiting_and_its_barrier_waits(worker: Caller) ->
     assert ask(worker, "select pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()") is True
 
 
+def test_a_barrier_that_fails_leaves_the_fate_of_its_call_unknown(worker: Caller) -> None:
+    worker.connect()
+    assert worker.connection is not None
+    worker.connection.execute("deallocate barrier")
+    with pytest.raises(FateUnknown, match="the barrier failed"):
+        worker.process_batch(CREATION)
+    worker.connect()
+    assert worker.process_batch(CREATION)[0].code == "account_exists"
+
+
 def test_batches_read_committed_whatever_is_set(worker: Caller, connection: Session) -> None:
     set_for_database(connection, "set default_transaction_isolation = serializable")
     worker.connect()
@@ -72,9 +82,8 @@ def test_batches_read_committed_whatever_is_set(worker: Caller, connection: Sess
 
 def test_numbers_come_as_text(worker: Caller) -> None:
     worker.connect()
-    columns = [b"{1,1,1}", b"{create_account,place_order,place_order}", b"{1,1,1}", b"{NULL,X,X}"]
-    columns += [b"{0.1,1,1}", b"{NULL,1,1}", b"{NULL,NULL,NULL}"]
-    rows = worker.process_batch(columns)
+    orders = b'"(1,place_order,1,X,1,1,,)","(1,place_order,1,X,1,1,,)"'
+    rows = worker.process_batch(b'{"(1,create_account,1,,0.1,,,)",%b}' % orders)
     assert [row[:3] for row in rows] == [(1, "created", None), (2, "refused", None), (3, "refused", None)]
     assert ask(worker, "select 0.10::numeric") == "0.10"
 
@@ -82,9 +91,7 @@ def test_numbers_come_as_text(worker: Caller) -> None:
 def test_a_failed_statement_leaves_the_connection_usable(worker: Caller) -> None:
     worker.connect()
     with pytest.raises(CallFailed) as failure:
-        worker.process_batch(
-            [b"{1}", b"{create_account}", b"{1}", b"{NULL}", b"{not a number}", *[b"{NULL}"] * 2]
-        )
+        worker.process_batch(b'{"(1,create_account,1,,not a number,,,)"}')
     assert failure.value.sqlstate == "22P02"
     assert worker.process_batch(EMPTY) == []
 

@@ -84,22 +84,19 @@ def outcome(conninfo: str) -> list[tuple[object, ...]]:
     with closing(Caller(conninfo, "pgbourse test")) as caller:
         connect(caller)
         for place, (action, account, sym, amount, limit, order) in enumerate(REQUESTS, 1):
-            columns = [
-                "1", action, f"{account}{number}", None if sym is None else f'"{sym}{number}"',
-                amount, limit, None if order is None else str(ids[order]),
+            fields = [
+                "1", action, f"{account}{number}", None if sym is None else f"{sym}{number}",
+                amount, limit, None if order is None else str(ids[order]), None,
             ]  # fmt: skip
-            if place == 5:  # an array of everything, as it is with many clients
-                columns[3] = f'"{sym}{number}"'
-            for row in caller.process_batch([f"{{{value or 'NULL'}}}".encode() for value in columns]):
+            request = ",".join(field or "" for field in fields)
+            for row in caller.process_batch(f'{{"({request})"}}'.encode()):
                 if action == "place_order" and row.order_id is not None:
                     ids[place] = row.order_id
                 # The message of a refusal may name an id.
                 said = row.message and re.sub(r"\d+", "#", row.message)
                 assert row.at is None or isinstance(row.at, int)
                 answers.append((place, row.outcome, row.shares, row.price, row.at is None, row.code, said))
-        null = caller.process_batch(
-            [b"{1}", b"{query_order}", b"{NULL}", b"{NULL}", *[b"{NULL}"] * 2, b"{1}"]
-        )
+        null = caller.process_batch(b'{"(1,query_order,,,,,1,)"}')
         answers.append(tuple(null[0]))
     return answers
 

@@ -21,6 +21,7 @@ __all__ = [
     "Request",
     "Session",
     "always_hint",
+    "literals",
     "meeting",
     "replace",
     "until_blocked",
@@ -53,6 +54,20 @@ class Answer(NamedTuple):
     at: int | None
     code: str | None
     message: str | None
+
+
+def literals(requests: Sequence[Request], certificates: Sequence[str | None] | None = None) -> list[str]:
+    """Write requests as rows of exchange.request; clients without a certificate may come last."""
+    names = [*(certificates or ()), *[None] * len(requests)]
+    return [
+        "({})".format(
+            ",".join(
+                "" if value is None else '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+                for value in (request.sequence, *request[:-1], name)
+            )
+        )
+        for request, name in zip(requests, names, strict=False)
+    ]
 
 
 class Market:
@@ -100,16 +115,10 @@ class Market:
         self, requests: Sequence[Request], certificates: Sequence[str | None] | None = None
     ) -> list[list[Answer]]:
         """Carry out a batch, for clients with these certificates if given; return each request's answers."""
-        columns = list(zip(*requests, strict=True)) or [()] * len(Request._fields)
-        actions, accounts, syms, amounts, limits, order_ids, sequences = map(list, columns)
-        function, names = "process_batch(", []
-        if certificates is not None:
-            function, names = "process_batch_for(%s::text[], ", [list(certificates)]
         rows = self.connection.execute(
             "select request, outcome, order_id, shares::text, price::text, at, code, message "
-            f"from exchange.{function}%s::integer[], %s::text[], %s::text[], %s::text[], "
-            "%s::text[]::numeric[], %s::text[]::numeric[], %s::bigint[])".encode(),
-            [*names, sequences, actions, accounts, syms, amounts, limits, order_ids],
+            "from exchange.process_batch(%s::text[]::exchange.request[], %s)",
+            [literals(requests, certificates), certificates is not None],
         ).fetchall()
         answers = [Answer(*row) for row in rows]
         assert [answer.request for answer in answers] == sorted(answer.request for answer in answers)

@@ -83,7 +83,7 @@ LAST_COMES_FIRST = hiding(
     "and later.side = rest.side and later.price_rank = rest.price_rank and later.order_id > rest.order_id)"
 )
 EQUAL_LIMITS_MISS = hiding(
-    "exists (select from unnest(p_syms, p_amounts, p_limits) as placed (sym, amount, limit_price) "
+    "exists (select from unnest(p_requests) as placed "
     "inner join exchange.symbols on symbols.sym = placed.sym where symbols.symbol_key = rest.symbol_key "
     "and (placed.amount > 0) = (rest.side = 'sell') and placed.limit_price = abs(rest.price_rank))"
 )
@@ -106,10 +106,10 @@ SYMBOLS_AS_NAMED = Mutant(
     "lock_batch",
     """
     declare
-        v_sym text;
+        v_asked exchange.request;
     begin
-        foreach v_sym in array p_syms loop
-            perform pg_advisory_xact_lock(5000, exchange.symbol_slot(v_sym));
+        foreach v_asked in array p_requests loop
+            perform pg_advisory_xact_lock(5000, exchange.symbol_slot(v_asked.sym));
         end loop;
         select * into symbol_slots, last_account_key from {call};
     end
@@ -122,10 +122,10 @@ def _accounts_as_named(pause: float) -> Mutant:
         "lock_batch",
         f"""
         declare
-            v_account_id text;
+            v_asked exchange.request;
         begin
-            foreach v_account_id in array p_account_ids loop
-                perform from exchange.accounts where account_id = v_account_id for no key update;
+            foreach v_asked in array p_requests loop
+                perform from exchange.accounts where account_id = v_asked.account_id for no key update;
                 perform pg_sleep({pause});
             end loop;
             select * into symbol_slots, last_account_key from {{call}};

@@ -1,4 +1,4 @@
-"""process_batch_for: a certificate's name may do what the tables say, as of each batch, and nothing else."""
+"""process_batch for certified clients: a name may do what the tables say, at each batch, and nothing else."""
 
 import random
 
@@ -177,7 +177,7 @@ def is_permitted(name: str | None, request: Request) -> bool:
 
 
 def play(market: Market, batches: int = 12) -> None:
-    """Compare random batches with what process_batch says to the part of each that is permitted."""
+    """Compare random batches with what is said, without names, to the part that is permitted."""
     chance = random.Random(1)
     for account in ("1", "2", "3"):
         market.grant(account, "S1", 100_000)
@@ -250,17 +250,39 @@ def test_a_mutated_rule_is_found(bound: Market, rule: str) -> None:
             play(bound)
 
 
-# What process_batch_for does with names, and with answers.
+# The requests of a batch, in step with themselves in another order.
+CROOKED = """
+    begin
+        p_requests := array(
+            select (
+                asked.sequence, asked.action, {account}.account_id, asked.sym, asked.amount,
+                asked.limit_price, asked.order_id, {name}.certificate_name
+            )::exchange.request
+            from unnest(p_requests) with ordinality as asked (
+                sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, place
+            )
+            left join unnest(p_requests) with ordinality as other (
+                sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, place
+            ) on other.place = asked.place - 1
+            order by asked.place
+        );
+        return {call};
+    end
+"""
+
+# What process_batch could do with names, and with answers: which function, and how.
 WRAPPED = {
-    "names shifted by one": """
-        begin
-            if cardinality(p_certificate_names) > 1 then
-                p_certificate_names := array_prepend(null, p_certificate_names[:cardinality(p_actions) - 1]);
-            end if;
-            return query select * from {call};
-        end
-    """,
-    "answers out of place": """
+    "names shifted by one": (
+        "mark_forbidden",
+        CROOKED.replace("{account}", "asked").replace("{name}", "other"),
+    ),
+    "accounts out of step": (
+        "mark_forbidden",
+        CROOKED.replace("{account}", "other").replace("{name}", "asked"),
+    ),
+    "answers out of place": (
+        "process_batch",
+        """
         begin
             return query
             select
@@ -270,30 +292,25 @@ WRAPPED = {
                 outcome, order_id, shares, price, at, code, message
             from {call};
         end
-    """,
-    "accounts out of step": """
-        begin
-            return query select * from exchange.wrapped_process_batch_for(
-                p_certificate_names, p_sequences, p_actions,
-                array(select id from unnest(p_account_ids) with ordinality as _ (id, at) order by at desc),
-                p_syms, p_amounts, p_limits, p_order_ids
-            );
-        end
-    """,
-    "parts in any order": """
+        """,
+    ),
+    "parts in any order": (
+        "process_batch",
+        """
         begin
             return query
             select request, outcome, order_id, shares, price, at, code, message
             from {call} with ordinality
-            order by request, ordinality desc;
+            order by request, case when p_certified then -ordinality else ordinality end;
         end
-    """,
+        """,
+    ),
 }
 
 
 @pytest.mark.parametrize("mutant", WRAPPED)
 def test_a_mutated_batch_is_found(bound: Market, mutant: str) -> None:
-    wrap(bound.connection, "process_batch_for", WRAPPED[mutant])
+    wrap(bound.connection, *WRAPPED[mutant])
     with pytest.raises(AssertionError):
         play(bound)
 

@@ -531,31 +531,34 @@ def test_an_unknown_action_ends_the_batch(traders: Market) -> None:
 
 
 @pytest.mark.parametrize(
-    "limits",
+    "requests",
     [
-        "array[5]::numeric[]",
-        "array[5, 5, 5]::numeric[]",
-        "'[0:1]={5,5}'::numeric[]",
-        "'[2:3]={5,5}'::numeric[]",
-        "'{{5,5}}'::numeric[]",
+        "'[0:1]={row,row}'",
+        "'[2:3]={row,row}'",
+        "'{{row,row}}'",
+        "'{{row},{row}}'",
+        "'{row,null}'",
+        "'{null}'",
     ],
 )
-def test_crooked_arrays_are_refused(traders: Market, limits: str) -> None:
-    """An order whose limit is read from another place than its reservation would be free of charge."""
-    query = (
-        "select exchange.process_batch(array[1, 1], array['place_order', 'place_order'], array['1', '1'], "
-        f"array['X', 'X'], array[10, 10]::numeric[], {limits}, array[null, null]::bigint[])"
-    )
-    with pytest.raises(psycopg.Error, match="arrays of a batch") as refused:
+def test_crooked_arrays_are_refused(traders: Market, requests: str) -> None:
+    """A request is called by its place, so it must have one."""
+    requests = requests.replace("row", '"(1,place_order,1,X,10,5,,)"')
+    query = f"select exchange.process_batch({requests}::exchange.request[])"
+    with pytest.raises(psycopg.Error, match="array of a batch") as refused:
         traders.connection.execute(query.encode())
     assert refused.value.sqlstate == "EX002"
     assert traders.cash("1") == "10000"
 
 
-def test_missing_arrays_are_missing_values(traders: Market) -> None:
-    query = "select code from exchange.process_batch(%s, %s, %s, %s, %s, null, null)"
-    arguments = [[1], ["place_order"], ["1"], ["X"], [10]]
-    assert row(traders, query, *arguments) == ("invalid_limit",)
+def test_what_is_empty_is_missing(traders: Market) -> None:
+    query = "select code from exchange.process_batch('{\"(1,place_order,1,X,10,,,)\"}')"
+    assert row(traders, query) == ("invalid_limit",)
+
+
+def test_no_requests_have_no_answers(traders: Market) -> None:
+    assert traders.batch([]) == []
+    assert traders.connection.execute("select exchange.process_batch(null)").fetchall() == []
 
 
 def test_an_account_without_a_balance_is_unknown(market: Market) -> None:

@@ -68,11 +68,10 @@ CALLS = {
     "create_symbol": "'Y'",
     "grant_shares": "'Y', '1', 5",
     "list_applied_files": "",
+    "lock_holders": "0",
     "place_order": "'2', 'X', 2, 5",
-    "process_batch": "array[1, 1], array['place_order', 'query_order'], array['1', '1'], array['X', null], "
-    "array[1, null], array[5, null], array[null, 1]",
-    "process_batch_for": "array['ann', 'ann'], array[1, 1], array['place_order', 'query_order'], "
-    "array['1', '1'], array['X', null], array[1, null], array[5, null], array[null, 1]",
+    "process_batch": "array[(1, 'place_order', '1', 'X', 1, 5, null, 'ann'), "
+    "(1, 'query_order', '1', null, null, null, 1, 'ann')]::exchange.request[], true",
     "query_order": "'1', 1",
     "settle_account": "'1'",
     "settle_idle_accounts": "5",
@@ -166,50 +165,52 @@ def test_an_answer_that_depends_on_a_setting_is_found_out(traders: Market) -> No
         test_settings_of_a_session_change_no_answer(traders)
 
 
-ARRAYS = {  # of process_batch, for two orders
-    "sequences": ("integer", "{1,1}"),
-    "actions": ("text", "{place_order,place_order}"),
-    "account_ids": ("text", "{1,1}"),
-    "syms": ("text", "{X,X}"),
-    "amounts": ("numeric", "{10,10}"),
-    "limits": ("numeric", "{5,5}"),
-    "order_ids": ("bigint", "{NULL,NULL}"),
+COLUMNS = {  # of process_batch's requests, for two orders
+    "sequences": "{1,1}",
+    "actions": "{place_order,place_order}",
+    "account_ids": "{1,1}",
+    "syms": "{X,X}",
+    "amounts": "{10,10}",
+    "limits": "{5,5}",
+    "order_ids": "{NULL,NULL}",
 }
 
 
-def place_two(market: Market, **arrays: str) -> list[str]:
-    """Place two orders in a batch, some of its arrays being others; return what comes of them."""
-    given = [f"'{arrays.get(name, usual)}'::{kind}[]" for name, (kind, usual) in ARRAYS.items()]
-    query = f"select coalesce(code, outcome) from exchange.process_batch({', '.join(given)})"
-    return [row[0] for row in market.connection.execute(query.encode()).fetchall()]
+def place_two(market: Market, **columns: str) -> list[str]:
+    """Place two orders in a batch, some of their fields being others; return what comes of them."""
+    fields = [
+        ["" if value == "NULL" else value for value in text[1:-1].split(",")]
+        for text in (COLUMNS | columns).values()
+    ]
+    requests = [f"({','.join(values)},)" for values in zip(*fields, strict=True)]
+    query = "select coalesce(code, outcome) from exchange.process_batch(%s::text[]::exchange.request[])"
+    return [row[0] for row in market.connection.execute(query, [requests]).fetchall()]
 
 
-@pytest.mark.parametrize("shape", ["[0:1]={}", "[2:3]={}", "{{{}}}", "short", "long"])
-@pytest.mark.parametrize("name", ARRAYS)
-def test_no_array_may_be_crooked(traders: Market, name: str, shape: str) -> None:
-    usual = ARRAYS[name][1]
-    crooked = {
-        "short": f"{usual.split(',')[0]}}}",
-        "long": usual.replace("}", f",{usual[1:]}"),
-    }.get(shape) or shape.replace("{}", usual)
-    with pytest.raises(psycopg.Error, match="arrays of a batch") as refused:
-        place_two(traders, **{name: crooked})
+SHAPES = ["[0:1]={}", "[2:3]={}", "{{{}}}", "{null}", "{null,null}"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_array_may_be_crooked(traders: Market, shape: str) -> None:
+    two = ",".join(['"(1,place_order,1,X,10,5,,)"'] * 2)
+    text = shape.replace("{}", f"{{{two}}}")
+    with pytest.raises(psycopg.Error, match="array of a batch") as refused:
+        traders.connection.execute("select exchange.process_batch(%s)", [text])
     assert refused.value.sqlstate == "EX002"
     assert traders.book("X") == []
 
 
-@pytest.mark.parametrize("name", ARRAYS)
-def test_a_check_that_leaves_an_array_out_is_found_out(traders: Market, name: str) -> None:
-    kind = ARRAYS[name][0]
-    straight = f"(array(select unnest(p_{name})) || array_fill(null::{kind}, array[2]))[1:2]"
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_array_that_is_not_looked_at_is_found_out(traders: Market, shape: str) -> None:
     wrap(
         traders.connection,
         "process_batch",
-        f"begin p_{name} := {straight}; return query select * from {{call}}; end",
+        "begin p_requests := array(select (sequence, action, account_id, sym, amount, limit_price, "
+        "order_id, certificate_name)::exchange.request from unnest(p_requests)); "
+        "return query select * from {call}; end",
     )
-    for shape in ("[0:1]={}", "short"):
-        with pytest.raises((AssertionError, pytest.fail.Exception)):
-            test_no_array_may_be_crooked(traders, name, shape)
+    with pytest.raises((AssertionError, pytest.fail.Exception, psycopg.Error)):
+        test_no_array_may_be_crooked(traders, shape)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The plans of everything that process_batch and process_batch_for run, whatever the planner believes.
+"""The plans of everything that process_batch runs, whatever the planner believes.
 
 auto_explain tells each nested statement's plan to the session that ran it. A hot table is read by key or by
 row address, and the book in key order: a plan that sorts, or reads what it doesn't need, is several times as
@@ -174,7 +174,7 @@ def session(database: str) -> Iterator[Connection]:
 def plans_of(session: psycopg.Connection[TupleRow], certificate: str | None = None) -> list[Plan]:
     """Return the plans of a batch of orders that rest, sweep and trade, a cancel and a query.
 
-    With a certificate's name, those of process_batch_for and of what it calls.
+    With a certificate's name, also those of looking up what it may do.
     """
     heard: list[Plan] = []
 
@@ -263,7 +263,7 @@ def test_a_looser_look_up_of_certificates_would_be_found(tables: Connection, ses
 PLANNER = ("plan_cache_mode", "enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin")
 LOOSE = {
     # The planner may turn the look-up around.
-    "symbols not by key": "perform count(*) from unnest(p_syms) as asked (sym) "
+    "symbols not by key": "perform count(*) from unnest(p_requests) as asked "
     "left join exchange.symbols on symbols.sym || '' = asked.sym",
     # The walk doesn't begin at the quote.
     "resting_orders not by key": "perform from exchange.resting_orders where symbol_key = 1 and side = 'buy' "

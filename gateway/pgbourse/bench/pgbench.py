@@ -46,8 +46,7 @@ select 1 / (outcome = 'opened')::integer from exchange.place_order(
 # once, so that nothing but the call is measured.
 _BATCH = """\
 select 1 / (count(*) filter (where outcome = 'opened') = {orders})::integer from exchange.process_batch(
-    '{{{sequences}}}'::integer[], '{{{actions}}}'::text[], '{{{accounts}}}'::text[], '{{{syms}}}'::text[],
-    '{{{shares}}}'::numeric[], '{{{limits}}}'::numeric[], '{{{order_ids}}}'::bigint[]);
+    '{{{requests}}}'::exchange.request[]);
 """
 _BATCHES = 100  # for a run to draw from; pgbench takes up to 128 scripts
 
@@ -102,17 +101,12 @@ def batches(workload: Workload, number: int, orders: int = BATCH_ORDERS) -> Iter
     rng = random.Random(workload.seed)
     draw, accounts = Draw(workload, rng), workload.account_ids()
     for _ in range(number):
-        syms, shares, limits = zip(*(draw.order() for _ in range(orders)), strict=True)
-        yield _BATCH.format(
-            orders=orders,
-            sequences=",".join(str(sequence) for sequence in range(1, orders + 1)),
-            actions=",".join(["place_order"] * orders),
-            accounts=",".join(rng.choice(accounts) for _ in range(orders)),
-            syms=",".join(syms),
-            shares=",".join(map(str, shares)),
-            limits=",".join(limits),
-            order_ids=",".join(["null"] * orders),
+        drawn = [draw.order() for _ in range(orders)]
+        requests = (
+            f'"({sequence},place_order,{rng.choice(accounts)},{sym},{shares},{limit},,)"'
+            for sequence, (sym, shares, limit) in enumerate(drawn, 1)
         )
+        yield _BATCH.format(orders=orders, requests=",".join(requests))
 
 
 def run(database: str, options: Sequence[str], *, clients: int, seconds: float) -> PgbenchResult:

@@ -51,20 +51,24 @@ _RESTING: LiteralString = """
 select count(*) filter (where answer.outcome = 'opened')
 from (
     select
-        array_agg(number::integer order by number) as sequences,
-        array_agg('place_order'::text) as actions,
-        array_agg(people.ids[1 + number * 7 %% cardinality(people.ids)] order by number) as accounts,
-        array_agg(traded.syms[1 + number / 2 %% cardinality(traded.syms)] order by number) as syms,
-        array_agg((1 + number %% 20) * (1 - 2 * (number %% 2))::numeric order by number) as amounts,
-        array_agg(100 + (10 + number %% 160 * 0.25) * (2 * (number %% 2) - 1) order by number) as limits,
-        array_agg(null::bigint) as order_ids
+        array_agg(
+            (
+                number,
+                'place_order',
+                people.ids[1 + number * 7 %% cardinality(people.ids)],
+                traded.syms[1 + number / 2 %% cardinality(traded.syms)],
+                (1 + number %% 20) * (1 - 2 * (number %% 2)),
+                100 + (10 + number %% 160 * 0.25) * (2 * (number %% 2) - 1),
+                null,
+                null
+            )::exchange.request
+            order by number
+        ) as requests
     from generate_series(%(first)s::integer, %(first)s::integer + %(orders)s::integer - 1) as number
     cross join (select array_agg(accounts.account_id) as ids from exchange.accounts) as people
     cross join (select array_agg(symbols.sym) as syms from exchange.symbols) as traded
 ) as made
-cross join lateral exchange.process_batch(
-    made.sequences, made.actions, made.accounts, made.syms, made.amounts, made.limits, made.order_ids
-) as answer
+cross join lateral exchange.process_batch(made.requests) as answer
 """
 _BATCH = 1000
 

@@ -7,9 +7,10 @@ from psycopg import pq
 from pgbourse.errors import one_line
 from pgbourse.serve.sessions import ConnectionGone, DatabaseError
 
-__all__ = ["Answer", "CallFailed", "FateUnknown", "ReadOnly"]
+__all__ = ["Answer", "CallFailed", "FateUnknown", "Locked", "ReadOnly"]
 
 _READ_ONLY = "25006"
+_LOCK_NOT_AVAILABLE = "55P03"
 _ADMIN_SHUTDOWN = "57P01"
 
 
@@ -27,6 +28,10 @@ class CallFailed(DatabaseError):
 
 class ReadOnly(DatabaseError):
     """The session takes no writes. The statement left nothing behind; one that only reads may be sent."""
+
+
+class Locked(DatabaseError):
+    """The statement waited for a lock longer than it may, and was rolled back: somebody else has the lock."""
 
 
 class FateUnknown(DatabaseError):
@@ -47,7 +52,7 @@ class Answer(NamedTuple):
         )
 
     def failure(self) -> DatabaseError:
-        """Return what the failed statement left: nothing (CallFailed, ConnectionGone), or who knows."""
+        """Return what the failed statement left: nothing, or who knows."""
         fatal = pq.ExecStatus.FATAL_ERROR
         place = next((i for i, result in enumerate(self.results) if result.status == fatal), None)
         if place is None:
@@ -59,6 +64,8 @@ class Answer(NamedTuple):
             # The server reported an error and is ready for the next statement: it has rolled back.
             if sqlstate == _READ_ONLY:
                 return ReadOnly(text)
+            if sqlstate == _LOCK_NOT_AVAILABLE:
+                return Locked(text)
             # Leave the detail out: it may quote a row, and a balance in it, which must not get into a log.
             fields = (pq.DiagnosticField.MESSAGE_PRIMARY, pq.DiagnosticField.CONTEXT)
             said = b"; ".join(filter(None, map(error.error_field, fields)))

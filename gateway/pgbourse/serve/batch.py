@@ -1,11 +1,11 @@
-"""A batch in a worker's hands: its documents, the columns of its call, and each document's results."""
+"""A batch in a worker's hands: its documents, the literal for its call, and each document's results."""
 
 from collections.abc import Sequence
 
 from pgbourse.wire.framing import Frame
 from pgbourse.wire.messages import Action, Document, ResultRow
 
-__all__ = ["Item", "certificate_names", "columns_of", "hand_out", "mark_writes", "writes"]
+__all__ = ["Item", "hand_out", "literal_of", "mark_writes", "writes"]
 
 
 class Item:
@@ -51,41 +51,29 @@ def mark_writes(items: Sequence[Item]) -> None:
         waits = item.waits = waits or writes(item)
 
 
-def columns_of(items: Sequence[Item]) -> list[bytes]:
-    """Write the requests of these documents as array literals for exchange.process_batch.
+def literal_of(items: Sequence[Item]) -> bytes:
+    """Write the requests of these documents as one literal of exchange.request[].
 
-    They hold only letters, digits, sign and point. Only a symbol needs quotes: its name may be NULL.
+    They hold only letters, digits, sign and point: only the names of certificates need quotes. What is
+    empty is null.
     """
-    sequences: list[str] = []
-    actions: list[str] = []
-    account_ids: list[str] = []
-    syms: list[str] = []
-    amounts: list[str] = []
-    limits: list[str] = []
-    order_ids: list[str] = []
+    rows: list[str] = []
     for item in items:
-        sequence = str(item.sequence)
-        for request in item.requests:
-            sequences.append(sequence)
-            actions.append(request.action)
-            account_ids.append(request.account_id or "NULL")
-            syms.append("NULL" if request.sym is None else f'"{request.sym}"')
-            amounts.append(request.amount or "NULL")
-            limits.append(request.limit or "NULL")
-            order_ids.append("NULL" if request.order_id is None else str(request.order_id))
-    columns = (sequences, actions, account_ids, syms, amounts, limits, order_ids)
-    return [f"{{{','.join(column)}}}".encode("ascii") for column in columns]
+        sequence, name = str(item.sequence), _quoted(item.certificate_name)
+        for action, account_id, sym, amount, limit, order_id, _ in item.requests:
+            rows.append(
+                f'"({sequence},{action},{account_id or ""},{sym or ""},{amount or ""},{limit or ""},'
+                f'{"" if order_id is None else order_id},{name})"'
+            )
+    return f"{{{','.join(rows)}}}".encode("ascii")
 
 
-def certificate_names(items: Sequence[Item]) -> bytes:
-    """Write the certificate name for each request as an array literal. The names are printable ASCII."""
-    names: list[str] = []
-    for item in items:
-        name = "NULL"
-        if item.certificate_name is not None:
-            name = '"' + item.certificate_name.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        names += [name] * len(item.requests)
-    return f"{{{','.join(names)}}}".encode("ascii")
+def _quoted(name: str | None) -> str:
+    """Quote printable ASCII for a row, and what that needs again for the array that the row stands in."""
+    if name is None:
+        return ""
+    field = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return field.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def hand_out(items: Sequence[Item], rows: Sequence[ResultRow]) -> None:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from pgbourse.serve.batch import Item, certificate_names, columns_of, hand_out, mark_writes, writes
+from pgbourse.serve.batch import Item, hand_out, literal_of, mark_writes, writes
 from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, FateUnknown, ReadOnly
 from pgbourse.serve.sessions import find_writer
 from pgbourse.serve.tally import Tally
@@ -292,8 +292,7 @@ class Dispatcher:
         hand_out(items, rows)
 
     def _try_until_there(self, items: list[Item], caller: Caller) -> list[ResultRow]:
-        columns = columns_of(items)
-        names = certificate_names(items) if self._certified else b""
+        requests = literal_of(items)
         delay = _FIRST_RETRY
         gone_since = 0.0
         renewed = False
@@ -302,10 +301,7 @@ class Dispatcher:
                 self._connect(caller)
                 if caller.is_read_only and any(map(writes, items)):
                     raise ReadOnly("default_transaction_read_only is on")
-                if self._certified:
-                    rows = caller.process_batch_for([names, *columns])
-                else:
-                    rows = caller.process_batch(columns)
+                rows = caller.process_batch(requests, self._certified)
                 break
             except ReadOnly as error:
                 if not any(map(writes, items)):

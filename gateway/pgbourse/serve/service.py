@@ -147,9 +147,8 @@ def _try_out(conninfo: str) -> str:
     caller = Caller(conninfo, "pgbourse start")
     try:
         caller.connect()
-        for call, columns in ((caller.process_batch, 7), (caller.process_batch_for, 8)):
-            with contextlib.suppress(ReadOnly):  # of a database that takes no writes for now
-                call([b"{}"] * columns)
+        with contextlib.suppress(ReadOnly):  # of a database that takes no writes for now
+            caller.process_batch(b"{}")
         return caller.version
     except DatabaseError as error:
         hint = ""

@@ -1,0 +1,80 @@
+-- Cuts each sequence of a batch into runs of one kind. The first runs of all sequences make phase 1, the second ones
+-- phase 2, and so on. What is forbidden belongs to no run: the rest is done as if nobody had asked for it.
+create or replace function exchange.cut_into_phases(p_requests exchange.request[])
+returns table (
+    kind text,
+    places integer[],
+    requests exchange.request[]
+)
+language plpgsql
+stable
+as $$
+begin
+    -- The usual case needs no sorting.
+    if 'place_order' = all (select asked.action from unnest(p_requests) as asked) then
+        return query
+        select
+            'place_order',
+            array(select generate_series(1, cardinality(p_requests))),
+            p_requests
+        where cardinality(p_requests) > 0;
+        return;
+    end if;
+
+    return query
+    with asked as (
+        select
+            asked.sequence,
+            asked.place,
+            (
+                asked.sequence, asked.action, asked.account_id, asked.sym, asked.amount, asked.limit_price, asked.order_id,
+                asked.certificate_name
+            )::exchange.request as request,
+            case
+                when asked.action in ('create_account', 'create_symbol', 'grant_shares') then 'create'
+                when asked.action in ('forbidden_order', 'forbidden_creation') then 'forbidden'
+                else asked.action
+            end as kind
+        from unnest(p_requests) with ordinality as asked (
+            sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, place
+        )
+    ),
+
+    changes as (
+        select
+            asked.sequence,
+            asked.place,
+            asked.request,
+            asked.kind,
+            asked.kind is distinct from lag(asked.kind) over (
+                partition by asked.sequence, asked.kind = 'forbidden' order by asked.place
+            ) as changed
+        from asked
+    ),
+
+    phases as (
+        select
+            changes.place,
+            changes.request,
+            changes.kind,
+            count(*) filter (where changes.changed) over (
+                partition by changes.sequence, changes.kind = 'forbidden' order by changes.place
+            ) as phase
+        from changes
+    )
+
+    select
+        phases.kind,
+        array_agg(phases.place::integer order by phases.place),
+        array_agg(phases.request order by phases.place)
+    from phases
+    group by phases.phase, phases.kind
+    order by phases.phase, phases.kind;
+end
+$$;
+
+comment on function exchange.cut_into_phases(exchange.request[]) is
+'The runs of a batch, in the order in which they are to be done: requests of one kind, with their places in the batch. Within a '
+'sequence a run holds what is between two changes of kind.';
+
+revoke all on function exchange.cut_into_phases(exchange.request[]) from public;
