@@ -215,6 +215,19 @@ def test_a_healthy_gateway_is_alive_and_ready(health: Health) -> None:
     assert health.get("/")[0] == 404
 
 
+def test_who_holds_a_symbol_for_long_is_named(health: Health, connection: Session, database: str) -> None:
+    """The gateway is ready all the same: other symbols are traded."""
+    connection.execute("select exchange.create_symbol('X')")
+    with psycopg.connect(database, application_name="a psql") as holder:
+        holder.execute("select exchange.halt_symbol('X')")
+        wait_until(lambda: health.get("/readyz") != (200, "ok\n"), "the holder is old enough")
+        status, text = health.get("/readyz")
+        name = f"pid {holder.info.backend_pid} (a psql, {holder.info.user})"
+    assert status == 200
+    assert text.startswith(f"ok\n{name} has held symbol X for ")
+    assert text.endswith(" s, idle in transaction\n")
+
+
 def test_a_gateway_without_its_database_is_alive_and_not_ready(
     health: Health, database: str, connection: Session
 ) -> None:

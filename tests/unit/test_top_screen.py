@@ -100,6 +100,14 @@ def test_what_is_wrong_is_told() -> None:
     assert lines[-1].split() == ["SPY", "-", "100.25", "-", "10", "5", "halted"]
 
 
+def test_who_holds_something_for_long_is_told() -> None:
+    shown = history()
+    latest = shown.database.pop()
+    shown.database.append(dataclasses.replace(latest, held="pid 1 (psql, alice) has held symbol X"))
+    assert " pid 1 (psql, alice) has held symbol X" in draw(shown)
+    assert len(draw(shown, 40, 13)) <= 14
+
+
 def test_problems_stand_where_the_figures_would() -> None:
     nothing = History(database_problem="can't reach the database", gateway_problem="no metrics")
     text = "\n".join(draw(nothing))

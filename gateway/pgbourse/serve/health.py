@@ -12,6 +12,7 @@ import psycopg
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from pgbourse.database.holders import holders_line
 from pgbourse.database.ledger import load_files, sql_folder
 from pgbourse.database.migrate import require_current_in
 from pgbourse.errors import PgbourseError, one_line
@@ -64,6 +65,7 @@ class _Probe:
         self._counts: tuple[int, int, int] | None = None
         self._counted_at = -FRESH
         self._unready = ""
+        self._held = ""
         self._checked_at = -FRESH
 
     def dead(self) -> str:
@@ -90,6 +92,10 @@ class _Probe:
         finally:
             self._lock.release()
 
+    def held(self) -> str:
+        """Return who held symbols or accounts for long when `unready` last looked, if anybody."""
+        return self._held
+
     def count_open(self) -> tuple[int, int, int] | None:
         """Return the numbers of open orders, unsettled credits and incoming orders.
 
@@ -112,6 +118,7 @@ class _Probe:
             with self._session() as session:
                 require_current_in(session, self._files)
                 session.identify()
+                self._held = holders_line(session)
         except (ConnectionGone, psycopg.Error) as error:
             return f"can't reach the database: {one_line(error)}"
         except PgbourseError as error:
@@ -183,14 +190,15 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/healthz":
             self._verdict(self.server.probe.dead())
         elif path == "/readyz":
-            self._verdict(self.server.probe.unready())
+            self._verdict(self.server.probe.unready(), self.server.probe.held())
         else:
             self._reply(404, b"there are /metrics, /healthz and /readyz\n")
 
     do_HEAD = do_GET
 
-    def _verdict(self, problem: str) -> None:
-        self._reply(503 if problem else 200, f"{problem or 'ok'}\n".encode())
+    def _verdict(self, problem: str, note: str = "") -> None:
+        lines = [problem or "ok", *([note] if note else [])]
+        self._reply(503 if problem else 200, "".join(f"{line}\n" for line in lines).encode())
 
     def _reply(self, status: int, body: bytes, content_type: str = "text/plain; charset=utf-8") -> None:
         self.send_response(status)

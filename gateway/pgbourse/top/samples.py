@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from psycopg.rows import class_row
 
 from pgbourse.database.conninfo import connect
+from pgbourse.database.holders import holders_line
 from pgbourse.errors import PgbourseError
 
 __all__ = [
@@ -182,6 +183,7 @@ class DatabaseSample:
     sessions: Sessions
     since: float | None  # the start of the markets' interval; None if there is none yet
     markets: tuple[Market, ...]
+    held: str = ""  # who holds symbols or accounts for long, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,10 +222,11 @@ class DatabaseSampler:
                 if connection.execute(_MAY_BE_READER).fetchone() == (True,):
                     connection.execute("set local role exchange_reader")
                 totals, sessions, markets = _read(connection, since)
+                held = holders_line(connection)
         except psycopg.Error as error:
             self.close()
             raise TopError(_explain(error)) from error
-        return DatabaseSample(time.monotonic(), totals, sessions, since.at if since else None, markets)
+        return DatabaseSample(time.monotonic(), totals, sessions, since.at if since else None, markets, held)
 
     def close(self) -> None:
         if self._connection is not None:

@@ -64,7 +64,10 @@ def render(history: History, *, title: str, clock: str, width: int, height: int)
     screen = Table.grid(expand=True)
     screen.add_row(_heading(history, title, clock))
     screen.add_row(panels)
-    screen.add_row(_markets(history, wide, rows=max(0, height - 14)))
+    held = history.database[-1].held if history.database else ""
+    if held:
+        screen.add_row(Text(f" {held}", style=_ALARM, no_wrap=True, overflow="ellipsis"))
+    screen.add_row(_markets(history, wide, rows=max(0, height - 14 - bool(held))))
     return screen
 
 
