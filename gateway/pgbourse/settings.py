@@ -101,7 +101,7 @@ class ServeSettings:
     batch_requests: int = _setting(
         1000,
         "Most requests in one database call. It bounds how long a call holds its locks and others wait, to "
-        "about 100 ms. A document with more requests than that goes alone.",
+        "about 100 ms. Clients share it; a document with more requests is carried out in parts.",
         minimum=1,
     )
     queue_documents: int = _setting(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from xml.etree import ElementTree
 
-from pgbourse.serve import dispatch, traffic
+from pgbourse.serve import threads, traffic
 from pgbourse.serve.connection import ClientConnection, Wire
 from pgbourse.serve.traffic import Traffic
 from pgbourse.wire import elements, fields, messages
@@ -87,7 +87,7 @@ def walks_a_tree() -> None:
 
 def never_changes_threads() -> None:
     """Let each worker be one thread, in which the parser keeps all names."""
-    _replace(dispatch, "BYTES_A_THREAD", 1 << 60)
+    _replace(threads, "BYTES_A_THREAD", 1 << 60)
 
 
 def reads_all_attributes() -> None:

@@ -16,11 +16,14 @@ from psycopg.errors import Diagnostic
 
 import pgbourse.cli
 from pgbourse.database import embedded
-from pgbourse.serve import conversation, dispatch
+from pgbourse.serve import conversation, patience
 from pgbourse.serve.answers import Answer
 from pgbourse.serve.calls import Caller, ConnectionGone, FateUnknown
+from pgbourse.serve.carrier import Carrier
 from pgbourse.serve.conversation import Conversation
-from pgbourse.serve.dispatch import Dispatcher
+from pgbourse.serve.ready import Ready
+from pgbourse.serve.turns import Portion
+from pgbourse.wire.messages import ResultRow
 from tests.faults.careless import CARELESS
 
 __all__ = ["MUTANTS"]
@@ -28,7 +31,7 @@ __all__ = ["MUTANTS"]
 
 def replies_before_the_commit() -> None:
     """Begin a transaction for each batch, and commit it when the replies are out."""
-    call, next_client, mine = Caller._call, Dispatcher._next, threading.local()
+    call, next_client, mine = Caller._call, Ready.next, threading.local()
 
     def execute(on: Caller, statement: bytes) -> None:
         # A lost connection is left, so that the worker lives and connects again: nothing else is broken here.
@@ -44,7 +47,7 @@ def replies_before_the_commit() -> None:
             mine.database = self
         return call(self, name, parameters)
 
-    def commit_then_next(self: Dispatcher) -> Any:
+    def commit_then_next(self: Ready) -> Any:
         if (open_in := getattr(mine, "database", None)) is not None:
             time.sleep(0.02)  # as a commit may take, on a slow disk
             with contextlib.suppress(ConnectionGone):  # too late to tell anybody
@@ -52,7 +55,7 @@ def replies_before_the_commit() -> None:
         return next_client(self)
 
     Caller._call = call_in_transaction  # type: ignore[method-assign]
-    Dispatcher._next = commit_then_next  # type: ignore[method-assign]
+    Ready.next = commit_then_next  # type: ignore[method-assign]
 
 
 def sends_again_what_may_have_committed() -> None:
@@ -70,16 +73,16 @@ def sends_again_what_may_have_committed() -> None:
 
 def answers_what_it_cannot_know() -> None:
     """Tell clients that nothing was carried out when the fate of their requests is unknown."""
-    carry_out = Dispatcher._carry_out
+    carry_out = Carrier.carry_out
 
-    def guess(self: Dispatcher, turns: Any, caller: Caller) -> None:
-        carry_out(self, turns, caller)
-        for _, items in turns:
-            for item in items:
-                if item.lost:
-                    item.lost, item.failure = False, "the database failed: nothing of this was carried out"
+    def guess(self: Carrier, portions: Sequence[Portion]) -> None:
+        carry_out(self, portions)
+        for portion in portions:
+            if portion.lost:
+                told = ResultRow(0, "failed", message="the database failed: nothing of this was carried out")
+                portion.lost, portion.results = False, [[told]] * len(portion.requests)
 
-    Dispatcher._carry_out = guess  # type: ignore[method-assign]
+    Carrier.carry_out = guess  # type: ignore[method-assign]
 
 
 def trusts_the_first_result() -> None:
@@ -138,7 +141,7 @@ def never_connects_again() -> None:
 
 
 def is_slow_to_connect_again() -> None:
-    dispatch._FIRST_RETRY = dispatch._LAST_RETRY = 5.0
+    patience._FIRST_RETRY = patience._LAST_RETRY = 5.0
 
 
 def leaves_its_own_server_dead() -> None:

@@ -5,12 +5,15 @@ Each function takes bytes, and raises unless all is clean: a result, or an error
 
 import itertools
 import re
+from types import SimpleNamespace
+from typing import cast
 from unittest.mock import patch
 from xml.etree import ElementTree
 
-from pgbourse.serve.batch import Item, literal_of
+from pgbourse.serve.batch import literal_of
+from pgbourse.serve.turns import Peer, Portion, Turn
 from pgbourse.wire import elements
-from pgbourse.wire.framing import Frame, Framer, Framing
+from pgbourse.wire.framing import Frame, Framer
 from pgbourse.wire.messages import Document, Refusal, Request, ResultRow, format_reply, parse, parse_all
 from tests.unit.streams import cut, outcome
 
@@ -84,7 +87,8 @@ def messages_are_clean(data: bytes) -> None:
         assert len(document.children) == expected
     for request in document.requests:
         _assert_fit_for_sql(request)
-    literal_of([Item(1, Frame(data, Framing.LENGTH_LINE), document)]).decode("ascii")
+    portion = Portion(Turn(cast("Peer", SimpleNamespace(certificate_name=None))), document.requests, 1)
+    literal_of([portion]).decode("ascii")
     _assert_reply(document, [_REFUSED for _ in document.requests])
     _assert_reply(document, [_ROWS.get(request.action, _CREATED) for request in document.requests])
 

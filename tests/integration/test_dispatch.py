@@ -4,11 +4,14 @@ import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pgbourse.database.embedded import EmbeddedPostgres
 from pgbourse.database.migrate import migrate
+from pgbourse.serve.gathering import LEAST_SHARE
+from pgbourse.serve.reader import LARGE
 from tests.integration.client import WireClient, wait_until
 from tests.integration.conftest import Block, Gateway, Session, StartGateway, waiting_workers
 
@@ -30,6 +33,15 @@ RAISE = "raise exception 'the guilty one' using errcode = 'EX999';"
 def buy(shares: int, sym: str = "GOOD", account: int = 1) -> bytes:
     order = f'<order sym="{sym}" amount="{shares}" limit="1"/>'
     return f'<transactions id="{account}">{order}</transactions>'.encode()
+
+
+def buys(count: int, bad_at: int | None = None) -> bytes:
+    orders = [f'<order sym="{"BAD" if i == bad_at else "GOOD"}" amount="1" limit="1"/>' for i in range(count)]
+    return f'<transactions id="1">{"".join(orders)}</transactions>'.encode()
+
+
+def number(opened: Any) -> int:
+    return int(opened.get("id") or 0)
 
 
 def break_database(connection: Session, when: str, action: str) -> None:
@@ -108,7 +120,7 @@ def test_only_the_guilty_document_of_a_batch_fails(
     error = mixed.reply()
     assert [child.tag for child in error] == ["error"]
     text = error[0].text or ""
-    assert re.fullmatch(r"internal error [0-9a-f]{8}: nothing of this document was carried out", text)
+    assert re.fullmatch(r"internal error [0-9a-f]{8}: this was not carried out", text)
     assert mixed.reply()[0].get("amount") == "6"
     assert orders(connection) == 5
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
@@ -233,7 +245,81 @@ def test_a_batch_carries_no_more_than_it_may(start_gateway: StartGateway, connec
     client.ask(CREATE)
     client.send(*[buy(1)] * 100)
     assert [client.reply()[0].tag for _ in range(100)] == ["opened"] * 100
+    assert [child.tag for child in client.ask(buys(50))] == ["opened"] * 50
     sizes = connection.execute("select count(*) from exchange.orders group by xmin::text").fetchall()
     assert max(size for (size,) in sizes) <= 10
-    large = b'<transactions id="1">' + b'<order sym="GOOD" amount="1" limit="1"/>' * 50 + b"</transactions>"
-    assert len(client.ask(large)) == 50
+
+
+def test_who_sends_large_documents_leaves_the_others_their_share(
+    start_gateway: StartGateway, wait_for_workers: Callable[[int], None], block: Block
+) -> None:
+    """Ids of orders tell in which order they were carried out."""
+    gateway = start_gateway(workers=1, batch_requests=100)
+    gateway.ask(CREATE)
+    blocker = block()
+    first, hog, *others = [gateway.connect() for _ in range(7)]
+    first.send(buy(1))
+    wait_for_workers(1)
+    hog.send(buys(500), buys(3))
+    wait_until(lambda: gateway.waiting() == 2, "the documents wait")
+    for other in others:
+        other.send(buy(1, account=2), buy(2, account=2))
+    wait_until(lambda: gateway.waiting() == 12, "everything waits for the only worker")
+    blocker.commit()
+    last = max(number(other.reply()[0]) for other in others for _ in range(2))
+    assert last <= 1 + LEAST_SHARE + 10
+    assert [number(child) > last for child in hog.reply()].count(True) == 500 - LEAST_SHARE
+    assert len(hog.reply()) == 3
+
+
+def test_a_document_too_large_to_read_at_once_holds_up_nobody(start_gateway: StartGateway) -> None:
+    gateway = start_gateway(workers=1)
+    gateway.ask(CREATE)
+    hog, other = gateway.connect(), gateway.connect()
+    large = buys(5_000).replace(b'amount="1"', b'amount="0.01"')
+    assert len(large) > LARGE
+    hog.send(buy(1), large, buy(2), b"<transactions>" + large)
+    other.send(*[buy(1, account=2)] * 50)
+    assert hog.reply()[0].get("amount") == "1"
+    mine = [number(other.reply()[0]) for _ in range(50)]
+    reply = hog.reply()
+    assert [child.tag for child in reply] == ["opened"] * 5_000
+    assert max(mine) < number(reply[-1])
+    assert hog.reply()[0].get("amount") == "2"
+    assert "not readable as XML" in (hog.reply()[0].text or "")
+
+
+def test_the_guilty_order_of_a_large_document_fails_alone(
+    start_gateway: StartGateway, connection: Session
+) -> None:
+    gateway = start_gateway(batch_requests=10)
+    gateway.ask(CREATE)
+    break_database(connection, BREAK_AT_ONCE, RAISE)
+    reply = gateway.ask(buys(55, bad_at=33))
+    assert [child.tag for child in reply] == ["opened"] * 33 + ["error"] + ["opened"] * 21
+    assert "this was not carried out" in (reply[33].text or "")
+    assert orders(connection) == 54
+
+
+def test_a_database_in_which_everything_fails_does_so_soon(
+    gateway: Gateway, connection: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.ask(CREATE)
+    break_database(connection, BREAK_AT_ONCE, RAISE)
+    reply = gateway.ask(buys(500).replace(b"GOOD", b"BAD"))
+    assert [child.tag for child in reply] == ["error"] * 500
+    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) < 20
+
+
+def test_a_connection_lost_amid_a_large_document_closes_without_a_reply(
+    start_gateway: StartGateway, connection: Session
+) -> None:
+    gateway = start_gateway(batch_requests=10)
+    gateway.ask(CREATE)
+    break_database(
+        connection, BREAK_AT_COMMIT, "perform pg_terminate_backend(pg_backend_pid()); perform pg_sleep(10);"
+    )
+    client = gateway.connect()
+    client.send(buys(55, bad_at=33), buy(1))
+    assert client.is_closed()
+    assert orders(connection) == 30  # those of the portions before

@@ -142,12 +142,15 @@ class ClientConnection:
             self._waiting.extendleft(reversed(frames))
             self._taken -= sum([len(frame.document) for frame in frames])
 
-    def answer(self, replies: bytes) -> bool:
-        """Send replies, or keep what the client doesn't take. True if it stays held because more wait."""
+    def answer(self, replies: bytes, *, unfinished: bool = False) -> bool:
+        """Send replies, or keep what the client doesn't take. True if it stays held because more wait.
+
+        It stays held, too, as long as the worker has `unfinished` documents of it.
+        """
         with self._lock:
             self._say(replies)
             backed_up = len(self._output) >= OUTPUT_BYTES
-            self._held = bool(self._waiting) and not backed_up
+            self._held = unfinished or (bool(self._waiting) and not backed_up)
             attention = self._output or self._lost or self._ended or self._pressed
             held = self._held
         if attention:

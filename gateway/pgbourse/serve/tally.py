@@ -7,26 +7,15 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol
 
-from pgbourse.wire.messages import Document, ResultRow
+from pgbourse.serve.turns import Item, Portion
 
-__all__ = ["Answered", "Histogram", "Tally"]
+__all__ = ["Histogram", "Tally"]
 
 # Upper bounds of the buckets: seconds from a bare commit to a client's patience, sizes up to far more than a
 # batch takes by default.
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
-
-
-class Answered(Protocol):
-    """A document that a worker has finished."""
-
-    received: float  # when its last byte arrived, by time.monotonic()
-    document: Document
-    results: Sequence[Sequence[ResultRow]]
-    failure: str
-    lost: bool
 
 
 class Histogram:
@@ -56,35 +45,31 @@ class Tally:
         self.database = Histogram(_SECONDS)  # of a batch: the calls of the database
         self.reconnects = 0
 
-    def carried_out(self, batch: Sequence[Sequence[Answered]], seconds: float) -> None:
-        """Count a batch, one sequence for each client, and the seconds that the database took for it."""
-        items = [item for part in batch for item in part]
-        done = [item for item in items if not (item.failure or item.lost)]
-        self.outcomes.update(
-            [
-                (request.action, rows[0].outcome)
-                for item in done
-                for request, rows in zip(item.document.requests, item.results, strict=False)
-            ]
-        )
-        if len(done) < len(items):
-            for item in items:
-                outcome = "unknown" if item.lost else "failed" if item.failure else ""
-                if outcome:
-                    self.outcomes.update([(request.action, outcome) for request in item.document.requests])
-        requests = sum([len(item.document.requests) for item in items])
-        malformed = sum([len(item.document.children) for item in items]) - requests
-        if malformed:
-            self.outcomes.update([("malformed", "refused")] * malformed)
-        self.batch_documents.observe(len(items))
+    def carried_out(self, batch: Sequence[Portion], seconds: float) -> None:
+        """Count a batch, and the seconds that the database took for it."""
+        requests = 0
+        for portion in batch:
+            self.outcomes.update(
+                [
+                    (request.action, rows[0].outcome)
+                    for request, rows in zip(portion.requests, portion.results, strict=False)
+                ]
+            )
+            if portion.lost:
+                unknown = portion.requests[len(portion.results) :]
+                self.outcomes.update([(request.action, "unknown") for request in unknown])
+            requests += len(portion.requests)
+        self.batch_documents.observe(sum([portion.documents for portion in batch]))
         if requests:
             self.batch_requests.observe(requests)
             self.database.observe(seconds)
 
-    def answered(self, items: Sequence[Answered]) -> None:
+    def answered(self, items: Sequence[Item]) -> None:
         """Count one client's documents, whose replies have just been sent."""
         now = time.monotonic()
         observe = self.latency.observe
         for item in items:
-            if not item.lost:
-                observe(now - item.received)
+            observe(now - item.frame.received)
+            malformed = len(item.document.children) - len(item.document.requests)
+            if malformed:
+                self.outcomes.update([("malformed", "refused")] * malformed)

@@ -3,7 +3,7 @@
 No sockets and no SQL. Nothing is shared between documents, so any number of threads may read and write them.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,6 +33,7 @@ __all__ = [
     "Action",
     "Document",
     "Refusal",
+    "Reply",
     "Request",
     "ResultRow",
     "error_reply",
@@ -43,6 +44,8 @@ __all__ = [
 
 # A child of four bytes may need 500 of memory, result included. More orders than this need 16 MB of XML.
 MAX_CHILDREN = 250_000
+
+_CHILDREN_A_PAUSE = 64  # they take 0.2 milliseconds
 
 
 class ResultRow(NamedTuple):
@@ -69,12 +72,23 @@ class Document:
     requests: list[Request]  # the children that the database has to answer
 
 
-def parse(document: bytes) -> Document:
-    """Read a document. Never raises because of a client's input, which becomes one refusal or several."""
+def parse(document: bytes, pause: Callable[[], None] | None = None) -> Document:
+    """Read a document. Never raises because of a client's input, which becomes one refusal or several.
+
+    `pause` is called now and then, so that reading a large document need not hold up other threads.
+    """
     try:
-        return _understand(*read_tree(document, MAX_CHILDREN))
+        root, elements = read_tree(document, MAX_CHILDREN)
+        return _understand(root, elements if pause is None else _paced(elements, pause))
     except DocumentRefused as refused:
         return _refused(refused)
+
+
+def _paced(elements: Iterator[Element], pause: Callable[[], None]) -> Iterator[Element]:
+    for place, element in enumerate(elements):
+        if not place % _CHILDREN_A_PAUSE:
+            pause()
+        yield element
 
 
 def parse_all(documents: Sequence[bytes]) -> list[Document]:
@@ -181,27 +195,54 @@ _HEAD = '<?xml version="1.0" encoding="UTF-8"?><results>'
 _TAIL = "</results>"
 
 
-def format_reply(document: Document, results: Sequence[Sequence[ResultRow]]) -> bytes:
-    """Return a document's reply: XML in UTF-8 on one line, without a newline at its end.
+class Reply:
+    """A document's reply, written as its requests are answered: XML in UTF-8 on one line, without a newline.
 
-    `results` holds, for each of `document.requests` in order, its rows in the database's order.
-    Raises ValueError if a request has no row, or a row has an unknown outcome: that must not look like
-    success.
+    Both methods raise ValueError if a request has no row, or a row has an unknown outcome: that must not look
+    like success.
     """
-    pieces = [_HEAD]
-    rows_of = iter(results)
-    for child in document.children:
-        if isinstance(child, Request):
-            pieces.append(_result(child, next(rows_of, ())))
-        else:
-            pieces.append(f"<error{child.echo}>{escape(child.message)}</error>")
-    pieces.append(_TAIL)
-    return "".join(pieces).encode()
+
+    __slots__ = ("_children", "_pieces")
+
+    def __init__(self, document: Document) -> None:
+        self._children = iter(document.children)
+        self._pieces = [_HEAD]
+
+    def add(self, results: Sequence[Sequence[ResultRow]]) -> None:
+        """Write the results of the next requests: for each of them its rows, in the database's order."""
+        pieces: list[str] = []
+        for rows in results:
+            for child in self._children:
+                if type(child) is Request:
+                    pieces.append(_result(child, rows))
+                    break
+                pieces.append(_refused_child(child))
+        self._pieces.append("".join(pieces))
+
+    def end(self) -> bytes:
+        """Write what is left, which the database had no part in, and return the whole reply."""
+        for child in self._children:
+            self._pieces.append(_refused_child(child))
+        self._pieces.append(_TAIL)
+        return "".join(self._pieces).encode()
+
+
+def format_reply(document: Document, results: Sequence[Sequence[ResultRow]]) -> bytes:
+    """Return a document's whole reply, given the results of all its requests as `Reply` takes them."""
+    reply = Reply(document)
+    reply.add(results)
+    return reply.end()
 
 
 def error_reply(message: str) -> bytes:
     """Return the reply to a document of which nothing was carried out, or to input that is not a document."""
     return format_reply(Document([Refusal("", message)], []), ())
+
+
+def _refused_child(child: Request | Refusal) -> str:
+    if isinstance(child, Request):
+        raise ValueError(f"the database gave no answer to {child}")
+    return f"<error{child.echo}>{escape(child.message)}</error>"
 
 
 def _result(request: Request, rows: Sequence[ResultRow]) -> str:
@@ -212,7 +253,7 @@ def _result(request: Request, rows: Sequence[ResultRow]) -> str:
     echo = request.echo
     if outcome == "opened":
         return f'<opened{echo} id="{row.order_id}"/>'
-    if outcome == "refused":
+    if outcome in ("refused", "failed"):
         return f"<error{echo}>{escape(row.message or row.code or outcome)}</error>"
     if outcome == "created":
         return f"<created{echo}/>"

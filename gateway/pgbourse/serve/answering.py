@@ -1,0 +1,98 @@
+"""What follows a portion: its turn takes the results, replies go out, and the turn goes on or is let go."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+from pgbourse.serve.counts import Count
+from pgbourse.serve.reader import Reader
+from pgbourse.serve.ready import Ready
+from pgbourse.serve.tally import Tally
+from pgbourse.serve.turns import Portion, Turn
+from pgbourse.serve.writegate import WriteGate
+from pgbourse.wire.framing import Framing, wrap_reply
+
+__all__ = ["Answering"]
+
+_log = logging.getLogger("pgbourse.dispatch")
+
+
+class Answering:
+    """Where turns go after a portion. Any worker may call this, for turns that it has in hand."""
+
+    def __init__(self, ready: Ready, gate: WriteGate[Turn], reader: Reader, reply_framing: str) -> None:
+        self._ready = ready
+        self._gate = gate
+        self._reader = reader
+        self._framing_of_reply: Callable[[Framing], Framing | None] = {
+            "plain": lambda _: None,
+            "length": lambda _: Framing.LENGTH_LINE,
+            "mirror": lambda framing: framing,
+        }[reply_framing]
+
+    def finish(self, portions: Sequence[Portion], taken: Count, tally: Tally | None) -> None:
+        """Answer the documents that these portions have completed, and let the turns go on.
+
+        `taken` is the caller's count of documents that have been taken from clients.
+        """
+        go_on: list[Turn] = []
+        let_go = 0
+        for portion in portions:
+            try:
+                stays = self._finish(portion, taken, tally)
+            except Exception:  # noqa: BLE001 - a bug of ours, logged as such, must not end the worker
+                _log.exception("closing %d clients after an unforeseen error", 1)
+                self._abandon(portion.turn, taken)
+                stays = False
+            if not stays:
+                let_go += 1
+            elif portion.waits:
+                frames = portion.turn.put_back()
+                self._reader.let_go(frames)
+                taken.add(frames, -1)
+                let_go += 1  # until the gate submits it anew
+                self._gate.wait(portion.turn)
+            elif portion.turn.wants_reader:
+                self._reader.add(portion.turn)
+            else:
+                go_on.append(portion.turn)
+        self._ready.bring_back(go_on, let_go)
+
+    def abandon(self, turns: Iterable[Turn], taken: Count) -> None:
+        """Close these clients without a reply to what is in hand."""
+        count = 0
+        for turn in turns:
+            self._abandon(turn, taken)
+            count += 1
+        self._ready.bring_back((), count)
+
+    def _finish(self, portion: Portion, taken: Count, tally: Tally | None) -> bool:
+        """Send a client its replies, and return whether its turn goes on.
+
+        At the first document of unknown fate, close its connection instead.
+        """
+        turn = portion.turn
+        turn.take_results(portion.results)
+        items = turn.finish()
+        self._reader.let_go(item.frame for item in items)
+        replies = b"".join(
+            [wrap_reply(item.reply.end(), self._framing_of_reply(item.frame.framing)) for item in items]
+        )
+        if portion.lost:
+            if replies:
+                turn.peer.answer(replies, unfinished=True)
+            self._abandon(turn, taken)
+            stays = False
+        elif replies or not turn.unfinished:
+            stays = turn.peer.answer(replies, unfinished=turn.unfinished)
+        else:
+            stays = True
+        if tally is not None:
+            tally.answered(items)
+        return stays
+
+    def _abandon(self, turn: Turn, taken: Count) -> None:
+        self._reader.let_go(item.frame for item in turn.drop())
+        if turn.large is not None:
+            taken.add([turn.large])
+            turn.large = None
+        taken.add(turn.peer.abandon())

@@ -1,0 +1,61 @@
+"""Gathers a batch: each client's share of it, until it is full or nobody is ready."""
+
+from collections.abc import Callable
+
+from pgbourse.serve.counts import Count
+from pgbourse.serve.reader import LARGE
+from pgbourse.serve.ready import Ready
+from pgbourse.serve.turns import Portion, Turn
+from pgbourse.wire.framing import Frame
+from pgbourse.wire.messages import parse_all
+
+__all__ = ["Gatherer"]
+
+# Requests that a client may have in a batch, however many others there are: a call has its price, too.
+LEAST_SHARE = 40
+
+
+class Gatherer:
+    """One worker's way to take documents from clients whose turn it is."""
+
+    def __init__(self, ready: Ready, taken: Count, batch_requests: int, on_taken: Callable[[], None]) -> None:
+        """`taken` counts what is taken; then `on_taken` is called."""
+        self._ready = ready
+        self._taken = taken
+        self._batch_requests = batch_requests
+        self._on_taken = on_taken
+
+    def gather(self, first: Turn, turns: list[Turn]) -> list[Portion]:
+        """Return portions of this turn and of those behind it, and list these turns as they are taken.
+
+        A portion may be empty: of documents of which nothing can be carried out.
+        """
+        share = min(self._batch_requests, max(LEAST_SHARE, self._batch_requests // max(1, self._ready.held)))
+        turn: Turn | None = first
+        size = 0
+        shares: list[int] = []
+        frames: list[tuple[Turn, Frame]] = []
+        documents: list[int] = []
+        while turn is not None:
+            turns.append(turn)
+            room = min(share, self._batch_requests - size)
+            before = len(frames)
+            # Results in the replies, at most: what is refused at once also costs time and memory.
+            expected = turn.left
+            while expected < room and turn.large is None and (frame := turn.peer.take()) is not None:
+                if len(frame.document) > LARGE:
+                    turn.large = frame
+                else:
+                    frames.append((turn, frame))
+                    expected += max(1, frame.document.count(b"<") - 2)  # the root has two, a child one or two
+            shares.append(room)
+            documents.append(len(frames) - before)
+            size += min(room, expected)
+            turn = self._ready.another() if size < self._batch_requests else None
+        self._ready.wake()  # another worker, if more waits than this batch takes
+        self._taken.add(frame for _, frame in frames)
+        self._on_taken()
+        read = parse_all([frame.document for _, frame in frames])
+        for (turn, frame), document in zip(frames, read, strict=True):
+            turn.add(frame, document)
+        return [turn.portion(room, count) for turn, room, count in zip(turns, shares, documents, strict=True)]

@@ -1,0 +1,165 @@
+"""A client's turn: its documents in dispatch's hands, and how far each of them is carried out.
+
+A turn belongs to one thread at a time, so nothing here is locked. It is carried out in portions: the next
+requests of its documents, in order, never more than one portion at a time.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from pgbourse.wire.framing import Frame
+from pgbourse.wire.messages import Action, Document, Reply, Request, ResultRow
+
+__all__ = ["Item", "Peer", "Portion", "Turn"]
+
+
+class Peer(Protocol):
+    """A client as dispatch sees it: documents come in order, and replies go in the same order."""
+
+    certificate_name: str | None  # of the certificate that the client presented
+
+    def take(self) -> Frame | None:
+        """Return the next document, or None."""
+
+    def put_back(self, frames: Sequence[Frame]) -> None:
+        """Put taken documents, and all that were taken after them, back in their place."""
+
+    def answer(self, replies: bytes, *, unfinished: bool = False) -> bool:
+        """Deliver replies. True if the client stays with dispatch: documents are unfinished, or more wait."""
+
+    def abandon(self) -> list[Frame]:
+        """Close without a reply to what was taken, whose fate is unknown; return what is dropped with it."""
+
+
+class Item:
+    """One document in dispatch's hands."""
+
+    __slots__ = ("begun", "document", "frame", "missing", "reply")
+
+    def __init__(self, frame: Frame, document: Document) -> None:
+        self.frame = frame
+        self.document = document
+        self.reply = Reply(document)
+        self.begun = False  # whether a portion had requests of it
+        self.missing = len(document.requests)  # requests without a result
+
+
+class Portion:
+    """What is carried out of one turn at once, and what becomes of it."""
+
+    __slots__ = ("certificate_name", "documents", "lost", "requests", "results", "sequence", "turn", "waits")
+
+    def __init__(self, turn: "Turn", requests: list[Request], documents: int) -> None:
+        self.turn = turn
+        self.requests = requests
+        self.documents = documents  # that it has requests of, for the metrics
+        self.certificate_name = turn.peer.certificate_name
+        self.sequence = 0  # in its batch
+        self.results: Sequence[Sequence[ResultRow]] = ()  # for each request its rows
+        self.lost = False  # may or may not have committed
+        self.waits = False  # what is left of the turn waits until the database takes writes
+
+    def leave_writes(self) -> None:
+        """Give the first request that writes back to the turn, and all behind it."""
+        place = next((i for i, request in enumerate(self.requests) if _writes(request)), None)
+        if place is not None:
+            self.turn.give_back(len(self.requests) - place)
+            del self.requests[place:]
+            self.waits = True
+
+    @property
+    def writes(self) -> bool:
+        """Whether this needs a database that takes writes."""
+        return any(map(_writes, self.requests))
+
+
+def _writes(request: Request) -> bool:
+    return request.action != Action.QUERY_ORDER
+
+
+class Turn:
+    """One client's documents, from the first that is not answered, and a cursor within their requests."""
+
+    __slots__ = ("_begun", "_items", "_requests", "large", "peer")
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.large: Frame | None = None  # taken after all others, to be read by itself
+        self._items: deque[Item] = deque()  # neither of them answered
+        self._requests: list[Request] = []  # of these documents
+        self._begun = 0  # how many of them have been in a portion
+
+    @property
+    def left(self) -> int:
+        """How many requests no portion has had."""
+        return len(self._requests) - self._begun
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether documents are here."""
+        return bool(self._items) or self.large is not None
+
+    @property
+    def wants_reader(self) -> bool:
+        """Whether a large document is all that is here."""
+        return self.large is not None and not self._items
+
+    def add(self, frame: Frame, document: Document) -> None:
+        """Take in a document that has been read."""
+        self._items.append(Item(frame, document))
+        self._requests += document.requests
+
+    def portion(self, most: int, documents: int) -> Portion:
+        """Cut off the next requests."""
+        end = self._begun + most
+        portion = Portion(self, self._requests[self._begun : end], max(1, documents))
+        self._begun = min(end, len(self._requests))
+        return portion
+
+    def give_back(self, count: int) -> None:
+        """Take the last requests of the portion in hand as if no portion had had them."""
+        self._begun -= count
+
+    def take_results(self, results: Sequence[Sequence[ResultRow]]) -> None:
+        """Take the results of the requests in the last portion."""
+        start = 0
+        for item in self._items:
+            if start == len(results):
+                break
+            if item.missing:
+                part = results[start : start + item.missing]
+                item.reply.add(part)
+                item.missing -= len(part)
+                start += len(part)
+                item.begun = True
+
+    def finish(self) -> list[Item]:
+        """Let go and return the documents, from the first, of which every request has a result."""
+        finished: list[Item] = []
+        while self._items and not self._items[0].missing:
+            finished.append(self._items.popleft())
+        if not self._items:
+            self._requests.clear()
+            self._begun = 0
+        return finished
+
+    def drop(self) -> list[Item]:
+        """Let go and return all documents, finished or not, except the large one."""
+        items = list(self._items)
+        self._items.clear()
+        self._requests.clear()
+        self._begun = 0
+        return items
+
+    def put_back(self) -> list[Frame]:
+        """Give the documents that haven't begun back to the client, and return them."""
+        kept = [item for item in self._items if item.begun]
+        frames = [item.frame for item in self._items if not item.begun]
+        if frames:
+            count = sum([item.missing for item in self._items if not item.begun])
+            del self._requests[len(self._requests) - count :]
+            self._items = deque(kept)
+            self.peer.put_back(frames if self.large is None else [*frames, self.large])
+            self.large = None
+        return frames
