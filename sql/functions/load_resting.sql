@@ -4,9 +4,15 @@
 create or replace function exchange.load_resting(p_sides exchange.run_side[])
 returns exchange.run_resting[]
 language plpgsql
-stable
 as $$
 begin
+    -- While vacuum can't keep up there are hints. Without any, this is the quicker way.
+    for n in 1 .. cardinality(p_sides) loop
+        if p_sides[n].is_hinted then
+            return exchange.load_resting_by_hints(p_sides);
+        end if;
+    end loop;
+
     return (
         select coalesce(array_agg(
             row(best.side_place, best.price_rank, best.order_id, best.account_key, best.open_shares, best.row_address)::exchange.run_resting

@@ -128,6 +128,34 @@ comment on column exchange.run_event.resting_id is 'Of a trade, the resting orde
 comment on column exchange.run_event.resting_account_key is 'Of a trade, the account that placed the resting order.';
 comment on column exchange.run_event.price is 'Of a trade, the price of a share: the resting order''s limit.';
 
+create type exchange.run as (
+    place integer,
+    shares_left numeric,
+    order_ids bigint array,
+    codes text array,
+    sides exchange.run_side array,
+    last_ranks numeric array,
+    best_loaded integer array,
+    best integer array,
+    resting exchange.run_resting array,
+    open numeric array,
+    events exchange.run_event array,
+    adds integer
+);
+comment on type exchange.run is 'How far the match of a run of incoming orders has come, and what it has in hand.';
+comment on column exchange.run.place is 'The place of the incoming order that comes next.';
+comment on column exchange.run.shares_left is 'What is left of that one, where it has traded already; null where it has not begun.';
+comment on column exchange.run.order_ids is 'Of each incoming order, the id that it has got.';
+comment on column exchange.run.codes is 'Of each incoming order, why it was refused.';
+comment on column exchange.run.sides is 'The sides of the book that come into it: of each symbol its buys, then its sells.';
+comment on column exchange.run.last_ranks is 'Of each side, the price_rank up to which it was loaded; null where it was loaded whole.';
+comment on column exchange.run.best_loaded is 'Of each side, the place of the best order in resting, as loaded.';
+comment on column exchange.run.best is 'The same, now.';
+comment on column exchange.run.resting is 'The resting orders that were loaded, then those that have come to rest.';
+comment on column exchange.run.open is 'Of each resting order, the shares that are open now.';
+comment on column exchange.run.events is 'What has happened with what is loaded now.';
+comment on column exchange.run.adds is 'How many of these events are of the kind add.';
+
 create table exchange.accounts (
     account_key bigint generated always as identity (maxvalue 34359738367),
     account_id text collate "C" not null,

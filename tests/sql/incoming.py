@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tests.sql.market import Connection, Market
 
-__all__ = ["Incoming", "match", "open_market", "random_orders", "what_happened"]
+__all__ = ["Incoming", "match", "match_one_by_one", "open_market", "random_orders", "what_happened"]
 
 _ORDERS = """
 array(
@@ -73,6 +73,13 @@ def match(connection: Connection, orders: Sequence[Incoming]) -> list[tuple[int 
     with connection.transaction():
         connection.execute(_DEPOSIT.encode(), columns)
         return [(row[0], row[1]) for row in connection.execute(_MATCH.encode(), columns).fetchall()]
+
+
+def match_one_by_one(connection: Connection, orders: Sequence[Incoming], function: str) -> list[int]:
+    """Hand the orders to a function that matches one order, one after the other; return their ids."""
+    columns = [list(column) for column in zip(*orders, strict=True)]
+    query = f"select {function}(incoming) from unnest({_ORDERS}) as incoming"
+    return [row[0] for row in connection.execute(query.encode(), columns)]
 
 
 def what_happened(connection: Connection) -> list[list[tuple[object, ...]]]:

@@ -1,11 +1,15 @@
 """The match by itself: incoming orders, for which something is reserved somewhere, and the book."""
 
 import random
+import re
+from pathlib import Path
 
 import pytest
 
-from tests.sql.incoming import Incoming, match, open_market, random_orders, what_happened
+from tests.sql.incoming import Incoming, match, match_one_by_one, open_market, random_orders, what_happened
 from tests.sql.market import Market, always_hint
+
+TOUR = Path(__file__).parents[2] / "docs" / "dba.md"
 
 
 @pytest.fixture
@@ -141,15 +145,45 @@ def test_random_orders_leave_books_that_are_sound(traders: Market, seed: int, hi
         assert traders.violations() == []
 
 
-def test_how_orders_are_cut_into_calls_makes_no_difference(traders: Market) -> None:
-    """One by one, or many at once: the same trades, book and gains."""
-    orders = random_orders(random.Random(4), 300, 7, ["X", "Y"])
-    happened = []
+@pytest.fixture
+def textbook(traders: Market) -> Market:
+    """The same market, with the textbook's match from docs/dba.md beside the real one."""
+    found = re.search(r"```sql\n(create function textbook_match.*?)```", TOUR.read_text(), re.DOTALL)
+    assert found is not None
+    traders.connection.execute(found[1].encode())
+    return traders
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_textbook_says_the_same(textbook: Market, seed: int) -> None:
+    """Orders one by one in the textbook, in calls of some or many here: the same trades, book and gains."""
+    connection = textbook.connection
+    orders = random_orders(random.Random(seed), 300, 7, ["X", "Y"])
+    with connection.transaction(force_rollback=True):
+        assert match_one_by_one(connection, orders, "textbook_match") == list(range(1, 301))
+        expected = what_happened(connection)
+    assert all(expected)
     for size in (1, 7, 300):
-        with traders.connection.transaction(force_rollback=True):
-            traders.connection.execute("select setval('exchange.order_ids', 1, false)")
+        with connection.transaction(force_rollback=True):
+            connection.execute("select setval('exchange.order_ids', 1, false)")
             for start in range(0, len(orders), size):
-                match(traders.connection, orders[start : start + size])
-            happened.append(what_happened(traders.connection))
-    assert happened[0][1], "there were trades"
-    assert happened[0] == happened[1] == happened[2]
+                match(connection, orders[start : start + size])
+            assert what_happened(connection) == expected
+            assert textbook.violations() == []
+
+
+def test_the_textbook_would_not_agree_with_another_rule(textbook: Market) -> None:
+    connection = textbook.connection
+    definition = connection.execute("select pg_get_functiondef('textbook_match'::regproc)").fetchone()
+    assert definition is not None
+    later_first = definition[0].replace("order by price_rank, order_id", "order by price_rank, order_id desc")
+    assert later_first != definition[0]
+    orders = random_orders(random.Random(1), 100, 7, ["X"])
+    happened = []
+    for text in (definition[0], later_first):
+        with connection.transaction(force_rollback=True):
+            connection.execute(text.encode())
+            connection.execute("select setval('exchange.order_ids', 1, false)")
+            match_one_by_one(connection, orders, "textbook_match")
+            happened.append(what_happened(connection))
+    assert happened[0] != happened[1]

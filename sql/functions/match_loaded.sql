@@ -1,0 +1,140 @@
+-- Price-time priority: matches incoming orders, from the run's place on, with what is loaded of the book. Touches no table.
+--
+-- A loop over the orders: trade with the best resting order, again and again; rest the remainder. The resting orders of a side are
+-- a chain: v_best leads to the first, v_next from each to the one behind it. Each symbol has two sides: its buys, then its sells.
+--
+-- Ends before the last order, or amid it, where all that was loaded of a side is used up and the table may have more.
+create or replace function exchange.match_loaded(p_incoming exchange.incoming_orders[], p_run exchange.run)
+returns exchange.run
+language plpgsql
+as $$
+declare
+    c_count constant integer := cardinality(p_incoming);
+    c_sides constant exchange.run_side[] := p_run.sides;
+    -- Ascending, so that width_bucket finds a symbol's place by binary search.
+    c_symbol_keys constant bigint[] := array(select sides.symbol_key from unnest(c_sides) as sides where sides.side = 'buy');
+
+    v_order_ids bigint[] := p_run.order_ids;
+    v_codes text[] := p_run.codes;
+    v_events exchange.run_event[] := array[]::exchange.run_event[];
+
+    -- By side.
+    v_best integer[] := array_fill(null::integer, array[cardinality(c_sides)]);
+    v_last_ranks numeric[] := array_fill(null::numeric, array[cardinality(c_sides)]); -- how far it was loaded, where the table may have more
+
+    -- By resting order: those loaded, then those that came to rest.
+    v_resting exchange.run_resting[] := p_run.resting;
+    v_open numeric[] := array_fill(null::numeric, array[cardinality(v_resting)]);
+    v_next integer[] := array_fill(null::integer, array[cardinality(v_resting)]);
+
+    i integer := p_run.place; -- the incoming order
+    v_order exchange.incoming_orders;
+    v_left numeric := p_run.shares_left; -- of its shares; null before it has begun
+    v_reach numeric; -- the highest price_rank that it can trade with
+    v_symbol integer;
+    v_side integer;
+    v_resting_order exchange.run_resting; -- the one that it trades with
+    v_place integer; -- where that is in v_resting
+    v_before integer;
+    v_shares numeric;
+begin
+    -- What was loaded of a side stands in v_resting one behind the other.
+    for n in 1 .. cardinality(v_resting) loop
+        v_resting_order := v_resting[n];
+        v_side := v_resting_order.side_place;
+        v_open[n] := v_resting_order.open_shares;
+        if v_best[v_side] is null then
+            v_best[v_side] := n;
+        else
+            v_next[n - 1] := n;
+        end if;
+        if n - v_best[v_side] + 1 = c_sides[v_side].depth then
+            v_last_ranks[v_side] := v_resting_order.price_rank;
+        end if;
+    end loop;
+    p_run.best_loaded := v_best;
+
+    while i <= c_count loop
+        v_order := p_incoming[i];
+        v_symbol := width_bucket(v_order.symbol_key, c_symbol_keys);
+
+        -- A symbol that is halted has no sides.
+        if c_symbol_keys[v_symbol] is distinct from v_order.symbol_key then
+            v_codes[i] := 'symbol_halted';
+            v_events := v_events || exchange.event_of('refuse', v_order, null, v_order.shares, null, null);
+            i := i + 1;
+            continue;
+        end if;
+
+        if v_left is null then
+            v_order_ids[i] := nextval('exchange.order_ids');
+            v_left := v_order.shares;
+        end if;
+
+        -- Trade with the first order of the other side, at its limit, as long as that is within this order's.
+        v_reach := -exchange.price_rank(v_order.side, v_order.limit_price);
+        v_side := 2 * v_symbol - (v_order.side = 'sell')::integer;
+        v_place := v_best[v_side];
+        while v_left > 0 and v_resting[v_place].price_rank <= v_reach loop
+            v_resting_order := v_resting[v_place];
+            v_shares := least(v_left, v_open[v_place]);
+            v_left := v_left - v_shares;
+            v_open[v_place] := v_open[v_place] - v_shares;
+            v_events := v_events || exchange.event_of('trade', v_order, v_order_ids[i], v_shares, v_place, v_resting_order);
+            if v_open[v_place] = 0 then
+                v_place := v_next[v_place];
+            end if;
+        end loop;
+        v_best[v_side] := v_place;
+        exit when v_left > 0 and v_place is null and v_last_ranks[v_side] is not null;
+
+        -- Rest what is left, behind everything as good or better.
+        if v_left > 0 then
+            v_side := 2 * v_symbol - (v_order.side = 'buy')::integer;
+            v_place := cardinality(v_resting) + 1;
+            v_resting := v_resting
+                || row(v_side, -v_reach, v_order_ids[i], v_order.account_key, v_left, null)::exchange.run_resting;
+            v_open[v_place] := v_left;
+            v_events := v_events || exchange.event_of('add', v_order, v_order_ids[i], v_left, v_place, null);
+            if c_sides[v_side].reach is null then
+                -- No incoming order trades with this side, so only its best order matters.
+                if v_best[v_side] is null or -v_reach < v_resting[v_best[v_side]].price_rank then
+                    v_best[v_side] := v_place;
+                end if;
+            elsif (v_last_ranks[v_side] > -v_reach) is not false then
+                v_before := null;
+                v_next[v_place] := v_best[v_side];
+                while v_resting[v_next[v_place]].price_rank <= -v_reach loop
+                    v_before := v_next[v_place];
+                    v_next[v_place] := v_next[v_before];
+                end loop;
+                if v_before is null then
+                    v_best[v_side] := v_place;
+                else
+                    v_next[v_before] := v_place;
+                end if;
+            end if;
+        end if;
+        v_left := null;
+        i := i + 1;
+    end loop;
+
+    p_run.place := i;
+    p_run.shares_left := v_left;
+    p_run.order_ids := v_order_ids;
+    p_run.codes := v_codes;
+    p_run.best := v_best;
+    p_run.last_ranks := v_last_ranks;
+    p_run.adds := cardinality(v_resting) - cardinality(p_run.resting);
+    p_run.resting := v_resting;
+    p_run.open := v_open;
+    p_run.events := v_events;
+    return p_run;
+end
+$$;
+
+comment on function exchange.match_loaded(exchange.incoming_orders[], exchange.run) is
+'Matches incoming orders by price-time priority with the part of the book that a run has loaded, as far as that lasts, and '
+'returns the run with what happened. Touches no table.';
+
+revoke all on function exchange.match_loaded(exchange.incoming_orders[], exchange.run) from public;
