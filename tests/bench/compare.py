@@ -18,14 +18,14 @@ from pathlib import Path
 import psycopg
 
 from pgbourse.bench import pgbench
-from tests.bench.loads import HOSTILE, Load, hostile, parse, prepare, put
+from pgbourse.bench.apart import HOSTILE
+from tests.bench.loads import Load, hostile, parse, prepare, put
 from tests.bench.versions import Server, slow_flush
 
 __all__ = ["main"]
 
 _LOADS = "1x1,128x1,512x1,32x10,8x100"
 _OTHERS = parse("32x1")[0]  # who trade beside hostile clients
-_HEAD_START = 0.5  # seconds that hostile clients have before those who are measured
 _PAUSE = 0.3  # seconds between two loads, for what is left to do after one
 _YARDSTICK_CLIENTS = (8, 32, 48)
 
@@ -92,14 +92,14 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
 def _measure(server: Server, load: Load, seconds: float) -> dict[str, float]:
     """Put the load on the server; return its figures, CPU by the order and cores that were busy."""
     time.sleep(_PAUSE)
-    before, begin = server.cpu_seconds(), time.monotonic()
+    before = server.cpu_seconds()
     figures = put(server.port, load, seconds)
-    used, passed = server.cpu_seconds(), time.monotonic() - begin
+    used = server.cpu_seconds()
     measured: dict[str, float] = asdict(figures)
     for name in used:
         spent = used[name] - before[name]
         measured[f"{name}_us"] = spent / max(1, figures.opened) * 1e6
-        measured[f"{name}_cores"] = spent / passed
+        measured[f"{name}_cores"] = spent / figures.seconds
     return measured
 
 
@@ -108,8 +108,7 @@ def _measure_hostile(server: Server, kind: str, seconds: float, version: str, ru
     alone, beside = f"{_OTHERS.name}, {kind}: alone", f"{_OTHERS.name}, {kind}: beside"
     runs[alone].append(_measure(server, _OTHERS, seconds))
     _tell_run(version, alone, runs[alone][-1])
-    with hostile(kind, server.port, seconds + _HEAD_START):
-        time.sleep(_HEAD_START)
+    with hostile(kind, server.port, seconds):
         runs[beside].append(_measure(server, _OTHERS, seconds))
     _tell_run(version, beside, runs[beside][-1])
 

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import psycopg
 import pytest
 from psycopg.rows import TupleRow
 
-from pgbourse.bench import pgbench, points
+from pgbourse.bench import apart, pgbench, points
 from pgbourse.bench.idle import idle_connections
 from pgbourse.bench.rig import BenchError, Rig
 from pgbourse.bench.seeding import seed_history, seed_resting
@@ -112,6 +113,7 @@ def test_a_whole_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     told = capsys.readouterr().out
     assert "100 orders a document" in told
     assert "300 connections open" in told
+    assert "32 clients, beside one with 50,000 orders a document" in told
     assert "While another session held a snapshot for 2 s" in told
     assert report["snapshot"]["exchange"]["late"] > 0
     assert report["snapshot"]["pgbench"]["late"] > 0
@@ -203,6 +205,20 @@ def test_a_database_of_others_is_left_as_it_was(server: str, monkeypatch: pytest
         with rig.connect() as connection:
             left = "select count(*) from pg_database where datname like 'pgbourse_bench_%'"
             assert the(connection, left) == 0
+
+
+def test_a_slow_flush_is_the_database_s_own(server: str) -> None:
+    setting = "select current_setting('commit_delay')"
+    with Rig(server) as rig, rig.database() as usual, rig.database(flush_ms=4) as slow:
+        for database, delay in ((usual, "0"), (slow, "4000")):
+            with rig.connect(database) as connection:
+                assert the(connection, setting) == delay
+
+
+def test_a_load_elsewhere_tells_why_it_failed() -> None:
+    job = apart.closed_loop(1, WORKLOAD, clients=1, seconds=1)
+    with pytest.raises(BenchError, match=r"a load failed: can't connect .*: .*refused"), ExitStack() as stack:
+        apart.begin(stack, [job])[0].result()
 
 
 def test_functions_are_measured_by_orders_that_were_opened(gateway: Gateway, database: str) -> None:

@@ -23,6 +23,7 @@ def run_of(rate: float) -> dict[str, Any]:
         "documents_per_second": rate,
         "latency_ms": {"p50": 1.5, "p90": 2.0, "p99": 4.25, "p99.9": 5.0, "max": 9.0},
         "cpu_us_per_document": {"gateway": 50.0, "database": 80.0, "load": 10.0},
+        "cores_busy": {"gateway": 0.45, "database": 0.72},
     }
 
 
@@ -92,7 +93,7 @@ def rates(made: dict[str, Any], group: str, label: str, *values: float) -> None:
 
 def test_a_full_run_says_where_every_target_stands() -> None:
     made = report_of(replace(FULL, soak=1800))
-    assert len(made["targets"]) == 13
+    assert len(made["targets"]) == 19
     assert all(row["reached"] for row in made["targets"])
     told = {row[0]: row[1:] for row in targets.rows(made)}
     assert told["ten orders a document, 32 clients"] == (
@@ -207,18 +208,26 @@ def test_points_cover_what_a_report_promises() -> None:
         for group in {point.group for point in found}
     }
     assert [point.clients for point in of["clients"]] == [1, 8, 32, 128, 512]
-    assert {point.orders for point in found} == {1, 10, 100}
+    assert {point.orders for point in found if not point.requotes} == {1, 10, 100}
     assert [point.cores for point in of["cores"]] == [1, 2, 4]
     assert [point.history for point in of["history"]] == [10_000, 100_000, 1_000_000]
     assert [point.resting for point in of["resting"]] == [100_000]
     assert not any(point.cores for point in points(FULL, 0))
     assert [(point.connections, point.clients) for point in of["idle"]] == [(5000, 128)]
-    assert [(point.makers, point.clients) for point in of["makers"]] == [(64, 128), (1000, 128)]
+    assert [(point.makers, point.clients) for point in of["makers"]] == [
+        (64, 128), (1000, 128), (1, 128), (64, 128)
+    ]  # fmt: skip
+    assert [(point.hostile, point.clients) for point in of["hostile"]] == [
+        ("", 32), ("orders", 32), ("queries", 32)
+    ]  # fmt: skip
+    assert [(point.flush_ms, point.clients) for point in of["flush"]] == [(4, 128)]
+    assert not any(point.flush_ms for point in points(replace(FULL, flush_ms=0), 4))
 
 
 def test_a_group_comes_with_what_it_is_compared_with() -> None:
     assert points(replace(FULL, groups=("idle",)), 4)[0] == BASE
-    assert [point.group for point in points(replace(FULL, groups=("makers",)), 4)] == ["makers", "makers"]
+    assert [point.group for point in points(replace(FULL, groups=("orders",)), 4)] == ["orders", "orders"]
+    assert [point.group for point in points(replace(FULL, groups=("flush",)), 4)] == ["clients", "flush"]
     assert points(replace(FULL, groups=("soak", "snapshot", "functions")), 4) == []
     assert points(replace(FULL, groups=("idle",), connections=0), 4) == [BASE]
 

@@ -14,7 +14,7 @@ from pgbourse import __version__
 from pgbourse.bench import pgbench
 from pgbourse.bench.points import FUNCTIONS, YARDSTICK, Plan, Point, points, steps
 from pgbourse.bench.rig import Rig
-from pgbourse.bench.rounds import START_SECONDS, Progress, Rounds, seeding_seconds
+from pgbourse.bench.rounds import HOSTILE_SECONDS, START_SECONDS, Progress, Rounds, seeding_seconds
 from pgbourse.bench.targets import targets
 from pgbourse.loadtest.connections import allow_open_files
 
@@ -25,7 +25,7 @@ _OTHER_FILES = 200  # open files of the load besides its connections
 
 def estimate(plan: Plan, database_url: str | None) -> float:
     """Estimate how many seconds the plan takes."""
-    plan = _possible(plan)
+    plan = _possible(plan, database_url)
     measured = points(plan, _cores(database_url))
     one_round = sum(_step_seconds(plan, step) for step in steps(plan, measured))
     seeding = sum(seeding_seconds(point) for point in measured)
@@ -39,7 +39,7 @@ def bench(plan: Plan, database_url: str | None, progress: Progress) -> dict[str,
 
     Raises a PgbourseError if PostgreSQL, pgbench or a server does not start, or a document goes unanswered.
     """
-    plan = _possible(plan)
+    plan = _possible(plan, database_url)
     pgbench.find_pgbench()
     begin = time.monotonic()
     with Rig(database_url) as rig, contextlib.ExitStack() as stack:
@@ -72,13 +72,16 @@ def bench(plan: Plan, database_url: str | None, progress: Progress) -> dict[str,
 def _step_seconds(plan: Plan, step: Point) -> float:
     if step in (YARDSTICK, FUNCTIONS):
         return 2 * plan.pgbench_seconds
+    if step.hostile:
+        return plan.seconds + plan.warm_up + START_SECONDS + HOSTILE_SECONDS
     return plan.seconds + plan.warm_up + START_SECONDS
 
 
-def _possible(plan: Plan) -> Plan:
-    """Return the plan, without the idle connections if this process may not open that many."""
-    possible = plan.connections + _OTHER_FILES <= allow_open_files()
-    return plan if possible else replace(plan, connections=0)
+def _possible(plan: Plan, database_url: str | None) -> Plan:
+    """Return the plan without what can't be: connections that this process may not open, slow flushes."""
+    if plan.connections + _OTHER_FILES > allow_open_files():
+        plan = replace(plan, connections=0)
+    return plan if database_url is None else replace(plan, flush_ms=0)
 
 
 def _cores(database_url: str | None) -> int:

@@ -18,7 +18,8 @@ __all__ = [
 
 YARDSTICK_CLIENTS = (8, 32)  # ratios are to the better of them
 GROUPS = (
-    "clients", "orders", "cores", "history", "resting", "idle", "makers", "functions", "snapshot", "soak"
+    "clients", "orders", "cores", "history", "resting", "idle", "makers", "flush", "hostile", "functions",
+    "snapshot", "soak",
 )  # fmt: skip
 _CLIENTS = (1, 8, 32, 128, 512)
 _MANY = 128  # clients, unless their number is what varies
@@ -36,6 +37,9 @@ class Point:
     resting: int = 0  # orders in the book beforehand
     connections: int = 0  # open in total; 0: only those of the clients
     makers: int = 0  # accounts that quote while the others take; 0: orders are drawn evenly
+    requotes: bool = False  # makers cancel an older order with each document
+    hostile: str = ""  # what other clients send in huge documents meanwhile: orders or queries
+    flush_ms: float = 0  # how much longer each flush of the log takes than the disk needs
     cores: int | None = None  # for gateway and database; None: all of them, shared with the load
 
 
@@ -55,14 +59,15 @@ class Plan:
     connections: int = 5000  # 0 if this process may not open that many
     accounts: int = 1000
     makers: int = 64
+    flush_ms: float = 4  # 0 if the database isn't ours, where this can't be set
     groups: tuple[str, ...] = GROUPS
 
 
 FULL = Plan(5, 8.0, 2.0, 12.0, 60.0, 120.0, 15.0, (10_000, 100_000, 1_000_000), 100_000)
 QUICK = Plan(2, 2.0, 0.5, 3.0, 10.0, 10.0, 3.0, (10_000, 100_000), 10_000)
 
-BASE = Point("clients", "128")  # the point that history, resting and idle are compared with
-_BESIDE_BASE = ("history", "resting", "idle")
+BASE = Point("clients", "128")  # the point that these groups are compared with
+_BESIDE_BASE = ("history", "resting", "idle", "flush")
 # Steps of a round that are not points, because they use no gateway.
 YARDSTICK = Point("yardstick", "pgbench")
 FUNCTIONS = Point("functions", "without a gateway")
@@ -83,7 +88,12 @@ def points(plan: Plan, cores: int) -> list[Point]:
     found += [
         Point("makers", str(plan.makers), makers=plan.makers),
         Point("makers", "all", makers=plan.accounts),
+        Point("makers", "1", makers=1),
+        Point("makers", f"{plan.makers} requoting", orders=2, makers=plan.makers, requotes=True),
+        *(Point("hostile", other or "alone", 32, hostile=other) for other in ("", "orders", "queries")),
     ]
+    if plan.flush_ms:
+        found.append(Point("flush", f"{plan.flush_ms:g}", flush_ms=plan.flush_ms))
     groups = set(plan.groups)
     needs_base = not groups.isdisjoint(_BESIDE_BASE)
     return [point for point in found if point.group in groups or (point == BASE and needs_base)]

@@ -19,7 +19,14 @@ _GROUPS = {
     "history": "{label} orders of history, {clients} clients",
     "resting": "{label} resting orders, {clients} clients",
     "idle": "{label} connections open, {clients} clients busy",
-    "makers": "{label} accounts quote and are taken from, {clients} clients",
+    "makers": "{label} account(s) quote and are taken from, {clients} clients",
+    "flush": "every flush takes {label} ms longer, {clients} clients",
+    "hostile": "{clients} clients, {beside}",
+}
+_BESIDE = {
+    "": "alone",
+    "orders": "beside one with 50,000 orders a document",
+    "queries": "beside two with 50,000 queries a document",
 }
 
 
@@ -32,18 +39,18 @@ def require_plotting() -> None:
         raise BenchError("the HTML report needs more packages: pip install 'pgbourse[bench]'") from error
 
 
-def rows(report: dict[str, Any]) -> list[tuple[str, str, str, str, str, str]]:
-    """Return the table's rows: load, orders/s, their range, ratio to pgbench, median and p99 latency."""
-    found = []
+def rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return the table's rows: load, orders/s, their range, ratio to pgbench, median and p99 ms, cores."""
+    found: list[tuple[str, ...]] = []
     for point in report["points"]:
-        name = _GROUPS[point["group"]].format_map(point)
+        name = _GROUPS[point["group"]].format_map(point | {"beside": _BESIDE[point["hostile"]]})
         p99 = statistics.median(run["latency_ms"]["p99"] for run in point["runs"])
-        found.append((name, *_figures(point), f"{p99:.2f}"))
+        found.append((name, *_figures(point), f"{p99:.2f}", _cores(point)))
     names = {
         "place_order": "place_order in SQL, 1 client",
         "process_batch": "process_batch in SQL, 100 orders, 1 client",
     }
-    found += [(names[call["function"]], *_figures(call), "") for call in report["sql"]]
+    found += [(names[call["function"]], *_figures(call), "", "") for call in report["sql"]]
     return found
 
 
@@ -52,7 +59,10 @@ def table(report: dict[str, Any]) -> str:
     parts = [summary(report)]
     if found := rows(report):
         parts.append(
-            _table(("load", "orders/s", "lowest to highest", "x pgbench", "median ms", "p99 ms"), found)
+            _table(
+                ("load", "orders/s", "lowest to highest", "x pgbench", "median ms", "p99 ms", "cores busy"),
+                found,
+            )
         )
     parts += remarks(report)
     if compared := targets.rows(report):
@@ -155,6 +165,12 @@ def write(report: dict[str, Any], output: Path, plots: Path | None = None) -> Pa
     except OSError as error:
         raise BenchError(f"can't write the report to {error.filename}") from error
     return data
+
+
+def _cores(point: dict[str, Any]) -> str:
+    """Return how many cores the gateway kept busy, and PostgreSQL if it is our own."""
+    runs = [run["cores_busy"] for run in point["runs"]]
+    return " + ".join(f"{statistics.median(run[name] for run in runs):.2f}" for name in runs[0])
 
 
 def _figures(entry: dict[str, Any]) -> tuple[str, str, str, str]:

@@ -85,8 +85,12 @@ class Rig:
         return connect(database or self._admin, application_name="pgbourse bench")
 
     @contextlib.contextmanager
-    def database(self, template: str | None = None) -> Iterator[str]:
-        """Create a database, empty or a copy of another one, and drop it at the end; give its conninfo."""
+    def database(self, template: str | None = None, flush_ms: float = 0) -> Iterator[str]:
+        """Create a database, empty or a copy of another one, and drop it at the end; give its conninfo.
+
+        With `flush_ms`, a commit that flushes the log takes so much longer, and holds up those that wait for
+        the same log as a slow disk would.
+        """
         name = f"pgbourse_bench_{os.getpid()}_{next(self._numbers)}"
         source = parse(template)["dbname"] if template else "template0"
         create = sql.SQL("create database {} template {}").format(
@@ -95,6 +99,10 @@ class Rig:
         try:
             with self.connect() as connection:
                 connection.execute(create)
+                if flush_ms:
+                    for name_of, value in (("commit_delay", round(1000 * flush_ms)), ("commit_siblings", 0)):
+                        alter = sql.SQL("alter database {} set {} = {}")
+                        connection.execute(alter.format(sql.Identifier(name), sql.SQL(name_of), value))
         except psycopg.Error as error:
             raise BenchError("can't create a database to measure") from error
         try:
@@ -139,7 +147,7 @@ class Rig:
         """Return the CPU seconds used so far by the gateway, and by PostgreSQL if it is our own."""
         used = {"gateway": _cpu(server.process)}
         if self._postmaster is not None:
-            used["database"] = sum(map(_cpu, [self._postmaster, *self._postmaster.children(recursive=True)]))
+            used["database"] = _cpu(self._postmaster)
         return used
 
     @contextlib.contextmanager
@@ -173,12 +181,14 @@ class Rig:
         return postgres.dsn("postgres")
 
 
-def _cpu(process: psutil.Process) -> float:
-    try:
-        times = process.cpu_times()
-    except psutil.NoSuchProcess:
-        return 0.0
-    return float(times.user + times.system)
+def _cpu(top: psutil.Process) -> float:
+    """Return the CPU seconds of a process and all below it, those that have ended included."""
+    seconds = 0.0
+    for process in [top, *top.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            seconds += times.user + times.system + times.children_user + times.children_system
+    return seconds
 
 
 def _end(process: "subprocess.Popen[str]") -> None:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from pgbourse.bench import pgbench
+from pgbourse.bench import apart, pgbench
 from pgbourse.bench.idle import idle_connections
 from pgbourse.bench.points import FUNCTIONS, YARDSTICK, YARDSTICK_CLIENTS, Plan, Point
-from pgbourse.bench.rig import Rig
+from pgbourse.bench.rig import Rig, RunningServer
 from pgbourse.bench.seeding import seed_history, seed_resting
 from pgbourse.bench.snapshot import measure_held
 from pgbourse.bench.targets import best_yardstick, spread
@@ -19,9 +19,10 @@ from pgbourse.loadtest.load import run_closed_loop, set_up
 from pgbourse.loadtest.measurement import Measurement
 from pgbourse.loadtest.workload import Feeder, Workload
 
-__all__ = ["START_SECONDS", "Progress", "Rounds", "seeding_seconds"]
+__all__ = ["HOSTILE_SECONDS", "START_SECONDS", "Progress", "Rounds", "seeding_seconds"]
 
 START_SECONDS = 1.5  # about how long a database and a server take to start, for the progress bar
+HOSTILE_SECONDS = 4.0  # and how long hostile clients take beyond the measurement, to begin and to end
 _SOAK_CLIENTS = 128  # of the held snapshot as well
 
 # Called with progress: seconds of the estimate that have passed, and what is being done.
@@ -42,7 +43,7 @@ class Rounds:
         self._progress = progress
         self._stack = stack  # of databases that are kept to the end
         self._workload = Workload(accounts=plan.accounts)
-        self._feeder = functools.cache(lambda orders, makers: self._make_feeder(orders, makers))
+        self._feeder = functools.cache(self._make_feeder)
         self._yardstick: dict[int, list[float]] = {clients: [] for clients in YARDSTICK_CLIENTS}
         self._runs: dict[Point, list[dict[str, Any]]] = {}
         self._sql: dict[str, list[dict[str, Any]]] = {"place_order": [], "process_batch": []}
@@ -86,7 +87,7 @@ class Rounds:
     def snapshot(self) -> dict[str, Any]:
         """Measure the exchange and pgbench while another session holds a snapshot."""
         held, part, clients = self._plan.held, self._plan.held_part, YARDSTICK_CLIENTS[-1]
-        feeder = self._feeder(1, 0)
+        feeder = self._feeder()
 
         def exchange(seconds: float) -> float:
             result = run_closed_loop(
@@ -155,8 +156,8 @@ class Rounds:
         calls = [{"function": name} | _summary(runs, best) for name, runs in self._sql.items() if runs]
         return {"yardstick": yardstick, "points": measured, "sql": calls}
 
-    def _make_feeder(self, orders: int, makers: int) -> Feeder:
-        return Feeder(replace(self._workload, orders=orders, makers=makers))
+    def _make_feeder(self, orders: int = 1, makers: int = 0, requotes: bool = False) -> Feeder:
+        return Feeder(replace(self._workload, orders=orders, makers=makers, requotes=requotes))
 
     @contextlib.contextmanager
     def _database(self, point: Point) -> Iterator[str]:
@@ -164,14 +165,15 @@ class Rounds:
         if point in self._seeded:
             yield self._seeded[point]
             return
-        with self._rig.database(self._template) as database:
+        with self._rig.database(self._template, point.flush_ms) as database:
             yield database
 
     def _run(
         self, point: Point, database: str, seconds: float | None = None, *, series: bool = False
     ) -> dict[str, Any]:
         """Run the point's load against a server over this database and return the figures."""
-        feeder = self._feeder(point.orders, point.makers)
+        seconds = seconds or self._plan.seconds
+        feeder = self._feeder(point.orders, point.makers, point.requotes)
         self._rig.checkpoint()
         with contextlib.ExitStack() as stack:
             server = stack.enter_context(self._rig.serving(database, point.cores))
@@ -180,12 +182,14 @@ class Rounds:
                 stack.enter_context(idle_connections(server.target, feeder, idle))
             run_closed_loop(server.target, feeder, clients=point.clients, seconds=self._plan.warm_up)
             self._progress(self._plan.warm_up, "")
+            if point.hostile:
+                stack.enter_context(self._hostile(server, point.hostile, seconds))
             before = self._rig.cpu_seconds(server)
             result = run_closed_loop(
                 server.target,
                 feeder,
                 clients=point.clients,
-                seconds=seconds or self._plan.seconds,
+                seconds=seconds,
                 on_tick=lambda _: self._progress(0.5, ""),
             )
             used = self._rig.cpu_seconds(server)
@@ -196,8 +200,18 @@ class Rounds:
             "documents_per_second": round(result.documents_per_second, 1),
             "latency_ms": result.latency_ms(),
             "cpu_us_per_document": {name: round(value, 1) for name, value in each.items()},
+            "cores_busy": {name: round((used[name] - before[name]) / result.seconds, 2) for name in used},
         }
         return figures | ({"rates": _by_second(result)} if series else {})
+
+    @contextlib.contextmanager
+    def _hostile(self, server: RunningServer, kind: str, seconds: float) -> Iterator[None]:
+        """Let other clients send huge documents until the block ends, and their last replies have come."""
+        symbols = self._workload.symbols
+        set_up(server.target, apart.hostile_workload(symbols))
+        with apart.hostile(kind, server.target.port, symbols, seconds):
+            yield
+        self._progress(HOSTILE_SECONDS, "")
 
     def _measure_yardstick(self) -> None:
         for clients, rates in self._yardstick.items():

@@ -11,6 +11,7 @@ _SOAK_SECONDS = 1800
 _HELD_SECONDS = 120
 _CONNECTIONS = "5000"
 _MAKERS = "64"
+_FLUSH_MS = "4"
 
 
 def best_yardstick(report: dict[str, Any]) -> list[float]:
@@ -42,8 +43,17 @@ class _Figures:
     def to_base(self, group: str, label: str) -> list[float]:
         return _ratios(self.rates(group, label), self.rates("clients", "128"))
 
-    def market_makers(self) -> list[float]:
-        return _ratios(self.rates("makers", _MAKERS), self.rates("makers", "all"))
+    def makers(self, label: str) -> list[float]:
+        return _ratios(self.rates("makers", label), self.rates("makers", "all"))
+
+    def beside(self, kind: str) -> list[float]:
+        return _ratios(self.rates("hostile", kind), self.rates("hostile", "alone"))
+
+    def p99_beside(self, kind: str) -> list[float]:
+        slowest = [
+            [run["latency_ms"]["p99"] for run in self._runs["hostile", label]] for label in (kind, "alone")
+        ]
+        return _ratios(*slowest)
 
     def one_client(self) -> list[float]:
         medians = [
@@ -159,7 +169,51 @@ _TARGETS = (
         0.9,
         "of evenly spread accounts",
         "makers",
-        _Figures.market_makers,
+        lambda of: of.makers(_MAKERS),
+    ),
+    _Target(
+        "one account rests orders in every symbol, the others take",
+        0.9,
+        "of evenly spread accounts",
+        "makers",
+        lambda of: of.makers("1"),
+    ),
+    _Target(
+        "every flush of the log takes 4 ms longer, 128 clients",
+        0.8,
+        "of the rate without",
+        "flush",
+        lambda of: of.to_base("flush", _FLUSH_MS),
+    ),
+    _Target(
+        "32 clients, beside one with 50,000 orders a document",
+        0.5,
+        "of their rate alone",
+        "hostile",
+        lambda of: of.beside("orders"),
+    ),
+    _Target(
+        "their p99, beside one with 50,000 orders a document",
+        3,
+        "x alone",
+        "hostile",
+        lambda of: of.p99_beside("orders"),
+        at_most=True,
+    ),
+    _Target(
+        "32 clients, beside two with 50,000 queries a document",
+        0.5,
+        "of their rate alone",
+        "hostile",
+        lambda of: of.beside("queries"),
+    ),
+    _Target(
+        "their p99, beside two with 50,000 queries a document",
+        3,
+        "x alone",
+        "hostile",
+        lambda of: of.p99_beside("queries"),
+        at_most=True,
     ),
     _Target(
         "gateway CPU of a one-order document, 128 clients",
