@@ -95,7 +95,7 @@ def disagreements(session: psycopg.Connection[TupleRow], sym: str, journal: Jour
         stored = _read(session, sym)
     return [
         *_disagreeing_orders(journal.documents, stored),
-        *_halves(journal.documents, stored),
+        *_out_of_order(journal.documents),
         *(problem for report in journal.reports for problem in _disagreeing_report(report, stored)),
         *journal.surprises,
     ]
@@ -146,20 +146,19 @@ def _disagreeing_orders(documents: Sequence[Document], stored: dict[int, _Stored
         yield f"nobody sent {left[0].order}"
 
 
-def _halves(documents: Iterable[Document], stored: dict[int, _Stored]) -> Iterable[str]:
-    """Look for documents that were carried out in part, or before their turn."""
-    there = {one.order.shares for one in stored.values()}
-    skipped: dict[int, Document] = {}  # the first document of a connection that was not carried out
+def _out_of_order(documents: Iterable[Document]) -> Iterable[str]:
+    """Look for orders of one connection, all for one symbol, that overtook each other on their way in."""
+    latest: dict[int, Order] = {}
     for document in documents:
-        if not document.orders or document.fate == "refused":
-            continue
-        done = [order.shares in there for order in document.orders]
-        if any(done) and not all(done):
-            yield f"half done: {document}"
-        elif not any(done):
-            skipped.setdefault(document.connection, document)
-        elif document.connection in skipped:
-            yield f"done: {document}, but not before it: {skipped[document.connection]}"
+        for order in document.orders if document.fate == "answered" else ():
+            before = latest.get(document.connection, order)
+            if (
+                before.order_id is not None
+                and order.order_id is not None
+                and before.order_id > order.order_id
+            ):
+                yield f"{order} was sent after {before}"
+            latest[document.connection] = order
 
 
 def _disagreeing_report(report: Report, stored: dict[int, _Stored]) -> Iterable[str]:
