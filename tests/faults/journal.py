@@ -29,6 +29,7 @@ class Order:
     shares: Decimal
     limit: Decimal
     order_id: int | None = None  # once acknowledged
+    refused: bool = False  # whatever the reason
 
 
 @dataclass(slots=True)
@@ -134,10 +135,11 @@ def _disagreeing_orders(documents: Sequence[Document], stored: dict[int, _Stored
             found = by_shares.pop(order.shares, [])
             if len(found) > 1:
                 yield f"carried out {len(found)} times: {order}"
+            elif order.refused or document.fate == "refused":
+                if found:
+                    yield f"refused and there all the same: {order}"
             elif document.fate == "answered" and not found:
                 yield f"acknowledged and not there: {order}"
-            elif document.fate == "refused" and found:
-                yield f"refused and there all the same: {order}"
             elif document.fate == "answered" and found[0].order != order:
                 yield f"acknowledged as {order} and stored as {found[0].order}"
             elif found and (found[0].order.account, found[0].order.limit) != (order.account, order.limit):

@@ -79,7 +79,7 @@ def answers_what_it_cannot_know() -> None:
         carry_out(self, portions)
         for portion in portions:
             if portion.lost:
-                told = ResultRow(0, "failed", message="the database failed: nothing of this was carried out")
+                told = ResultRow(0, "failed", message="the database failed: not carried out")
                 portion.lost, portion.results = False, [[told]] * len(portion.requests)
 
     Carrier.carry_out = guess  # type: ignore[method-assign]

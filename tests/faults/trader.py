@@ -124,6 +124,9 @@ class Trader:
         for request, result in zip(sent, reply, strict=True):
             if result.tag == "opened":
                 next(orders).order_id = int(result.get("id", ""))
+            elif "not carried out" in (result.text or ""):
+                if request.tag == "order":
+                    next(orders).refused = True
             elif result.tag in ("status", "canceled"):
                 self.journal.reports.append(_report(result))
             elif request.tag != "cancel" or "no open shares" not in (result.text or ""):
