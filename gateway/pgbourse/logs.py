@@ -9,24 +9,31 @@ from pgbourse.settings import LogFormat
 __all__ = ["json_formatter", "printable", "start_logging", "text_formatter"]
 
 
-def start_logging(level: str, form: LogFormat = "text") -> None:
-    """Write pgbourse's log lines of this level (debug, info, …) and above to standard error."""
+def start_logging(level: str, form: LogFormat = "text", process: int | None = None) -> None:
+    """Write pgbourse's log lines of this level (debug, info, …) and above to standard error.
+
+    Where several processes write there, each line tells which one it is from.
+    """
     handler = logging.StreamHandler()
-    handler.setFormatter(json_formatter() if form == "json" else text_formatter())
+    handler.setFormatter(json_formatter(process) if form == "json" else text_formatter(process))
     logging.basicConfig(handlers=[handler])
     logging.getLogger("pgbourse").setLevel(level.upper())
     # psycopg's pools tell of each attempt to connect, at length; we say once that the database is away.
     logging.getLogger("psycopg.pool").setLevel("DEBUG" if level == "debug" else "ERROR")
 
 
-def text_formatter() -> logging.Formatter:
-    """Make lines of local time, level, logger and message."""
-    return _Text("%(asctime)s %(levelname)s %(name)s: %(message)s")
+def text_formatter(process: int | None = None) -> logging.Formatter:
+    """Make lines of local time, level, logger, the number of the process if it has one, and message."""
+    which = "" if process is None else f"[{process}]"
+    return _Text(f"%(asctime)s %(levelname)s %(name)s{which}: %(message)s")
 
 
-def json_formatter() -> logging.Formatter:
-    """Make objects of time (UTC, RFC 3339), level, logger, message and, for a bug of ours, traceback."""
-    return _Json()
+def json_formatter(process: int | None = None) -> logging.Formatter:
+    """Make objects of time (UTC, RFC 3339), level, logger, message and, for a bug of ours, traceback.
+
+    A process that has a number tells it too.
+    """
+    return _Json(process)
 
 
 def printable(text: str) -> str:
@@ -44,14 +51,20 @@ class _Text(logging.Formatter):
 
 
 class _Json(logging.Formatter):
+    def __init__(self, process: int | None) -> None:
+        super().__init__()
+        self._process = process
+
     def format(self, record: logging.LogRecord) -> str:
         seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        event = {
+        event: dict[str, str | int] = {
             "time": f"{seconds}.{int(record.msecs):03}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if self._process is not None:
+            event["process"] = self._process
         if record.exc_info:
             event["traceback"] = self.formatException(record.exc_info)
         return json.dumps(event)  # in ASCII, so no character can do any harm

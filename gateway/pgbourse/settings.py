@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import platformdirs
 
-__all__ = ["LogFormat", "ReplyFraming", "ServeSettings", "default_data_dir"]
+__all__ = ["LogFormat", "ReplyFraming", "ServeSettings", "default_data_dir", "default_processes"]
 
 LogFormat = Literal["text", "json"]
 ReplyFraming = Literal["plain", "length", "mirror"]
@@ -32,6 +32,12 @@ def default_data_dir() -> Path:
     except RuntimeError:
         return _SYSTEM_FOLDER
     return platformdirs.user_data_path("pgbourse", appauthor=False)
+
+
+def default_processes() -> int:
+    """Return one for each four of the cores that we may use, and at least one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // 4)
 
 
 def _setting(
@@ -90,6 +96,16 @@ class ServeSettings:
         "File of authorities. Clients must then present a certificate that one of them has signed, and may "
         "do what exchange.certificate_accounts and certificate_operators allow its common name.",
         without="clients need no certificates",
+    )
+    processes: int = field(
+        default_factory=default_processes,
+        metadata={
+            "help": "Processes that serve clients, each as many; with more than one, there is a parent too. "
+            "One keeps one core busy, and its database about three. Workers and buffers are each process's "
+            "own; limits on connections and waiting documents are for all together.",
+            "minimum": 1,
+            "maximum": 64,
+        },
     )
     workers: int = _setting(
         2,

@@ -16,6 +16,7 @@ from pgbourse.serve.server import Server
 from pgbourse.serve.traffic import TrafficStatus
 from pgbourse.settings import ServeSettings
 from tests.integration.client import WireClient, wait_until
+from tests.integration.service import Service
 from tests.integration.tls import TlsClient
 
 Session = psycopg.Connection[TupleRow]
@@ -59,6 +60,7 @@ class Gateway:
 
 StartGateway = Callable[..., Gateway]
 Block = Callable[[], Session]
+StartService = Callable[..., Service]
 
 
 @pytest.fixture
@@ -86,6 +88,24 @@ def _stop(server: Server) -> None:
 @pytest.fixture
 def gateway(start_gateway: StartGateway) -> Gateway:
     return start_gateway()
+
+
+@pytest.fixture
+def start_service() -> Iterator[StartService]:
+    """Start `pgbourse serve` with the options given; none outlives the test."""
+    services: list[Service] = []
+
+    def run(*options: str) -> Service:
+        service = Service(*options)
+        services.append(service)
+        service.wait()
+        return service
+
+    yield run
+    for service in services:
+        if service.process.poll() is None:
+            service.process.kill()
+        service.process.communicate()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """`pgbourse serve` as a process: the line that it prints, signals, and starts that fail."""
 
-import contextlib
 import fcntl
 import functools
 import os
@@ -11,7 +10,6 @@ import ssl
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -20,64 +18,15 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.integration.client import WireClient, wait_until
-from tests.integration.conftest import Block, Session, waiting_workers
+from tests.integration.conftest import Block, Session, StartService, waiting_workers
+from tests.integration.service import Service, refuses
 from tests.integration.tls import Authority, TlsClient
 
 CREATE = b'<create><account id="1" balance="10"/></create>'
 
 
-class Service:
-    """A running `pgbourse serve`."""
-
-    def __init__(self, *options: str) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PGBOURSE_")}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "pgbourse.cli", "serve", "--port", "0", *options],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-            start_new_session=True,  # a service has no terminal
-        )
-        self.line = ""
-
-    def wait(self) -> None:
-        """Wait for its first line, or its end."""
-        assert self.process.stdout is not None
-        self.line = self.process.stdout.readline()
-
-    @property
-    def address(self) -> tuple[str, int]:
-        match = re.fullmatch(r"pgbourse: listening on (127\.0\.0\.1):(\d+) \(PostgreSQL .*\)\n", self.line)
-        assert match, self.line
-        return match[1], int(match[2])
-
-    def end(self) -> tuple[int, str]:
-        """Wait for the end; return the exit status and what was written on standard error."""
-        _, errors = self.process.communicate(timeout=60)
-        return self.process.returncode, errors
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., Service]]:
-    services: list[Service] = []
-
-    def run(*options: str) -> Service:
-        service = Service(*options)
-        services.append(service)
-        service.wait()
-        return service
-
-    yield run
-    for service in services:
-        if service.process.poll() is None:
-            service.process.kill()
-        service.process.communicate()
-
-
-def test_one_line_says_that_it_serves(database: str, start: Callable[..., Service]) -> None:
-    service = start("--database-url", database)
+def test_one_line_says_that_it_serves(database: str, start_service: StartService) -> None:
+    service = start_service("--database-url", database)
     with psycopg.connect(database) as connection:
         version = (connection.info.parameter_status("server_version") or "").split()[0]
     assert service.line == f"pgbourse: listening on 127.0.0.1:{service.address[1]} (PostgreSQL {version})\n"
@@ -91,7 +40,7 @@ def test_one_line_says_that_it_serves(database: str, start: Callable[..., Servic
 def test_a_service_manager_is_told_when_it_serves(
     database: str,
     folder: Path,
-    start: Callable[..., Service],
+    start_service: StartService,
     monkeypatch: pytest.MonkeyPatch,
     abstract: bool,
 ) -> None:
@@ -102,17 +51,17 @@ def test_a_service_manager_is_told_when_it_serves(
         manager.settimeout(30)
         manager.bind(name.replace("@", "\0", 1) if abstract else name)
         monkeypatch.setenv("NOTIFY_SOCKET", name)
-        service = start("--database-url", database)
+        service = start_service("--database-url", database)
         assert manager.recv(100) == b"READY=1"
         with WireClient(service.address) as client:
             assert client.ask(CREATE)[0].tag == "created"
 
 
 def test_a_service_manager_that_is_not_there_is_no_reason_not_to_serve(
-    database: str, folder: Path, start: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+    database: str, folder: Path, start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(folder / "nobody"))
-    service = start("--database-url", database)
+    service = start_service("--database-url", database)
     with WireClient(service.address) as client:
         assert client.ask(CREATE)[0].tag == "created"
     service.process.send_signal(signal.SIGTERM)
@@ -121,14 +70,14 @@ def test_a_service_manager_that_is_not_there_is_no_reason_not_to_serve(
     assert "can't tell the service manager READY=1: " in errors
 
 
-def test_without_a_database_url_it_brings_its_own(folder: Path, start: Callable[..., Service]) -> None:
-    service = start("--data-dir", str(folder / "server"))
+def test_without_a_database_url_it_brings_its_own(folder: Path, start_service: StartService) -> None:
+    service = start_service("--data-dir", str(folder / "server"))
     assert service.line.endswith(", embedded)\n")
     with WireClient(service.address) as client:
         assert client.ask(CREATE)[0].tag == "created"
     service.process.terminate()
     assert service.end()[0] == 0
-    again = start("--data-dir", str(folder / "server"))
+    again = start_service("--data-dir", str(folder / "server"))
     with WireClient(again.address) as client:
         assert client.ask(CREATE)[0].tag == "error"  # the account is still there
     again.process.terminate()
@@ -136,13 +85,13 @@ def test_without_a_database_url_it_brings_its_own(folder: Path, start: Callable[
 
 
 def test_it_starts_on_a_database_that_takes_no_writes(
-    database: str, start: Callable[..., Service], connection: Session
+    database: str, start_service: StartService, connection: Session
 ) -> None:
     name = sql.Identifier(connection.info.dbname)
     query = sql.SQL("alter database {} set default_transaction_read_only = on")
     connection.execute(query.format(name))
     try:
-        service = start("--database-url", database)
+        service = start_service("--database-url", database)
         with WireClient(service.address) as client:
             answer = client.ask(b'<transactions id="1"><query id="1"/></transactions>')
             assert answer[0].text == "no such order: 1"
@@ -155,9 +104,9 @@ def test_it_starts_on_a_database_that_takes_no_writes(
 
 
 def test_a_signal_lets_it_answer_what_it_received(
-    database: str, start: Callable[..., Service], block: Block, connection: Session
+    database: str, start_service: StartService, block: Block, connection: Session
 ) -> None:
-    service = start("--database-url", database)
+    service = start_service("--database-url", database)
     blocker = block()
     with WireClient(service.address) as client:
         client.send(CREATE, CREATE)
@@ -172,9 +121,9 @@ def test_a_signal_lets_it_answer_what_it_received(
 
 
 def test_a_second_signal_ends_it_at_once(
-    database: str, start: Callable[..., Service], block: Block, connection: Session
+    database: str, start_service: StartService, block: Block, connection: Session
 ) -> None:
-    service = start("--database-url", database)
+    service = start_service("--database-url", database)
     blocker = block()
     with WireClient(service.address) as client:
         client.send(CREATE)
@@ -247,8 +196,8 @@ def test_a_closed_terminal_leaves_no_postgresql_behind(folder: Path, tmp_path: P
     assert not (folder / "server" / "data" / "postmaster.pid").exists()
 
 
-def test_a_sighup_does_a_service_no_harm(database: str, start: Callable[..., Service]) -> None:
-    service = start("--database-url", database)
+def test_a_sighup_does_a_service_no_harm(database: str, start_service: StartService) -> None:
+    service = start_service("--database-url", database)
     with WireClient(service.address) as client:
         for _ in range(3):
             service.process.send_signal(signal.SIGHUP)
@@ -260,13 +209,13 @@ def test_a_sighup_does_a_service_no_harm(database: str, start: Callable[..., Ser
 
 
 def test_a_sighup_reads_the_certificates_again(
-    database: str, start: Callable[..., Service], tmp_path: Path
+    database: str, start_service: StartService, tmp_path: Path
 ) -> None:
     authority = Authority(tmp_path, "authority")
     served = tmp_path / "served.pem"
     before, after = (authority.issue(name, server_only=True).read_text() for name in ("before", "after"))
     served.write_text(before)
-    service = start("--database-url", database, "--tls-cert", str(served))
+    service = start_service("--database-url", database, "--tls-cert", str(served))
     with TlsClient(service.address, authority.trust()) as connected:
         assert ssl.get_server_certificate(service.address) in before
         served.write_text(after)
@@ -296,11 +245,6 @@ def test_it_serves_with_all_standard_streams_closed(database: str) -> None:
     assert process.wait(timeout=60) == 0
 
 
-def refuses(address: tuple[str, int]) -> bool:
-    with contextlib.closing(socket.socket()) as probe:
-        return probe.connect_ex(address) != 0
-
-
 def fails(service: Service) -> str:
     """Return the one line that a start failed with, besides what was logged."""
     status, errors = service.end()
@@ -311,50 +255,50 @@ def fails(service: Service) -> str:
     return lines[0]
 
 
-def test_a_port_that_is_taken_is_named(folder: Path, start: Callable[..., Service]) -> None:
+def test_a_port_that_is_taken_is_named(folder: Path, start_service: StartService) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        service = start("--data-dir", str(folder / "server"), "--port", str(port))
+        service = start_service("--data-dir", str(folder / "server"), "--port", str(port))
         assert fails(service).startswith(f"pgbourse: port {port} on 127.0.0.1 is in use")
     assert not (folder / "server").exists()  # it is known before anything is made
 
 
-def test_a_host_that_is_not_ours_is_named(database: str, start: Callable[..., Service]) -> None:
-    service = start("--database-url", database, "--host", "192.0.2.1")
+def test_a_host_that_is_not_ours_is_named(database: str, start_service: StartService) -> None:
+    service = start_service("--database-url", database, "--host", "192.0.2.1")
     assert fails(service).startswith("pgbourse: can't listen on port 0 of 192.0.2.1: ")
 
 
-def test_a_database_out_of_reach_is_told(database: str, start: Callable[..., Service]) -> None:
-    nowhere = start("--database-url", "host=127.0.0.1 port=1 user=nobody dbname=nowhere")
+def test_a_database_out_of_reach_is_told(database: str, start_service: StartService) -> None:
+    nowhere = start_service("--database-url", "host=127.0.0.1 port=1 user=nobody dbname=nowhere")
     assert "can't reach the database" in fails(nowhere)
-    other = start("--database-url", make_conninfo(database, dbname="no_such_database"))
+    other = start_service("--database-url", make_conninfo(database, dbname="no_such_database"))
     assert 'database "no_such_database" does not exist' in fails(other)
 
 
-def test_a_connection_string_that_is_none_is_told(start: Callable[..., Service]) -> None:
-    assert fails(start("--database-url", "nonsense")).startswith("pgbourse: ")
+def test_a_connection_string_that_is_none_is_told(start_service: StartService) -> None:
+    assert fails(start_service("--database-url", "nonsense")).startswith("pgbourse: ")
 
 
-def test_a_database_that_was_not_migrated_is_told(empty_database: str, start: Callable[..., Service]) -> None:
-    line = fails(start("--database-url", empty_database, "--no-migrate"))
+def test_a_database_that_was_not_migrated_is_told(empty_database: str, start_service: StartService) -> None:
+    line = fails(start_service("--database-url", empty_database, "--no-migrate"))
     assert "run `pgbourse migrate` first" in line
 
 
 def test_a_role_that_lacks_a_right_is_told(
-    database: str, start: Callable[..., Service], connection: Session
+    database: str, start_service: StartService, connection: Session
 ) -> None:
     role = sql.Identifier(f"pgbourse_test_stranger_{os.getpid()}")
     conninfo = make_conninfo(database, user=role.as_string().strip('"'), password="stranger")
     connection.execute(sql.SQL("create role {} login password 'stranger'").format(role))
     try:
-        assert "lacks a right" in fails(start("--database-url", conninfo))
+        assert "lacks a right" in fails(start_service("--database-url", conninfo))
         assert "lacks the rights of exchange_gateway" in fails(
-            start("--database-url", conninfo, "--no-migrate")
+            start_service("--database-url", conninfo, "--no-migrate")
         )
         # One that may see the schema, but is no member of the gateway's role.
         connection.execute(sql.SQL("grant usage on schema exchange to {}").format(role))
         connection.execute(sql.SQL("grant execute on all functions in schema exchange to {}").format(role))
-        line = fails(start("--database-url", conninfo, "--no-migrate"))
+        line = fails(start_service("--database-url", conninfo, "--no-migrate"))
         assert "grant exchange_gateway to it, from" in line
     finally:
         connection.execute(sql.SQL("drop owned by {}").format(role))

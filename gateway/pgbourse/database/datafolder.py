@@ -7,6 +7,7 @@ data/               the cluster, which belongs to the user that PostgreSQL runs 
 run/                the socket, for that user alone
 """
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -30,6 +31,7 @@ __all__ = ["STOP_SIGNALS", "DataFolder", "environment"]
 _log = logging.getLogger("pgbourse.embedded")
 
 _SOCKET_PATH_LIMIT = 103  # bytes: macOS; Linux has 107
+_LOCK_FILE = "pgbourse.lock"
 _MAX_LOG_BYTES = 16 * 1024 * 1024
 # Signals that end a postmaster, and for how many seconds to wait: a fast shutdown writes a checkpoint, an
 # immediate one does not.
@@ -99,6 +101,21 @@ class DataFolder:
             os.close(self._lock)
             self._lock = None
 
+    def end_orphan(self, killed: int) -> None:
+        """Ask the server that a killed pgbourse, with this process number, has left running to shut down.
+
+        Doesn't wait for its end. Another pgbourse that has the folder by now does all that itself. Raises
+        OSError if the folder can't be used.
+        """
+        orphan, _ = _find_orphan(self.data)
+        # In this order: whoever takes the folder starts no server before that one has ended.
+        holder = (self.path / _LOCK_FILE).read_text().strip()
+        if orphan is None or holder != str(killed):
+            return
+        _log.warning("ending the PostgreSQL (pid %d) that a killed pgbourse left running", orphan.pid)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            orphan.send_signal(STOP_SIGNALS[0][0])
+
     def find_server(self) -> tuple[str, int]:
         """Return the socket folder and port of the server that another process runs on the folder.
 
@@ -145,7 +162,7 @@ class DataFolder:
             folder.chmod(0o755 if os.geteuid() == 0 else 0o700)
 
     def _take_lock(self) -> None:
-        lock = os.open(self.path / "pgbourse.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        lock = os.open(self.path / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -211,16 +228,11 @@ def _end_orphan(data: Path) -> None:
     Remove a postmaster.pid that has outlived all its processes: another process may have its number by now,
     and PostgreSQL could not tell that one from a postmaster.
     """
-    pid_file = data / "postmaster.pid"
-    if not pid_file.exists():
-        return
-    left = {process.pid: process for process in psutil.process_iter() if _serves(process, data)}
-    if not left:
-        pid_file.unlink()
-        return
-    process = left.get(int(pid_file.read_text().split("\n", 1)[0]))
+    process, is_stale = _find_orphan(data)
+    if is_stale:
+        (data / "postmaster.pid").unlink()
     if process is None:
-        return  # its children notice that it is gone, and exit too
+        return
     _log.warning("ending the PostgreSQL (pid %d) that a killed pgbourse left running", process.pid)
     for request, seconds in STOP_SIGNALS:
         try:
@@ -231,6 +243,18 @@ def _end_orphan(data: Path) -> None:
             return
         except psutil.TimeoutExpired:
             continue
+
+
+def _find_orphan(data: Path) -> tuple[psutil.Process | None, bool]:
+    """Return the postmaster that runs on the data, if there is one, and whether its file has outlived all."""
+    pid_file = data / "postmaster.pid"
+    if not pid_file.exists():
+        return None, False
+    left = {process.pid: process for process in psutil.process_iter() if _serves(process, data)}
+    if not left:
+        return None, True
+    # Without a postmaster, its children notice that it is gone, and exit too.
+    return left.get(int(pid_file.read_text().split("\n", 1)[0])), False
 
 
 def _serves(process: psutil.Process, data: Path) -> bool:

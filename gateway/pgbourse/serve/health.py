@@ -4,7 +4,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -17,7 +17,7 @@ from pgbourse.database.ledger import load_files, sql_folder
 from pgbourse.database.migrate import require_current_in
 from pgbourse.errors import PgbourseError, one_line
 from pgbourse.serve.metrics import make_registry
-from pgbourse.serve.server import Server
+from pgbourse.serve.server import Observed
 from pgbourse.serve.sessions import ConnectionGone, Session, SharedPool
 
 __all__ = ["HealthServer"]
@@ -34,11 +34,21 @@ _CLIENT_SECONDS = 5.0
 class HealthServer:
     """Threads that answer questions about a running server on a listening socket."""
 
-    def __init__(self, listener: socket.socket, server: Server, pool: SharedPool, postgresql: str) -> None:
-        """Take over the listening socket. `pool` leads to the database, `postgresql` is its version."""
+    def __init__(
+        self,
+        listener: socket.socket,
+        server: Observed,
+        pool: SharedPool,
+        postgresql: str,
+        pids: Callable[[], Mapping[str, int]] | None = None,
+    ) -> None:
+        """Take over the listening socket. `pool` leads to the database, `postgresql` is its version.
+
+        `pids` tells the processes of a server that has several, by name.
+        """
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self._probe = _Probe(server, pool)
-        registry = make_registry(server, self._probe.count_open, postgresql)
+        registry = make_registry(server, self._probe.count_open, postgresql, pids)
         listener.setblocking(True)
         self._http = _Http(listener, registry, self._probe)
         self._thread = threading.Thread(target=self._http.serve_forever, name="pgbourse-health", daemon=True)
@@ -55,7 +65,7 @@ class HealthServer:
 class _Probe:
     """The questions: is the server alive, is it ready, how much is open."""
 
-    def __init__(self, server: Server, pool: SharedPool) -> None:
+    def __init__(self, server: Observed, pool: SharedPool) -> None:
         self._pool = pool
         self._server = server
         # Loaded now: an upgrade in place may replace the files while this process runs.
@@ -78,6 +88,8 @@ class _Probe:
         status = self._server.status()
         if status.draining:
             return "the server is stopping"
+        if not status.processes:
+            return "none of the server's processes is there: they are being restarted"
         if status.takes_no_writes:
             return f"the database takes no writes: {status.takes_no_writes}"
         if status.oldest_call_seconds > STUCK:

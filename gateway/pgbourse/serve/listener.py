@@ -5,9 +5,9 @@ import socket
 
 from pgbourse.errors import PgbourseError
 
-__all__ = ["ListenError", "is_shortage", "listen"]
+__all__ = ["BACKLOG", "ListenError", "is_shortage", "listen"]
 
-_BACKLOG = 4096  # thousands of clients may connect at once; the kernel lowers it to its own limit
+BACKLOG = 4096  # thousands of clients may connect at once; the kernel lowers it to its own limit
 
 
 class ListenError(PgbourseError):
@@ -27,7 +27,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(_BACKLOG)
+        listener.listen(BACKLOG)
         listener.setblocking(False)
     except OSError as error:
         if listener is not None:

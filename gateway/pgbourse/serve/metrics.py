@@ -2,7 +2,8 @@
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
@@ -15,7 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from pgbourse import __version__
-from pgbourse.serve.server import Server
+from pgbourse.serve.server import Observed
 from pgbourse.serve.tally import Histogram
 
 __all__ = ["CountOpen", "make_registry"]
@@ -25,12 +26,41 @@ __all__ = ["CountOpen", "make_registry"]
 CountOpen = Callable[[], tuple[int, int, int] | None]
 
 
-def make_registry(server: Server, count_open: CountOpen, postgresql: str) -> CollectorRegistry:
-    """Return all metrics of this server; `postgresql` is the version of its database."""
+def make_registry(
+    server: Observed,
+    count_open: CountOpen,
+    postgresql: str,
+    pids: Callable[[], Mapping[str, int]] | None = None,
+) -> CollectorRegistry:
+    """Return all metrics of this server; `postgresql` is the version of its database.
+
+    `pids` tells the processes of a server that has several, by name.
+    """
     registry = CollectorRegistry()
     registry.register(_Gateway(server, count_open, postgresql))
-    ProcessCollector(registry=registry)
+    registry.register(ProcessCollector(registry=None) if pids is None else _Processes(pids))
     return registry
+
+
+class _Processes(Collector):
+    """The process metrics of several processes, each with its name as a label."""
+
+    def __init__(self, pids: Callable[[], Mapping[str, int]]) -> None:
+        self._pids = pids
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        families: dict[str, Metric] = {}
+        for name, pid in self._pids().items():
+            for family in ProcessCollector(pid=partial(int, pid), registry=None).collect():
+                ours = families.setdefault(
+                    family.name, Metric(family.name, family.documentation, family.type)
+                )
+                for sample in family.samples:
+                    ours.add_sample(sample.name, {**sample.labels, "process": name}, sample.value)
+        return families.values()
 
 
 _NOT_ACCEPTED = ("refused", "failed", "unknown")
@@ -39,7 +69,7 @@ _NOT_ACCEPTED = ("refused", "failed", "unknown")
 class _Gateway(Collector):
     """Reads what a gateway's threads count anyway, without holding them up."""
 
-    def __init__(self, server: Server, count_open: CountOpen, postgresql: str) -> None:
+    def __init__(self, server: Observed, count_open: CountOpen, postgresql: str) -> None:
         self._server = server
         self._count_open = count_open
         self._build = {"version": __version__, "python": platform.python_version(), "postgresql": postgresql}
@@ -62,6 +92,9 @@ class _Gateway(Collector):
         yield _gauge("queue_bytes", "Bytes of the documents that wait for a worker.", status.waiting_bytes)
         text = "For how long the oldest batch in progress has waited for the database; 0 without one."
         yield _gauge("oldest_call_seconds", text, status.oldest_call_seconds)
+        yield _gauge("processes", "Processes that serve clients.", status.processes)
+        restarts = "Processes that were started again because they had died."
+        yield CounterMetricFamily("pgbourse_process_restarts", restarts, status.restarts)
         yield _gauge("draining", "1 once the server is stopping.", int(status.draining))
 
     def _work(self) -> Iterator[Metric]:

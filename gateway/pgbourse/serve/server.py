@@ -7,18 +7,23 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from pgbourse.serve.connection import ClientConnection
+from pgbourse.serve.dealt import Dealt
 from pgbourse.serve.dispatch import Dispatcher
 from pgbourse.serve.handshakes import Handshakes
-from pgbourse.serve.listener import is_shortage
-from pgbourse.serve.traffic import Traffic, TrafficStatus
+from pgbourse.serve.listener import BACKLOG, is_shortage
+from pgbourse.serve.signals import join_with_signals
+from pgbourse.serve.tally import Tally
+from pgbourse.serve.traffic import Traffic, TrafficStatus, add_up_traffic
 from pgbourse.settings import ServeSettings
 from pgbourse.tls import TlsError, server_context
 from pgbourse.wire.framing import Framer
 
-__all__ = ["Server", "Status"]
+__all__ = ["Observed", "Server", "Status", "add_up"]
 
 _log = logging.getLogger("pgbourse.server")
 
@@ -47,6 +52,31 @@ class Status:
     takes_no_writes: str  # why requests that write wait; empty if they don't
     draining: bool
     turned_at: float  # when the I/O thread last began a turn, in seconds of time.monotonic()
+    processes: int = 1  # that serve clients
+    restarts: int = 0  # of processes that had died
+
+
+def add_up(parts: Sequence[Status], turned_at: float) -> Status:
+    """Return the state of several servers as that of one; `turned_at` is that of whoever leads them."""
+    return Status(
+        traffic=add_up_traffic([part.traffic for part in parts]),
+        waiting_documents=sum([part.waiting_documents for part in parts]),
+        waiting_bytes=sum([part.waiting_bytes for part in parts]),
+        oldest_call_seconds=max([part.oldest_call_seconds for part in parts], default=0.0),
+        takes_no_writes=next((part.takes_no_writes for part in parts if part.takes_no_writes), ""),
+        draining=any(part.draining for part in parts),
+        turned_at=min([turned_at, *(part.turned_at for part in parts)]),
+        processes=sum([part.processes for part in parts]),
+        restarts=sum([part.restarts for part in parts]),
+    )
+
+
+class Observed(Protocol):
+    """A server, in one process or several, as health checks and metrics see it."""
+
+    @property
+    def tallies(self) -> Sequence[Tally]: ...
+    def status(self) -> Status: ...
 
 
 class Server:
@@ -55,14 +85,17 @@ class Server:
     `start` it; `stop` it from any thread or a signal handler; `join` returns when everything has ended.
     """
 
-    def __init__(self, listener: socket.socket, conninfo: str, settings: ServeSettings) -> None:
-        """Take over a listening socket; `conninfo` is the libpq connection string of the database.
+    def __init__(self, listener: socket.socket | Dealt, conninfo: str, settings: ServeSettings) -> None:
+        """Take over a listening socket or, in a child, the channel by which its parent deals connections.
+
+        `conninfo` is the libpq connection string of the database.
 
         Raises TlsError if the files for TLS can't be used.
         """
         tls = server_context(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self._listener = listener
+        self._dealt = listener if isinstance(listener, Dealt) else None
         self._settings = settings
         self._selector = selectors.DefaultSelector()
         self._dispatcher = Dispatcher(
@@ -75,7 +108,8 @@ class Server:
             certified=settings.tls_client_ca is not None,
         )
         self.tallies = self._dispatcher.tallies  # one for each worker, if there are metrics
-        self._traffic = Traffic(self._selector, self._dispatcher, settings)
+        on_leave = None if self._dealt is None else self._dealt.note_leaver
+        self._traffic = Traffic(self._selector, self._dispatcher, settings, on_leave)
         self._handshakes = None if tls is None else Handshakes(tls, self._selector, self._traffic)
         self._accepting = False
         self._next_tick = 0.0
@@ -136,7 +170,7 @@ class Server:
 
     def join(self) -> bool:
         """Wait for the end. True if everything that was received has been answered."""
-        self._thread.join()
+        join_with_signals(self._thread)
         # The workers have nothing left to do, unless time ran out; then they get one more second.
         ended = self._dispatcher.stop(max(1.0, self._deadline - time.monotonic()))
         self._selector.close()
@@ -179,6 +213,8 @@ class Server:
             traffic.close_overdue()
             traffic.throttle()
             self._resume_accepting()
+        if self._dealt is not None:
+            self._dealt.report()
         if self._stop_asked and not self._deadline:
             self._drain()
 
@@ -201,30 +237,40 @@ class Server:
             self._traffic.advance(self._attention.popleft())
         self._traffic.throttle()
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Accept some connections. True if more may wait."""
         for _ in range(ACCEPTS):
             if len(self._traffic.connections) >= self._settings.max_connections:
                 _log.warning("all %d connections are taken: more must wait", self._settings.max_connections)
                 self._pause_accepting()
-                return
+                return False
             try:
-                client, address = self._listener.accept()
-                client.setblocking(False)
-                for level, option, value in _CLIENT_OPTIONS:
-                    client.setsockopt(level, option, value)
-                framer = Framer(self._settings.max_document_bytes)
-                if self._handshakes is not None:
-                    self._handshakes.begin(client, address[0], framer, self._attend)
-                    continue
+                client, (address, *_) = self._listener.accept()
             except BlockingIOError:
-                return
+                return False
             except OSError as error:
                 if is_shortage(error):
                     _log.warning("no connections are accepted for a moment: %s", error.strerror)
                     self._pause_accepting()
-                    return
+                    return False
                 continue  # this client left before it was accepted
-            self._traffic.add(ClientConnection(client, address[0], framer, self._attend))
+            try:
+                self._admit(client, address)
+            except OSError:  # it left since
+                if self._dealt is not None:
+                    self._dealt.note_leaver(address)
+        return True
+
+    def _admit(self, client: socket.socket, address: str) -> None:
+        """Take over a connection. Raises OSError if its client is already gone."""
+        client.setblocking(False)
+        for level, option, value in _CLIENT_OPTIONS:
+            client.setsockopt(level, option, value)
+        framer = Framer(self._settings.max_document_bytes)
+        if self._handshakes is not None:
+            self._handshakes.begin(client, address, framer, self._attend)
+        else:
+            self._traffic.add(ClientConnection(client, address, framer, self._attend))
 
     def _pause_accepting(self) -> None:
         """Leave new connections in the kernel's queue at least until the next tick."""
@@ -244,7 +290,9 @@ class Server:
         self._deadline = traffic.now + self._settings.drain_timeout
         _log.info("stopping: %d connections get their last replies", len(traffic.connections))
         # 1. Take the connections that the kernel has accepted; no more come after them.
-        self._accept()
+        for _ in range(BACKLOG // ACCEPTS):
+            if not self._accept():
+                break
         self._pause_accepting()
         self._listener.close()
         # 2. Read what has arrived, as far as there is room for it.

@@ -14,6 +14,7 @@ from pgbourse.database.migrate import migrate, require_current
 from pgbourse.database.passwords import with_password
 from pgbourse.errors import PgbourseError
 from pgbourse.serve.calls import Caller, DatabaseError, ReadOnly
+from pgbourse.serve.family import Family
 from pgbourse.serve.housekeeping import Sweeper
 from pgbourse.serve.listener import listen
 from pgbourse.serve.notify import notify
@@ -60,7 +61,12 @@ def serve(settings: ServeSettings) -> int:
             metrics_listener = listen(settings.metrics_host, settings.metrics_port)
             stack.enter_context(contextlib.closing(metrics_listener))
         conninfo, version = stack.enter_context(_database(settings))
-        server = Server(listener, conninfo, settings)
+        server: Server | Family
+        if settings.processes == 1:
+            server = Server(listener, conninfo, settings)
+        else:
+            server = Family(listener, conninfo, settings)
+            stack.callback(server.close)
         # One connection for the sweep, and one for readiness and metrics.
         pool = stack.enter_context(SharedPool(conninfo, 1 if metrics_listener is None else 2))
         sweeper = Sweeper(pool, settings.sweep_seconds)
@@ -96,12 +102,13 @@ def _where(address: tuple[str, int]) -> str:
 
 
 def _start_metrics(
-    listener: socket.socket, server: Server, pool: SharedPool, version: str
+    listener: socket.socket, server: Server | Family, pool: SharedPool, version: str
 ) -> Callable[[], None]:
     """Start answering metrics and health checks; return a function that stops it."""
     from pgbourse.serve.health import HealthServer  # imported only if there are metrics
 
-    health = HealthServer(listener, server, pool, version.split(",")[0])
+    pids = server.pids if isinstance(server, Family) else None
+    health = HealthServer(listener, server, pool, version.split(",")[0], pids)
     health.start()
     _log.info("metrics on http://%s/metrics", _where(health.address))
     return health.stop

@@ -2,13 +2,14 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Self
 
 from pgbourse.errors import PgbourseError
 
-__all__ = ["Interrupted", "Signals"]
+__all__ = ["Interrupted", "Signals", "join_with_signals"]
 
 
 class Interrupted(PgbourseError):
@@ -55,6 +56,16 @@ class Signals:
             self.drain()  # SIGTERM may follow, and is not yet the second signal
         elif self.reload is not None:
             self.reload()
+
+
+def join_with_signals(thread: threading.Thread) -> None:
+    """Wait in the main thread for the end of another one, and handle signals meanwhile.
+
+    The kernel may give a signal to any thread, in particular after the process was stopped, and then it does
+    not wake this one.
+    """
+    while thread.is_alive():
+        thread.join(1.0)
 
 
 def _has_terminal() -> bool:

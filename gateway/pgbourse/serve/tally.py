@@ -32,9 +32,14 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
+    def add(self, other: "Histogram") -> None:
+        """Add what another one, with the same bounds, has observed."""
+        self.counts = [ours + theirs for ours, theirs in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
+
 
 class Tally:
-    """One worker's counts since it began."""
+    """One worker's counts since it began, or those of several."""
 
     def __init__(self) -> None:
         # Requests by kind and outcome: that of the database's first row, or failed, or unknown.
@@ -44,6 +49,17 @@ class Tally:
         self.batch_requests = Histogram(_SIZES)
         self.database = Histogram(_SECONDS)  # of a batch: the calls of the database
         self.reconnects = 0
+
+    def add(self, other: "Tally") -> None:
+        """Add the counts of another one, which may be at work meanwhile."""
+        for name, theirs in vars(other).items():
+            ours = getattr(self, name)
+            if isinstance(theirs, Histogram):
+                ours.add(theirs)
+            elif isinstance(theirs, Counter):
+                ours.update(dict(theirs))  # a copy at one stroke
+            else:
+                setattr(self, name, ours + theirs)
 
     def carried_out(self, batch: Sequence[Portion], seconds: float) -> None:
         """Count a batch, and the seconds that the database took for it."""

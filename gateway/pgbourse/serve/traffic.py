@@ -6,6 +6,7 @@ import selectors
 import socket
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pgbourse.serve.connection import ClientConnection
@@ -14,7 +15,7 @@ from pgbourse.settings import ServeSettings
 from pgbourse.wire.framing import Frame, FrameError, Framer, Framing, wrap_reply
 from pgbourse.wire.messages import error_reply
 
-__all__ = ["Traffic", "TrafficStatus"]
+__all__ = ["Traffic", "TrafficStatus", "add_up_traffic", "refusal"]
 
 _log = logging.getLogger("pgbourse.server")
 
@@ -51,12 +52,45 @@ class TrafficStatus:
     is_full: bool  # too much waits for workers: we read nothing
 
 
+def add_up_traffic(parts: Sequence[TrafficStatus]) -> TrafficStatus:
+    """Return the state of several servers' connections together."""
+    return TrafficStatus(
+        connections=sum([part.connections for part in parts]),
+        accepted=sum([part.accepted for part in parts]),
+        addresses=sum([part.addresses for part in parts]),
+        held=sum([part.held for part in parts]),
+        begun=sum([part.begun for part in parts]),
+        unread=sum([part.unread for part in parts]),
+        unsent_bytes=sum([part.unsent_bytes for part in parts]),
+        stuck_documents=sum([part.stuck_documents for part in parts]),
+        stuck_bytes=sum([part.stuck_bytes for part in parts]),
+        is_full=any(part.is_full for part in parts),
+    )
+
+
+def refusal(address: str, settings: ServeSettings) -> bytes:
+    """Return what a client is told that is refused because its address has too many connections."""
+    most = settings.max_connections_per_address
+    return _error(f"too many connections from {address}: at most {most} may be open", settings)
+
+
+def _error(message: str, settings: ServeSettings) -> bytes:
+    framing = Framing.LENGTH_LINE if settings.reply_framing == "length" else None
+    return wrap_reply(error_reply(message), framing)
+
+
 class Traffic:
     """All connections. Only the I/O thread uses it. `now` is the time of the loop's current turn."""
 
     def __init__(
-        self, selector: selectors.BaseSelector, dispatcher: Dispatcher, settings: ServeSettings
+        self,
+        selector: selectors.BaseSelector,
+        dispatcher: Dispatcher,
+        settings: ServeSettings,
+        on_leave: Callable[[str], None] | None = None,
     ) -> None:
+        """Call `on_leave` with the address of each connection that is closed."""
+        self._on_leave = on_leave
         self.connections: set[ClientConnection] = set()
         self.accepted = 0  # since the start
         self._from_address: Counter[str] = Counter()  # open connections by address
@@ -100,8 +134,7 @@ class Traffic:
         address = connection.address
         if self._from_address[address] >= self._per_address:
             # The error goes out without lingering: a refused client must not take up another's place.
-            told = f"too many connections from {address}: at most {self._per_address} may be open"
-            connection.end(self._error_reply(told))
+            connection.end(refusal(address, self._settings))
             connection.flush()
             connection.close()
             return False
@@ -237,6 +270,8 @@ class Traffic:
             self._from_address[connection.address] -= 1
             if not self._from_address[connection.address]:
                 del self._from_address[connection.address]
+            if self._on_leave is not None:
+                self._on_leave(connection.address)
         self._parked.discard(connection)
 
     def close_overdue(self) -> None:
@@ -302,8 +337,7 @@ class Traffic:
         connection.io.stuck = stuck
 
     def _error_reply(self, message: str) -> bytes:
-        framing = Framing.LENGTH_LINE if self._settings.reply_framing == "length" else None
-        return wrap_reply(error_reply(message), framing)
+        return _error(message, self._settings)
 
     def _linger(self, connection: ClientConnection) -> None:
         """Shut down our side, and wait a little for the client to close.

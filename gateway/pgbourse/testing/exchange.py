@@ -36,7 +36,7 @@ _Connection = psycopg.Connection[TupleRow]
 
 _RESET_SECONDS = 30.0  # to wait for requests that a test has left behind; longer than any batch takes
 _STOP_SECONDS = 60.0  # more than the drain and PostgreSQL's shutdown take
-_SERVE = [sys.executable, "-m", "pgbourse.cli", "serve", "--port", "0"]
+_SERVE = [sys.executable, "-m", "pgbourse.cli", "serve", "--port", "0", "--processes", "1"]
 _DONE = "done"
 _IMAGE = "pgbourse:all-in-one"  # the Dockerfile says how to build it
 _PROTOCOL_PORT = 12345  # inside the container
