@@ -12,6 +12,16 @@ set local role exchange_owner;
 create type exchange.side as enum ('buy', 'sell');
 comment on type exchange.side is 'Which side of the book an order is on.';
 
+-- Constraints of tables are read from their text by every statement that inserts or updates. What a type says is read once in a
+-- session.
+create domain exchange.quantity as numeric
+constraint quantity_not_negative check (value >= 0 and value < 'Infinity');
+comment on domain exchange.quantity is 'Money or a number of shares that may be 0: a finite number, not below 0.';
+
+create domain exchange.positive_quantity as numeric
+constraint positive_quantity_positive check (value > 0 and value < 'Infinity');
+comment on domain exchange.positive_quantity is 'A number of shares, or a price: a finite number above 0.';
+
 create type exchange.request as (
     sequence integer,
     action text,
@@ -201,10 +211,9 @@ create table exchange.balances (
     account_key bigint not null,
     generation bigint not null default 0,
     changes bigint not null default 0,
-    cash numeric not null,
+    cash exchange.quantity not null,
     settled_before xid8 not null default '0',
-    constraint balances_pkey primary key (account_key, generation),
-    constraint balances_cash_never_negative check (cash >= 0 and cash < 'Infinity')
+    constraint balances_pkey primary key (account_key, generation)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1);
 
 comment on table exchange.balances is
@@ -225,9 +234,8 @@ create table exchange.positions (
     symbol_key bigint not null,
     generation bigint not null default 0,
     changes bigint not null default 0,
-    shares numeric not null,
-    constraint positions_pkey primary key (account_key, symbol_key, generation),
-    constraint positions_shares_never_negative check (shares >= 0 and shares < 'Infinity')
+    shares exchange.quantity not null,
+    constraint positions_pkey primary key (account_key, symbol_key, generation)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1);
 
 comment on table exchange.positions is
@@ -273,12 +281,10 @@ create table exchange.orders (
     account_key bigint not null,
     symbol_key bigint not null,
     side exchange.side not null,
-    shares numeric not null,
-    limit_price numeric not null,
+    shares exchange.positive_quantity not null,
+    limit_price exchange.positive_quantity not null,
     placed_at timestamptz not null,
-    constraint orders_pkey primary key (order_id),
-    constraint orders_shares_positive check (shares > 0 and shares < 'Infinity'),
-    constraint orders_limit_price_positive check (limit_price > 0 and limit_price < 'Infinity')
+    constraint orders_pkey primary key (order_id)
 ) partition by range (order_id);
 
 -- One partition for all rows, until a DBA cuts it (docs/dba.md), so that a row always has a partition.
@@ -377,13 +383,12 @@ create table exchange.executions (
     symbol_key bigint not null,
     buy_order_id bigint not null,
     sell_order_id bigint not null,
-    shares numeric not null,
+    shares exchange.positive_quantity not null,
     price numeric not null,
     buy_limit numeric not null,
     sell_limit numeric not null,
     executed_at timestamptz not null,
     constraint executions_pkey primary key (execution_id),
-    constraint executions_shares_positive check (shares > 0),
     constraint executions_limits_cross check (buy_limit >= sell_limit),
     constraint executions_price_is_limit_of_earlier_order check (
         price = case when buy_order_id < sell_order_id then buy_limit else sell_limit end
@@ -414,12 +419,11 @@ comment on sequence exchange.entry_ids is 'Numbers cancellations and deposits, t
 
 create table exchange.cancellations (
     order_id bigint not null,
-    shares numeric not null,
+    shares exchange.positive_quantity not null,
     canceled_at timestamptz not null,
     entry_id bigint not null default nextval('exchange.entry_ids'),
     after_order_id bigint not null default coalesce(pg_sequence_last_value('exchange.order_ids'), 0),
-    constraint cancellations_pkey primary key (order_id),
-    constraint cancellations_shares_positive check (shares > 0)
+    constraint cancellations_pkey primary key (order_id)
 );
 
 comment on table exchange.cancellations is
@@ -436,10 +440,9 @@ create table exchange.credits (
     transaction_id xid8 not null default pg_current_xact_id(),
     credit_id bigint generated always as identity,
     symbol_key bigint not null,
-    shares numeric not null,
-    cash numeric not null,
-    constraint credits_pkey primary key (account_key, transaction_id, credit_id),
-    constraint credits_owe_something check (shares >= 0 and cash >= 0 and shares + cash > 0)
+    shares exchange.quantity not null,
+    cash exchange.quantity not null,
+    constraint credits_pkey primary key (account_key, transaction_id, credit_id)
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
 comment on table exchange.credits is
@@ -459,11 +462,10 @@ create table exchange.deposits (
     deposit_id bigint not null default nextval('exchange.entry_ids'),
     account_key bigint not null,
     symbol_key bigint,
-    amount numeric not null,
+    amount exchange.positive_quantity not null,
     deposited_at timestamptz not null,
     after_order_id bigint not null default coalesce(pg_sequence_last_value('exchange.order_ids'), 0),
-    constraint deposits_pkey primary key (deposit_id),
-    constraint deposits_amount_positive check (amount > 0)
+    constraint deposits_pkey primary key (deposit_id)
 );
 create index deposits_account_key_idx on exchange.deposits (account_key);
 

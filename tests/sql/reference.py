@@ -17,10 +17,13 @@ _ROLES = """
 """
 _TYPES = """
     select pg_type.oid::regtype::text, obj_description(pg_type.oid, 'pg_type'),
-        (select string_agg(enumlabel, ', ' order by enumsortorder) from pg_enum
-        where enumtypid = pg_type.oid), typrelid
+        coalesce((select string_agg(enumlabel, ', ' order by enumsortorder) from pg_enum
+        where enumtypid = pg_type.oid), format_type(nullif(typbasetype, 0), typtypmod) || ' '
+        || (select pg_get_constraintdef(oid) from pg_constraint where contypid = pg_type.oid)),
+        typrelid
     from pg_type left join pg_class on pg_class.oid = typrelid
-    where typnamespace = 'exchange'::regnamespace and (typtype = 'e' or relkind = 'c') order by typname
+    where typnamespace = 'exchange'::regnamespace and (typtype in ('e', 'd') or relkind = 'c')
+    order by typname
 """
 _RELATIONS = """
     select oid, relname, obj_description(oid, 'pg_class'), array_to_string(reloptions, ', '),

@@ -23,12 +23,13 @@ declare
     v_constraint record;
 begin
     for v_constraint in
-        select conrelid::regclass as of_table, conname
+        select
+            coalesce('table ' || nullif(conrelid, 0)::regclass, 'domain ' || contypid::regtype) as place,
+            conname
         from pg_constraint
-        where connamespace = 'exchange'::regnamespace and contype = 'c' and conrelid <> 0 and coninhcount = 0
-            and coninhcount = 0
+        where connamespace = 'exchange'::regnamespace and contype = 'c' and coninhcount = 0
     loop
-        execute format('alter table %s drop constraint %I', v_constraint.of_table, v_constraint.conname);
+        execute format('alter %s drop constraint %I', v_constraint.place, v_constraint.conname);
     end loop;
 end
 $$;

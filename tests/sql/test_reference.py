@@ -32,7 +32,7 @@ def test_every_role_type_and_sequence_has_a_comment(connection: Connection) -> N
         "union all select nspname from pg_namespace where nspname = 'exchange' "
         "and obj_description(oid, 'pg_namespace') is null "
         "union all select typname from pg_type left join pg_class on pg_class.oid = typrelid "
-        "where typnamespace = 'exchange'::regnamespace and (typtype = 'e' or relkind = 'c') "
+        "where typnamespace = 'exchange'::regnamespace and (typtype in ('e', 'd') or relkind = 'c') "
         "and obj_description(pg_type.oid, 'pg_type') is null "
         "union all select relname from pg_class "
         "where relnamespace = 'exchange'::regnamespace and relkind = 'S' "
