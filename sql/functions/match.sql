@@ -37,8 +37,14 @@ begin
 
         -- 3. Write.
         if v_run.adds < cardinality(v_run.events) then
-            perform exchange.write_trades(v_run.events, v_run.resting, v_run.open, c_now);
+            perform exchange.write_executions(v_run.events, c_now);
             perform exchange.write_gains(v_run.events);
+        end if;
+        if v_run.used_up then
+            perform exchange.write_used_up(v_run.resting, v_run.open);
+        end if;
+        if v_run.reduced then
+            perform exchange.write_reduced(v_run.resting, v_run.open);
         end if;
         if v_run.adds > 0 then
             perform exchange.write_adds(v_run.events, v_run.open);

@@ -11,8 +11,7 @@ as $$
 declare
     c_count constant integer := cardinality(p_incoming);
     c_sides constant exchange.run_side[] := p_run.sides;
-    -- Ascending, so that width_bucket finds a symbol's place by binary search.
-    c_symbol_keys constant bigint[] := array(select sides.symbol_key from unnest(c_sides) as sides where sides.side = 'buy');
+    v_symbol_keys bigint[]; -- ascending, so that width_bucket finds a symbol's place by binary search
 
     v_order_ids bigint[] := p_run.order_ids;
     v_codes text[] := p_run.codes;
@@ -38,6 +37,10 @@ declare
     v_before integer;
     v_shares numeric;
 begin
+    for n in 1 .. cardinality(c_sides) / 2 loop
+        v_symbol_keys[n] := c_sides[2 * n].symbol_key;
+    end loop;
+
     -- What was loaded of a side stands in v_resting one behind the other.
     for n in 1 .. cardinality(v_resting) loop
         v_resting_order := v_resting[n];
@@ -54,12 +57,14 @@ begin
     end loop;
     p_run.best_loaded := v_best;
 
+    p_run.used_up := false;
+    p_run.reduced := false;
     while i <= c_count loop
         v_order := p_incoming[i];
-        v_symbol := width_bucket(v_order.symbol_key, c_symbol_keys);
+        v_symbol := width_bucket(v_order.symbol_key, v_symbol_keys);
 
         -- A symbol that is halted has no sides.
-        if c_symbol_keys[v_symbol] is distinct from v_order.symbol_key then
+        if v_symbol_keys[v_symbol] is distinct from v_order.symbol_key then
             v_codes[i] := 'symbol_halted';
             v_events := v_events || exchange.event_of('refuse', v_order, null, v_order.shares, null, null);
             i := i + 1;
@@ -82,7 +87,10 @@ begin
             v_open[v_place] := v_open[v_place] - v_shares;
             v_events := v_events || exchange.event_of('trade', v_order, v_order_ids[i], v_shares, v_place, v_resting_order);
             if v_open[v_place] = 0 then
+                p_run.used_up := true;
                 v_place := v_next[v_place];
+            else
+                p_run.reduced := true;
             end if;
         end loop;
         v_best[v_side] := v_place;

@@ -150,7 +150,9 @@ create type exchange.run as (
     resting exchange.run_resting array,
     open numeric array,
     events exchange.run_event array,
-    adds integer
+    adds integer,
+    used_up boolean,
+    reduced boolean
 );
 comment on type exchange.run is 'How far the match of a run of incoming orders has come, and what it has in hand.';
 comment on column exchange.run.place is 'The place of the incoming order that comes next.';
@@ -165,6 +167,8 @@ comment on column exchange.run.resting is 'The resting orders that were loaded, 
 comment on column exchange.run.open is 'Of each resting order, the shares that are open now.';
 comment on column exchange.run.events is 'What has happened with what is loaded now.';
 comment on column exchange.run.adds is 'How many of these events are of the kind add.';
+comment on column exchange.run.used_up is 'Whether they have used up a resting order.';
+comment on column exchange.run.reduced is 'Whether they have used a resting order in part.';
 
 create table exchange.accounts (
     account_key bigint generated always as identity (maxvalue 34359738367),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tests.sql.market import Connection, Market
 
-__all__ = ["Incoming", "match", "match_one_by_one", "open_market", "random_orders", "what_happened"]
+__all__ = ["Incoming", "bring", "match", "match_one_by_one", "open_market", "random_orders", "what_happened"]
 
 _ORDERS = """
 array(
@@ -34,6 +34,11 @@ select
     case side when 'sell' then shares else shares * limit_price end,
     now()
 from unnest({_ORDERS})
+"""
+_BRING = f"""
+insert into exchange.incoming_orders (session_pid, account_key, symbol_key, side, shares, limit_price)
+select session_pid, account_key, symbol_key, side, shares, limit_price from unnest({_ORDERS})
+returning incoming_id, ctid::text, (symbol_key & 63)::integer
 """
 _MATCH = f"select unnest(order_ids), unnest(codes) from exchange.match({_ORDERS})"
 
@@ -65,6 +70,14 @@ def open_market(market: Market, accounts: int, *syms: str) -> None:
         market.account(str(account))
     for sym in syms:
         market.connection.execute("select exchange.create_symbol(%s)", [sym])
+
+
+def bring(connection: Connection, orders: Sequence[Incoming]) -> list[tuple[int, str, int]]:
+    """Deposit what the orders reserve and let them wait for the match; return their ids, addresses, slots."""
+    columns = [list(column) for column in zip(*orders, strict=True)]
+    with connection.transaction():
+        connection.execute(_DEPOSIT.encode(), columns)
+        return [(row[0], row[1], row[2]) for row in connection.execute(_BRING.encode(), columns).fetchall()]
 
 
 def match(connection: Connection, orders: Sequence[Incoming]) -> list[tuple[int | None, str | None]]:

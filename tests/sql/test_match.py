@@ -4,10 +4,12 @@ import random
 import re
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.sql.incoming import Incoming, match, match_one_by_one, open_market, random_orders, what_happened
 from tests.sql.market import Market, always_hint
+from tests.sql.mutants import Mutant, install
 
 TOUR = Path(__file__).parents[2] / "docs" / "dba.md"
 
@@ -187,3 +189,111 @@ def test_the_textbook_would_not_agree_with_another_rule(textbook: Market) -> Non
             match_one_by_one(connection, orders, "textbook_match")
             happened.append(what_happened(connection))
     assert happened[0] != happened[1]
+
+
+NOTHING = "begin end"
+LOADED = "declare v_loaded exchange.run_resting[] := {call}; begin return %s; end"
+# What could be wrong with the steps of the match, each around one of them.
+MUTANTS = {
+    "the best order isn't loaded": Mutant("load_resting", LOADED % "v_loaded[2:]"),
+    "the last order isn't loaded": Mutant("load_resting", LOADED % "v_loaded[:cardinality(v_loaded) - 1]"),
+    "of equal limits the later order goes first": Mutant(
+        "load_resting",
+        LOADED
+        % "array(select r from unnest(v_loaded) as r order by r.side_place, r.price_rank, r.order_id desc)",
+    ),
+    "equal limits don't match": Mutant(
+        "load_sides",
+        """
+        declare
+            v_sides exchange.run_side[] := {call};
+        begin
+            for n in 1 .. cardinality(v_sides) loop
+                v_sides[n].reach := v_sides[n].reach - 0.00000000000000000001;
+            end loop;
+            return v_sides;
+        end
+        """,
+    ),
+    "what is left when the loaded orders are used up is forgotten": Mutant(
+        "match_loaded",
+        """
+        declare
+            v_run exchange.run := {call};
+        begin
+            if v_run.shares_left is not null then
+                v_run.place := v_run.place + 1;
+                v_run.shares_left := null;
+            end if;
+            return v_run;
+        end
+        """,
+    ),
+    "what is left when the loaded orders are used up begins anew": Mutant(
+        "match_loaded",
+        """
+        declare
+            v_run exchange.run := {call};
+        begin
+            v_run.shares_left := null;
+            return v_run;
+        end
+        """,
+    ),
+    "the price is the incoming order's": Mutant(
+        "event_of",
+        "declare v_event exchange.run_event := {call}; "
+        "begin if p_kind = 'trade' then v_event.price := p_order.limit_price; end if; return v_event; end",
+    ),
+    "the other party isn't paid": Mutant(
+        "write_gains",
+        """
+        declare
+            v_events exchange.run_event[] := p_events;
+        begin
+            for n in 1 .. cardinality(v_events) loop
+                v_events[n].resting_account_key := v_events[n].account_key;
+            end loop;
+            p_events := v_events;
+            perform {call};
+        end
+        """,
+    ),
+    "nobody is paid": Mutant("write_gains", NOTHING),
+    "trades aren't written": Mutant("write_executions", NOTHING),
+    "nothing comes to rest": Mutant("write_adds", NOTHING),
+    "what is used up stays in the book": Mutant("write_used_up", NOTHING),
+    "what is used in part stays whole": Mutant("write_reduced", NOTHING),
+    "orders aren't written": Mutant("write_orders", NOTHING),
+    "nothing is quoted": Mutant("quote_sides", NOTHING),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_mutated_step_is_found(textbook: Market, mutant: str) -> None:
+    connection = textbook.connection
+    orders = random_orders(random.Random(1), 200, 7, ["X", "Y"])
+    # At last, one that uses up more than is loaded at once.
+    sweep = [Incoming("1", "X", "-1", "120")] * 20 + [Incoming("2", "X", "100000", "120")]
+    with connection.transaction(force_rollback=True):
+        match_one_by_one(connection, orders + sweep, "textbook_match")
+        expected = what_happened(connection)
+    install(connection, MUTANTS[mutant])
+    connection.execute("select setval('exchange.order_ids', 1, false)")
+    try:
+        for start in range(0, 200, 20):
+            match(connection, orders[start : start + 20])
+        for order in sweep:
+            match(connection, [order])
+    except psycopg.errors.CheckViolation:
+        return
+    assert what_happened(connection) != expected or textbook.violations()
+
+
+def test_a_halt_that_is_overlooked_would_be_found(traders: Market) -> None:
+    install(
+        traders.connection,
+        Mutant("load_sides", "begin update exchange.symbols set halted_at = null; return {call}; end"),
+    )
+    with pytest.raises(AssertionError):
+        test_a_halted_symbols_orders_are_refused_and_given_back(traders)
