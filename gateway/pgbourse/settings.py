@@ -4,6 +4,7 @@ The command line makes its options, their help and their PGBOURSE_… variables 
 setting is written down once.
 """
 
+import contextlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Literal
 
 import platformdirs
 
-__all__ = ["LogFormat", "ReplyFraming", "ServeSettings", "default_data_dir", "default_processes"]
+__all__ = ["LogFormat", "ReplyFraming", "ServeSettings", "default_data_dir", "usable_cores"]
 
 LogFormat = Literal["text", "json"]
 ReplyFraming = Literal["plain", "length", "mirror"]
@@ -34,10 +35,19 @@ def default_data_dir() -> Path:
     return platformdirs.user_data_path("pgbourse", appauthor=False)
 
 
-def default_processes() -> int:
-    """Return one for each four of the cores that we may use, and at least one."""
+def usable_cores() -> int:
+    """Return how many cores this process may use: all that it may run on, or a quota of them."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // 4)
+    with contextlib.suppress(OSError, ValueError, IndexError):  # without a quota it is no number
+        group = Path("/proc/self/cgroup").read_text().split("::", 1)[1].strip("/\n")
+        quota, period = Path("/sys/fs/cgroup", group, "cpu.max").read_text().split()
+        cores = min(cores, max(1, int(quota) // int(period)))
+    return cores
+
+
+def _default_processes() -> int:
+    """Return one for each four cores, and at least one."""
+    return max(1, usable_cores() // 4)
 
 
 def _setting(
@@ -98,7 +108,7 @@ class ServeSettings:
         without="clients need no certificates",
     )
     processes: int = field(
-        default_factory=default_processes,
+        default_factory=_default_processes,
         metadata={
             "help": "Processes that serve clients, each as many; with more than one, there is a parent too. "
             "One keeps one core busy, and its database about three. Workers and buffers are each process's "

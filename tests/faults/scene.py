@@ -42,7 +42,7 @@ class GatewayProcess:
 
     def __init__(self, log: Path, *options: str, mutant: str | None = None) -> None:
         command = ["pgbourse.cli"] if mutant is None else ["tests.faults.mutants", mutant]
-        self._command = [sys.executable, "-m", *command, "serve", *options]
+        self._command = [sys.executable, "-m", *command, "serve", "--processes", "1", *options]
         self.log = log
         self.address = ("127.0.0.1", 0)
         self.process: subprocess.Popen[bytes] | None = None

@@ -16,7 +16,7 @@ class Service:
     def __init__(self, *options: str) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PGBOURSE_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pgbourse.cli", "serve", "--port", "0", *options],
+            [sys.executable, "-m", "pgbourse.cli", "serve", "--port", "0", "--processes", "1", *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -146,7 +146,7 @@ class Terminal:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PGBOURSE_")}
         with log.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "pgbourse.cli", "serve", "--port", "0", *options],
+                [sys.executable, "-m", "pgbourse.cli", "serve", "--port", "0", "--processes", "1", *options],
                 stderr=errors,
                 env=environment,
                 start_new_session=True,

@@ -104,7 +104,7 @@ def run(*arguments: str, environment: dict[str, str]) -> "subprocess.CompletedPr
 @contextmanager
 def serving(*arguments: str, environment: dict[str, str]) -> Iterator[int]:
     """Run a server until the end of the block and give its port; it must end well."""
-    command = [sys.executable, "-m", "pgbourse.cli", "serve", "--port", "0", *arguments]
+    command = [sys.executable, "-m", "pgbourse.cli", "serve", "--port", "0", "--processes", "1", *arguments]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as server:
