@@ -6,6 +6,7 @@ import signal
 import socket
 import ssl
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -324,6 +325,15 @@ def test_everybody_who_leaves_is_forgotten(start_family: StartFamily) -> None:
     assert family.status().traffic.accepted == 1200
 
 
+def test_clients_that_leave_within_the_handshake_are_forgotten_too(
+    start_family: StartFamily, tmp_path: Path
+) -> None:
+    family = start_family(tls_cert=Authority(tmp_path, "authority").issue("exchange", server_only=True))
+    with connected(family.address, 20):
+        wait_until(lambda: family.status().traffic.connections == 20, "all are there")
+    wait_until(lambda: family.status().traffic.addresses == 0, "all are forgotten")
+
+
 def test_addresses_of_version_6_are_dealt_too(start_family: StartFamily) -> None:
     try:
         family = start_family("::1")
@@ -346,6 +356,8 @@ def test_a_child_that_hangs_holds_up_no_question_and_no_other_client(start_famil
         hanging.suspend()
         assert family.status().traffic.connections == 2  # as it was
         assert other.ask(QUERY)[0].text == "no such order: 1"
+        stuck_for = time.monotonic() - family.status().turned_at
+        assert stuck_for > 0.5  # which /healthz reports when it is long
         hanging.resume()
     family.stop()
     assert family.join()

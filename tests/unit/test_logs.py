@@ -60,6 +60,12 @@ def test_json_holds_the_same_as_fields() -> None:
     assert "Traceback" in json.loads(json_formatter().format(record("x", error=failure())))["traceback"]
 
 
+def test_a_line_tells_which_of_several_processes_it_is_from() -> None:
+    assert text_formatter(2).format(record("x")).endswith(" WARNING pgbourse.x[2]: x")
+    assert json.loads(json_formatter(2).format(record("x")))["process"] == 2
+    assert "process" not in json.loads(json_formatter().format(record("x")))
+
+
 def test_a_message_is_no_format_once_it_is_made() -> None:
     assert text_formatter().format(record("%s", "100 %s {x}")).endswith(": 100 %s {x}")
 
