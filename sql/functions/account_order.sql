@@ -20,7 +20,7 @@ select
     orders.side,
     orders.limit_price,
     exchange.price_rank(orders.side, orders.limit_price),
-    (select exchange.symbol_slot(symbols.sym) from exchange.symbols where symbols.symbol_key = orders.symbol_key)
+    exchange.symbol_slot(orders.symbol_key)
 from exchange.orders
 inner join exchange.accounts on orders.account_key = accounts.account_key
 where orders.order_id = p_order_id and accounts.account_id = p_account_id

@@ -1,11 +1,11 @@
 -- Ends the open part of orders and gives back what was reserved for it.
 --
--- The caller holds the locks of the symbols in p_symbol_slots. Orders of other symbols don't exist for it: they were
--- placed after it took its locks. The refund is a credit, so the account needs no lock.
+-- Orders of symbols that aren't among the held locks don't exist for the caller: they were placed after it took its locks.
+-- The refund is a credit, so the account needs no lock.
 create or replace function exchange.cancel_orders(
     p_places integer[],
     p_requests exchange.request[],
-    p_symbol_slots integer[]
+    p_held exchange.held_locks
 )
 returns setof exchange.answer
 language plpgsql
@@ -32,7 +32,7 @@ begin
             place, sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name
         )
         cross join lateral exchange.account_order(request.account_id, request.order_id) as owned
-        where owned.symbol_slot = any(p_symbol_slots)
+        where exchange.is_held(p_held, owned.symbol_key)
         order by request.order_id, request.place
     ),
 
@@ -121,13 +121,13 @@ begin
         place, sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name
     )
     cross join lateral exchange.account_order(request.account_id, request.order_id) as owned
-    cross join lateral (select owned.symbol_slot = any(p_symbol_slots) as is_locked) as locked
+    cross join lateral (select exchange.is_held(p_held, owned.symbol_key) as is_locked) as locked
     where not request.place = any(v_canceled);
 end
 $$;
 
-comment on function exchange.cancel_orders(integer[], exchange.request[], integer[]) is
+comment on function exchange.cancel_orders(integer[], exchange.request[], exchange.held_locks) is
 'Ends the open part of orders, each for the account that placed it, and owes the account what was reserved for it. '
 'Rows as query_orders gives them, or refused. The caller holds the symbols'' locks: use cancel_order for one.';
 
-revoke all on function exchange.cancel_orders(integer[], exchange.request[], integer[]) from public;
+revoke all on function exchange.cancel_orders(integer[], exchange.request[], exchange.held_locks) from public;

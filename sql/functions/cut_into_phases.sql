@@ -1,5 +1,6 @@
 -- Cuts each sequence of a batch into runs of one kind. The first runs of all sequences make phase 1, the second ones
--- phase 2, and so on. What is forbidden belongs to no run: the rest is done as if nobody had asked for it.
+-- phase 2, and so on. What is marked, because it is forbidden or must wait, belongs to no run: the rest is done
+-- as if nobody had asked for it.
 create or replace function exchange.cut_into_phases(p_requests exchange.request[])
 returns table (
     kind text,
@@ -32,7 +33,7 @@ begin
             )::exchange.request as request,
             case
                 when asked.action in ('create_account', 'create_symbol', 'grant_shares') then 'create'
-                when asked.action in ('forbidden_order', 'forbidden_creation') then 'forbidden'
+                when asked.action in ('forbidden_order', 'forbidden_creation', 'later') then 'marked'
                 else asked.action
             end as kind
         from unnest(p_requests) with ordinality as asked (
@@ -47,7 +48,7 @@ begin
             asked.request,
             asked.kind,
             asked.kind is distinct from lag(asked.kind) over (
-                partition by asked.sequence, asked.kind = 'forbidden' order by asked.place
+                partition by asked.sequence, asked.kind = 'marked' order by asked.place
             ) as changed
         from asked
     ),
@@ -58,7 +59,7 @@ begin
             changes.request,
             changes.kind,
             count(*) filter (where changes.changed) over (
-                partition by changes.sequence, changes.kind = 'forbidden' order by changes.place
+                partition by changes.sequence, changes.kind = 'marked' order by changes.place
             ) as phase
         from changes
     )

@@ -11,9 +11,11 @@ set search_path = exchange, pg_temp
 as $$
 declare
     v_frozen_at timestamptz;
+    v_incoming exchange.incoming_orders[];
 begin
-    -- Lock 3 of 3: the account, by the update. A transaction that places an order for it holds it, and the next one to
-    -- get it sees the freeze.
+    -- Lock 3 of 3: the account. A transaction that reserves for it holds it, and the next one to get it sees the freeze.
+    perform from exchange.lock_accounts(array[p_account_id], true);
+
     update exchange.accounts
     set frozen_at = coalesce(accounts.frozen_at, clock_timestamp())
     where accounts.account_id = p_account_id
@@ -22,9 +24,23 @@ begin
     if v_frozen_at is null then
         outcome := 'refused';
         code := 'unknown_account';
-        message := exchange.refusal(code, p_account_id, null, null, null);
+        message := exchange.refusal(code, (null, null, p_account_id, null, null, null, null, null)::exchange.request);
         return;
     end if;
+
+    -- What is reserved and not in the market yet won't get there. A match that has taken it already is waited for.
+    with deleted as (
+        delete from exchange.incoming_orders
+        using exchange.accounts
+        where accounts.account_id = p_account_id and incoming_orders.account_key = accounts.account_key
+        returning incoming_orders as incoming
+    )
+
+    select array_agg(deleted.incoming)
+    into v_incoming
+    from deleted;
+    perform exchange.give_back(v_incoming);
+
     outcome := 'frozen';
     message := format(
         'account %s has been frozen since %s and places no orders; its resting orders can be filled until '

@@ -13,7 +13,9 @@ declare
     v_halted_at timestamptz;
 begin
     -- Lock 2 of 3: the symbol. A transaction that matches holds it, and the next one to get it sees the halt.
-    perform pg_advisory_xact_lock(5000, exchange.symbol_slot(p_sym));
+    perform exchange.lock_symbols(array_agg(exchange.symbol_slot(symbols.symbol_key)))
+    from exchange.symbols
+    where symbols.sym = p_sym;
 
     update exchange.symbols
     set halted_at = coalesce(symbols.halted_at, clock_timestamp())
@@ -23,7 +25,7 @@ begin
     if v_halted_at is null then
         outcome := 'refused';
         code := 'unknown_symbol';
-        message := exchange.refusal(code, null, p_sym, null, null);
+        message := exchange.refusal(code, (null, null, null, p_sym, null, null, null, null)::exchange.request);
         return;
     end if;
     outcome := 'halted';

@@ -67,7 +67,7 @@ begin
             false as changes_balances
         from pg_catalog.pg_locks
         inner join pg_catalog.pg_database on pg_locks.database = pg_database.oid
-        left join exchange.symbols on pg_locks.classid = 5000 and exchange.symbol_slot(symbols.sym) = pg_locks.objid::bigint
+        left join exchange.symbols on pg_locks.classid = 5000 and exchange.symbol_slot(symbols.symbol_key) = pg_locks.objid::bigint
         where
             pg_locks.locktype = 'advisory'
             and pg_locks.classid in (5000, 5001)

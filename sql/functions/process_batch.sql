@@ -34,24 +34,18 @@ set jit = off
 as $$
 declare
     v_requests exchange.request[] := p_requests;
-    v_locked record;
+    v_held exchange.held_locks;
 begin
-    -- A request is called by its place.
-    if array_dims(p_requests) <> format('[1:%s]', cardinality(p_requests)) or array_position(p_requests, null) > 0 then
-        raise exception 'the array of a batch must have one dimension, start at 1 and hold no null'
-            using errcode = 'EX002';
-    end if;
-
+    perform exchange.require_straight(p_requests);
     if p_certified then
         v_requests := exchange.mark_forbidden(p_requests);
     end if;
 
     -- All locks first: nothing after them waits for anybody.
-    select
-        locked.symbol_slots,
-        locked.last_account_key
-    into v_locked
-    from exchange.lock_batch(v_requests) as locked;
+    v_held := exchange.lock_batch(v_requests, p_waits);
+    if not p_waits then
+        v_requests := exchange.mark_later(v_requests, v_held);
+    end if;
 
     return query
     select
@@ -63,7 +57,7 @@ begin
         floor(extract(epoch from answer.at))::bigint,
         answer.code,
         answer.message
-    from exchange.process_phases(v_requests, v_locked.symbol_slots, v_locked.last_account_key) with ordinality as answer
+    from exchange.process_phases(v_requests, v_held) with ordinality as answer
     order by answer.request, answer.ordinality;
 end
 $$;
@@ -74,8 +68,9 @@ comment on function exchange.process_batch(exchange.request[], boolean, boolean)
 '(amount: shares, negative to sell), query_order and cancel_order. Requests of one sequence keep their order. '
 'A refusal is a row, never an exception. p_certified: the clients have shown certificates, and what a '
 'request''s certificate_name may not do is refused (not_permitted): a name in certificate_operators may do everything; one in '
-'certificate_accounts may place, query and cancel orders for the accounts that it is bound to there. at is whole seconds since '
-'the epoch.';
+'certificate_accounts may place, query and cancel orders for the accounts that it is bound to there. p_waits: where not, '
+'a lock that somebody else holds is not waited for; what needs it, and what follows in its sequence, is answered later (locked), and '
+'nothing of that was done. at is whole seconds since the epoch.';
 
 revoke all on function exchange.process_batch(exchange.request[], boolean, boolean) from public;
 grant execute on function exchange.process_batch(exchange.request[], boolean, boolean) to exchange_gateway;

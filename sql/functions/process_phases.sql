@@ -1,9 +1,5 @@
 -- The body of process_batch, once the locks are held: calls the right function for each phase's requests of one kind.
-create or replace function exchange.process_phases(
-    p_requests exchange.request[],
-    p_symbol_slots integer[],
-    p_last_account_key bigint
-)
+create or replace function exchange.process_phases(p_requests exchange.request[], p_held exchange.held_locks)
 returns setof exchange.answer
 language plpgsql
 as $$
@@ -21,7 +17,9 @@ begin
             when 'place_order' then
                 return query
                 select placed.*
-                from exchange.place_orders(v_run.places, v_run.requests, p_last_account_key) as placed;
+                from exchange.place_orders(v_run.places, v_run.requests, p_held) as placed;
+                -- What was read when the locks were taken was the first run's.
+                p_held.balances := null;
             when 'query_order' then
                 return query
                 select queried.*
@@ -29,15 +27,16 @@ begin
             when 'cancel_order' then
                 return query
                 select canceled.*
-                from exchange.cancel_orders(v_run.places, v_run.requests, p_symbol_slots) as canceled;
+                from exchange.cancel_orders(v_run.places, v_run.requests, p_held) as canceled;
             when 'create' then
                 return query
                 select created.*
                 from exchange.create_all(v_run.places, v_run.requests) as created;
-            when 'forbidden' then
+                p_held.balances := null;
+            when 'marked' then
                 return query
-                select forbidden.*
-                from exchange.refuse_forbidden(v_run.places, v_run.requests) as forbidden;
+                select marked.*
+                from exchange.answer_marked(v_run.places, v_run.requests) as marked;
             else
                 raise exception 'unknown action: %', v_run.kind
                     using errcode = 'EX001', hint = 'The comment on process_batch lists the actions.';
@@ -46,8 +45,8 @@ begin
 end
 $$;
 
-comment on function exchange.process_phases(exchange.request[], integer[], bigint) is
+comment on function exchange.process_phases(exchange.request[], exchange.held_locks) is
 'Carries out a batch whose locks are held: cuts each sequence into runs of one kind and does the first runs of all '
-'sequences together, then the second ones, and so on. What is locked, lock_batch has told. Use process_batch.';
+'sequences together, then the second ones, and so on. Use process_batch.';
 
-revoke all on function exchange.process_phases(exchange.request[], integer[], bigint) from public;
+revoke all on function exchange.process_phases(exchange.request[], exchange.held_locks) from public;

@@ -11,7 +11,9 @@ set search_path = exchange, pg_temp
 as $$
 begin
     -- Lock 2 of 3: the symbol.
-    perform pg_advisory_xact_lock(5000, exchange.symbol_slot(p_sym));
+    perform exchange.lock_symbols(array_agg(exchange.symbol_slot(symbols.symbol_key)))
+    from exchange.symbols
+    where symbols.sym = p_sym;
 
     update exchange.symbols
     set halted_at = null
@@ -20,7 +22,7 @@ begin
     if not found then
         outcome := 'refused';
         code := 'unknown_symbol';
-        message := exchange.refusal(code, null, p_sym, null, null);
+        message := exchange.refusal(code, (null, null, null, p_sym, null, null, null, null)::exchange.request);
         return;
     end if;
     outcome := 'resumed';

@@ -1,4 +1,4 @@
--- Folds what one account is owed into its row, as its own next order would.
+-- Folds what one account is owed into its row, as its own next order would that can't be paid for without.
 create or replace function exchange.settle_account(
     p_account_id text,
     out outcome text,
@@ -10,22 +10,20 @@ security definer
 set search_path = exchange, pg_temp
 as $$
 declare
-    v_account_key bigint;
+    v_balances exchange.run_balance[];
 begin
     -- Lock 3 of 3: the account. No lock of an earlier kind is needed.
-    select accounts.account_key
-    into v_account_key
-    from exchange.accounts
-    where accounts.account_id = p_account_id
-    for no key update;
+    select locked.balances
+    into v_balances
+    from exchange.lock_accounts(array[p_account_id], true) as locked;
 
-    if v_account_key is null then
+    if v_balances is null then
         outcome := 'refused';
         code := 'unknown_account';
-        message := exchange.refusal(code, p_account_id, null, null, null);
+        message := exchange.refusal(code, (null, null, p_account_id, null, null, null, null, null)::exchange.request);
         return;
     end if;
-    perform exchange.settle_accounts(array[v_account_key]);
+    perform exchange.settle_accounts(array[v_balances[1].account_key]);
     outcome := 'settled';
 end
 $$;

@@ -1,37 +1,116 @@
--- Folds what accounts are owed into their rows: all of it, whatever settled_before says, which is corrected by this.
--- (It is wrong in a copy that was restored into a server with lower transaction ids.)
-create or replace function exchange.settle_accounts(p_account_keys bigint[])
+-- Folds what accounts are owed into their rows. The caller holds the locks of the accounts, so that nobody else changes or
+-- collects the same balances. Credits that commit meanwhile are not seen and wait until next time.
+--
+-- Credits of transactions before settled_before were collected earlier, and only dead index entries can be left of them.
+-- In a copy that was restored into a server with lower transaction ids that is wrong, and corrected by settling all.
+--
+-- PL/pgSQL, although it is one statement: before PostgreSQL 18 a function in SQL is planned at each call.
+create or replace function exchange.settle_accounts(p_account_keys bigint[], p_all boolean default true)
 returns void
-language sql
+language plpgsql
 as $$
-update exchange.balances
-set
-    cash = balances.cash + coalesce(collected.cash, 0),
-    settled_before = pg_snapshot_xmin(pg_current_snapshot()),
-    changes = balances.changes + 1,
-    generation = exchange.generation(balances.changes + 1)
-from unnest(p_account_keys) as due (account_key)
-cross join lateral (
-    select newest.ctid as row_address
-    from exchange.balances as newest
-    where newest.account_key = due.account_key
-    order by newest.generation desc
-    limit 1
-) as found
-left join (
-    select
-        owed.account_key,
-        sum(owed.cash) as cash
-    from exchange.collect_credits(
-        p_account_keys, array_fill('0'::xid8, array[cardinality(p_account_keys)]), '{}'
-    ) as owed
-    group by owed.account_key
-) as collected on due.account_key = collected.account_key
-where balances.ctid = found.row_address
+begin
+    with due as (
+        select
+            asked.account_key,
+            case when p_all then '0'::xid8 else newest.settled_before end as since
+        from unnest(p_account_keys) as asked (account_key)
+        cross join lateral (
+            select balances.settled_before
+            from exchange.balances
+            where balances.account_key = asked.account_key
+            order by balances.generation desc
+            limit 1
+        ) as newest
+    ),
+
+    collected as (
+        delete from exchange.credits
+        using due
+        -- Lateral, so that each account's credits are looked up by key even while the planner thinks there are none.
+        cross join lateral (
+            select waiting.ctid as row_address
+            from exchange.credits as waiting
+            where waiting.account_key = due.account_key and waiting.transaction_id >= due.since
+            offset 0
+        ) as found
+        where credits.ctid = found.row_address
+        returning credits.account_key, credits.symbol_key, credits.shares, credits.cash
+    ),
+
+    owed as (
+        select
+            collected.account_key,
+            collected.symbol_key,
+            sum(collected.shares) as shares,
+            sum(collected.cash) as cash
+        from collected
+        group by collected.account_key, collected.symbol_key
+    ),
+
+    bought as (
+        select
+            owed.account_key,
+            owed.symbol_key,
+            owed.shares,
+            held.row_address
+        from owed
+        left join lateral (
+            select positions.ctid as row_address
+            from exchange.positions
+            where positions.account_key = owed.account_key and positions.symbol_key = owed.symbol_key
+            order by positions.generation desc
+            limit 1
+        ) as held on true
+        where owed.shares > 0
+    ),
+
+    added as (
+        update exchange.positions
+        set
+            shares = positions.shares + bought.shares,
+            changes = positions.changes + 1,
+            generation = exchange.generation(positions.changes + 1)
+        from bought
+        where positions.ctid = bought.row_address
+    ),
+
+    begun as (
+        insert into exchange.positions (account_key, symbol_key, shares)
+        select
+            bought.account_key,
+            bought.symbol_key,
+            bought.shares
+        from bought
+        where bought.row_address is null
+    )
+
+    update exchange.balances
+    set
+        cash = balances.cash + paid.cash,
+        settled_before = pg_snapshot_xmin(pg_current_snapshot()),
+        changes = balances.changes + 1,
+        generation = exchange.generation(balances.changes + 1)
+    from (
+        select
+            owed.account_key,
+            sum(owed.cash) as cash
+        from owed
+        group by owed.account_key
+    ) as paid
+    cross join lateral (
+        select newest.ctid as row_address
+        from exchange.balances as newest
+        where newest.account_key = paid.account_key
+        order by newest.generation desc
+        limit 1
+    ) as held
+    where balances.ctid = held.row_address;
+end
 $$;
 
-comment on function exchange.settle_accounts(bigint[]) is
-'Folds the credits of these accounts into their cash and positions. The caller holds the accounts'' row locks: use '
-'settle_account.';
+comment on function exchange.settle_accounts(bigint[], boolean) is
+'Folds the credits of these accounts into their cash and positions: all, or those that can be new since the last time. The '
+'caller holds the accounts'' locks: use settle_account.';
 
-revoke all on function exchange.settle_accounts(bigint[]) from public;
+revoke all on function exchange.settle_accounts(bigint[], boolean) from public;

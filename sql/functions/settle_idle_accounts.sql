@@ -1,6 +1,7 @@
--- Folds the credits of idle accounts into their rows, so that credits stays small. Gateways call it every few seconds.
+-- Folds the credits of accounts into their rows, so that credits stays small. Gateways call it all the time: an account's own
+-- orders fold only where they can't be paid for without.
 --
--- A locked account is busy and folds its credits itself. It is skipped, so this never waits.
+-- A locked account is skipped, so this never waits. Accounts are walked by key, for there may be many credits of each.
 create or replace function exchange.settle_idle_accounts(p_limit integer default 1000)
 returns integer
 language plpgsql
@@ -11,15 +12,29 @@ declare
     v_account_keys bigint[];
 begin
     -- Lock 3 of 3: the accounts, ascending.
+    with recursive owed (account_key) as (
+        select min(credits.account_key)
+        from exchange.credits
+        union all
+        select (select min(credits.account_key) from exchange.credits where credits.account_key > owed.account_key)
+        from owed
+        where owed.account_key is not null
+    )
+
     select coalesce(array_agg(idle.account_key), '{}')
     into v_account_keys
     from (
-        select accounts.account_key
-        from exchange.accounts
-        where accounts.account_key in (select credits.account_key from exchange.credits)
-        order by accounts.account_key
+        select owed.account_key
+        from owed
+        cross join lateral (
+            select balances.ctid
+            from exchange.balances
+            where balances.account_key = owed.account_key
+            order by balances.generation desc
+            limit 1
+            for no key update skip locked
+        ) as locked
         limit p_limit
-        for no key update skip locked
     ) as idle;
 
     perform exchange.settle_accounts(v_account_keys);
@@ -28,7 +43,8 @@ end
 $$;
 
 comment on function exchange.settle_idle_accounts(integer) is
-'Folds the credits of up to p_limit accounts that nobody has locked; returns how many accounts. For a regular sweep.';
+'Folds the credits of up to p_limit accounts that nobody has locked; returns how many accounts. For a regular sweep: the fewer at '
+'a time, the shorter are they locked.';
 
 revoke all on function exchange.settle_idle_accounts(integer) from public;
 grant execute on function exchange.settle_idle_accounts(integer) to exchange_gateway;

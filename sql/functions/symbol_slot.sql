@@ -1,16 +1,16 @@
--- The advisory lock that guards a symbol.
+-- The advisory lock that guards a symbol. Simple enough to be inlined.
 --
--- Symbols share 256 slots. So a batch takes at most 256 locks, however many symbols it names, and the server's lock
--- table can't overflow. Two symbols in one slot merely wait for each other. The slot is derived from the text, so that
--- even a symbol that does not exist yet can be locked.
-create or replace function exchange.symbol_slot(p_sym text)
+-- Symbols share 64 slots: as many as there can be lanes that match side by side. So a batch takes at most 64 locks, however
+-- many symbols it names. Two symbols in one slot merely wait for each other. Keys are given one after the other, so the
+-- first 64 symbols have a slot each.
+create or replace function exchange.symbol_slot(p_symbol_key bigint)
 returns integer
 language sql
 immutable
 parallel safe
-return hashtext(p_sym) & 255;
+return (p_symbol_key & 63)::integer;
 
-comment on function exchange.symbol_slot(text) is
-'The slot, 0 to 255, of the advisory lock that guards a symbol: pg_locks shows it as objid, with classid 5000.';
+comment on function exchange.symbol_slot(bigint) is
+'The slot, 0 to 63, of the advisory lock that guards a symbol: pg_locks shows it as objid, with classid 5000.';
 
-revoke all on function exchange.symbol_slot(text) from public;
+revoke all on function exchange.symbol_slot(bigint) from public;

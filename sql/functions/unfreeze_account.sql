@@ -10,7 +10,9 @@ security definer
 set search_path = exchange, pg_temp
 as $$
 begin
-    -- Lock 3 of 3: the account, by the update.
+    -- Lock 3 of 3: the account.
+    perform from exchange.lock_accounts(array[p_account_id], true);
+
     update exchange.accounts
     set frozen_at = null
     where accounts.account_id = p_account_id;
@@ -18,7 +20,7 @@ begin
     if not found then
         outcome := 'refused';
         code := 'unknown_account';
-        message := exchange.refusal(code, p_account_id, null, null, null);
+        message := exchange.refusal(code, (null, null, p_account_id, null, null, null, null, null)::exchange.request);
         return;
     end if;
     outcome := 'unfrozen';

@@ -69,6 +69,71 @@ comment on column exchange.answer.at is 'When it was executed or canceled.';
 comment on column exchange.answer.code is 'Why it was refused, for programs: insufficient_funds, unknown_order, and so on.';
 comment on column exchange.answer.message is 'Why it was refused, for people.';
 
+-- What the stage that reserves has in hand while it works: composites, in arrays.
+create type exchange.run_balance as (
+    account_key bigint,
+    row_address tid,
+    cash numeric
+);
+comment on type exchange.run_balance is 'The balance of an account that is locked.';
+comment on column exchange.run_balance.account_key is 'The account.';
+comment on column exchange.run_balance.row_address is 'Where its row is. Nobody else changes it while the account is locked.';
+comment on column exchange.run_balance.cash is 'Settled cash.';
+
+create type exchange.held_locks as (
+    creates boolean,
+    symbol_slots integer[], -- noqa: LT01
+    own_symbols_after bigint,
+    balances exchange.run_balance[], -- noqa: LT01
+    others bigint[] -- noqa: LT01
+);
+comment on type exchange.held_locks is 'The locks that a batch holds.';
+comment on column exchange.held_locks.creates is 'Whether it holds the lock for creation, so that nobody else creates anything.';
+comment on column exchange.held_locks.symbol_slots is 'The slots of the symbols that it may trade in.';
+comment on column exchange.held_locks.own_symbols_after is
+'If it creates, the highest symbol_key that there was before: symbols with higher ones are its own, and nobody else can see them.';
+comment on column exchange.held_locks.balances is 'The accounts that it may act for, ascending by key.';
+comment on column exchange.held_locks.others is 'The accounts that it would act for if nobody else had locked them.';
+
+create type exchange.reservation as (
+    place integer,
+    sequence integer,
+    account_key bigint,
+    symbol_key bigint,
+    side exchange.side,
+    shares numeric,
+    limit_price numeric,
+    holding_key bigint,
+    code text,
+    message text
+);
+comment on type exchange.reservation is 'An order in the stage that reserves, and what comes of it there.';
+comment on column exchange.reservation.place is 'The order''s place among the requests.';
+comment on column exchange.reservation.sequence is 'The sequence that it is of.';
+comment on column exchange.reservation.account_key is 'The account that places it; null where there is no such account.';
+comment on column exchange.reservation.symbol_key is 'The symbol; null where there is no such symbol.';
+comment on column exchange.reservation.side is 'buy or sell.';
+comment on column exchange.reservation.shares is 'How many shares it is for.';
+comment on column exchange.reservation.limit_price is 'Its limit.';
+comment on column exchange.reservation.holding_key is
+'What it takes from, as much as order_cost says: the position_key of shares, or of symbol 0 for cash.';
+comment on column exchange.reservation.code is
+'Null where that is reserved. Else why it is refused; or later, where it must be asked again after a match, which may pay for it; '
+'or locked, where somebody else has a lock that it needs.';
+comment on column exchange.reservation.message is 'Why it is refused, for people.';
+
+create type exchange.run_holding as (
+    holding_key bigint,
+    row_address tid,
+    available numeric,
+    taken numeric
+);
+comment on type exchange.run_holding is 'Cash or shares of an account that orders take from.';
+comment on column exchange.run_holding.holding_key is 'Its position_key; of symbol 0 for cash.';
+comment on column exchange.run_holding.row_address is 'Where its row is, in balances or positions; null where there is none.';
+comment on column exchange.run_holding.available is 'What is settled and free.';
+comment on column exchange.run_holding.taken is 'What the orders take of it together.';
+
 -- What exchange.match has in hand while it works: composites of what it reads and tells, in arrays.
 create type exchange.run_side as (
     symbol_key bigint,

@@ -461,11 +461,11 @@ comment on column exchange.daily_volume.close is 'Price of the last fill.';
 comment on column exchange.daily_volume.vwap is
 'Price of a share on average (value by shares), rounded to four digits, or to as many as the finest price has.';
 
--- The slot is what symbol_slot(sym) says; views come before functions, so it is written out here, and a test compares.
+-- The slot is what symbol_slot(symbol_key) says; views come before functions, so it is written out here, and a test compares.
 create view exchange.symbol_locks as
 select
     symbols.sym,
-    hashtext(symbols.sym) & 255 as slot,
+    symbols.symbol_key & 63 as slot,
     holder.pid as holder_pid,
     holder.application_name as holder,
     holder.state as holder_state,
@@ -490,7 +490,7 @@ left join (
         and pg_locks.objsubid = 2
         and pg_locks.granted
         and pg_database.datname = current_database()
-) as holder on hashtext(symbols.sym) & 255 = holder.slot
+) as holder on symbols.symbol_key & 63 = holder.slot
 left join (
     select
         pg_locks.objid::bigint as slot,
@@ -506,7 +506,7 @@ left join (
         and not pg_locks.granted
         and pg_database.datname = current_database()
     group by pg_locks.objid::bigint
-) as waiting on hashtext(symbols.sym) & 255 = waiting.slot
+) as waiting on symbols.symbol_key & 63 = waiting.slot
 order by symbols.sym;
 
 comment on view exchange.symbol_locks is

@@ -173,7 +173,7 @@ def test_the_gateway_has_no_right_but_to_call_the_api(stack: Stack) -> None:
         "and has_function_privilege('gateway', oid, 'execute')"
     )
     assert "process_batch" in may_call
-    assert not {"halt_symbol", "freeze_account", "collect_credits", "place_orders"} & set(may_call)
+    assert not {"halt_symbol", "freeze_account", "settle_accounts", "place_orders"} & set(may_call)
 
 
 def test_secrets_are_made_once_and_only_where_they_are_needed(stack: Stack) -> None:

@@ -101,37 +101,26 @@ def test_sessions_trade_at_once(database: str, open_market: Market) -> None:
     assert deadlocks == (0,)
 
 
-# Callers of lock_batch that hide from it what it would lock, and pretend that all is locked.
+# Who pretends that all is locked.
 WITHOUT_LOCKS = {
-    "symbols": """
+    "symbols": ("lock_symbols", "begin return array(select generate_series(0, 63)); end"),
+    "accounts": (
+        "lock_accounts",
+        """
         begin
-            perform exchange.wrapped_lock_batch(
-                p_actions, p_account_ids, array_fill(null::text, array[cardinality(p_syms)]), p_order_ids
-            );
-            symbol_slots := array(select generate_series(0, 255));
-            last_account_key := 9223372036854775807;
+            balances := exchange.load_balances(array(
+                select account_key from exchange.accounts where account_id = any(p_account_ids) order by 1
+            ));
         end
         """,
-    "accounts": """
-        declare
-            v_names text[] := array(
-                select case when request.action <> 'place_order' then request.name end
-                from unnest(p_actions, p_account_ids) with ordinality as request (action, name, place)
-                order by request.place
-            );
-        begin
-            select locked.symbol_slots into symbol_slots
-            from exchange.wrapped_lock_batch(p_actions, v_names, p_syms, p_order_ids) as locked;
-            last_account_key := 9223372036854775807;
-        end
-        """,
+    ),
 }
 
 
 @pytest.mark.parametrize("unlocked", WITHOUT_LOCKS)
 def test_without_its_locks_it_would_fail(database: str, open_market: Market, unlocked: str) -> None:
     """Orders of one symbol, or of one account, no longer take turns."""
-    wrap(open_market.connection, "lock_batch", WITHOUT_LOCKS[unlocked])
+    wrap(open_market.connection, *WITHOUT_LOCKS[unlocked])
     try:
         findings = trade_at_once(database, open_market.connection)
     except (psycopg.IntegrityError, psycopg.errors.DeadlockDetected):

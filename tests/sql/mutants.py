@@ -109,9 +109,10 @@ SYMBOLS_AS_NAMED = Mutant(
         v_asked exchange.request;
     begin
         foreach v_asked in array p_requests loop
-            perform pg_advisory_xact_lock(5000, exchange.symbol_slot(v_asked.sym));
+            perform pg_advisory_xact_lock(5000, exchange.symbol_slot(symbols.symbol_key))
+            from exchange.symbols where symbols.sym = v_asked.sym;
         end loop;
-        select * into symbol_slots, last_account_key from {call};
+        return {call};
     end
     """,
 )
@@ -125,10 +126,12 @@ def _accounts_as_named(pause: float) -> Mutant:
             v_asked exchange.request;
         begin
             foreach v_asked in array p_requests loop
-                perform from exchange.accounts where account_id = v_asked.account_id for no key update;
+                perform from exchange.balances where account_key =
+                    (select account_key from exchange.accounts where account_id = v_asked.account_id)
+                order by generation desc limit 1 for no key update;
                 perform pg_sleep({pause});
             end loop;
-            select * into symbol_slots, last_account_key from {{call}};
+            return {{call}};
         end
         """,
     )

@@ -580,4 +580,5 @@ def test_what_an_account_without_a_balance_sells_is_owed_to_it(market: Market) -
     orders = [Request("place_order", "1", "X", "1", "5"), Request("place_order", "2", "X", "5", "10")]
     (refused,), (opened,) = market.batch(orders)
     assert (refused.code, opened.outcome) == ("unknown_account", "opened")
-    assert market.connection.execute("select cash from exchange.credits").fetchall() == [(50,)]
+    owed = "select cash from exchange.credits where account_key = 1"
+    assert market.connection.execute(owed).fetchall() == [(50,)]

@@ -62,10 +62,12 @@ $do$;
 set search_path = trap, pg_catalog, exchange;
 """
 CALLS = {
+    "begin_session": "",
     "cancel_order": "'1', 1",
     "count_open": "",
     "create_account": "'9', 5",
     "create_symbol": "'Y'",
+    "give_back_orphans": "",
     "grant_shares": "'Y', '1', 5",
     "list_applied_files": "",
     "lock_holders": "0",
@@ -73,6 +75,7 @@ CALLS = {
     "process_batch": "array[(1, 'place_order', '1', 'X', 1, 5, null, 'ann'), "
     "(1, 'query_order', '1', null, null, null, 1, 'ann')]::exchange.request[], true",
     "query_order": "'1', 1",
+    "reserve_orders": "array[(1, 'place_order', '1', 'X', 1, 5, null, 'ann')]::exchange.request[], true",
     "settle_account": "'1'",
     "settle_idle_accounts": "5",
 }

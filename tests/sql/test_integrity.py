@@ -273,13 +273,17 @@ MUTANTS = {
     ),
     "credits are lost where no position is at hand": (
         Mutant(
-            "collect_credits",
+            "settle_accounts",
             """
             begin
                 delete from exchange.credits
                 where account_key = any(p_account_keys) and shares > 0
-                    and exchange.position_key(account_key, symbol_key) <> all(p_position_keys);
-                return query select * from {call};
+                    and not exists (
+                        select from exchange.positions
+                        where positions.account_key = credits.account_key
+                            and positions.symbol_key = credits.symbol_key
+                    );
+                perform {call};
             end
             """,
         ),
@@ -322,13 +326,12 @@ MUTANTS = {
     ),
     "credits go to another position": (
         Mutant(
-            "collect_credits",
+            "settle_accounts",
             """
             begin
-                return query
-                select
-                    account_key, case when position_key is not null then p_position_keys[1] end, cash, shares
-                from {call};
+                update exchange.credits set symbol_key = 1
+                where account_key = any(p_account_keys) and shares > 0;
+                perform {call};
             end
             """,
         ),
@@ -465,7 +468,7 @@ MUTATED_HINTS = {
             % "where p_reach = 'Infinity' or found.price_rank <= (select end_rank from exchange.book_hints "
             "where symbol_key = p_symbol_key and side = p_side order by seen_id desc limit 1)",
         ),
-        "book_is_not_crossed",
+        "fills_keep_priority",
     ),
     "too few are read": (
         Mutant("first_orders", FIRST_ORDERS % "limit case when p_reach < 'Infinity' then 1 end"),

@@ -16,16 +16,28 @@ from tests.sql.mutants import ACCOUNTS_AS_NAMED, SYMBOLS_AS_NAMED, Mutant, insta
 NEVER_WAIT = "set lock_timeout = '1ms'"
 
 
+SLOT = "(select exchange.symbol_slot(symbol_key) from exchange.symbols where sym = %s)"
+LOCK_SYMBOL = f"select pg_advisory_xact_lock(5000, {SLOT})"
+LOCK_ACCOUNT = (
+    "select from exchange.balances where account_key = "
+    "(select account_key from exchange.accounts where account_id = %s) "
+    "order by generation desc limit 1 for no key update"
+)
+
+
 def slot(connection: Connection, sym: str) -> int:
-    row = connection.execute("select exchange.symbol_slot(%s)", [sym]).fetchone()
+    row = connection.execute(f"select {SLOT}".encode(), [sym]).fetchone()
     assert row is not None
     return int(row[0])
 
 
 def symbols_by_slot(connection: Connection, count: int) -> list[str]:
-    """Return symbols of different slots, lowest slot first."""
-    by_slot = {slot(connection, f"S{number}"): f"S{number}" for number in range(20)}
-    return [by_slot[number] for number in sorted(by_slot)[:count]]
+    """Return symbols of different slots, lowest slot first; they are created."""
+    for number in range(count):
+        connection.execute("select exchange.create_symbol(%s)", [f"S{number}"])
+    by_slot = {slot(connection, f"S{number}"): f"S{number}" for number in range(count)}
+    assert len(by_slot) == count
+    return [by_slot[number] for number in sorted(by_slot)]
 
 
 def blockers(observer: Connection, session: Session, call: Future[Any], besides: set[int]) -> set[int]:
@@ -133,6 +145,7 @@ def test_queries_and_the_sweep_wait_for_nobody(database: str, open_market: Marke
         row = second.connection.execute("select exchange.settle_idle_accounts()").fetchone()
         assert row == (1,)
         first.commit()
+    assert open_market.connection.execute("select exchange.settle_idle_accounts()").fetchone() == (2,)
     owed = "select distinct account_id from exchange.account_positions where unsettled_shares > 0"
     assert open_market.connection.execute(owed).fetchall() == []
 
@@ -150,14 +163,13 @@ def test_a_batch_takes_its_locks_in_the_documented_order(database: str, open_mar
         Request("create_account", "4", amount="0", sequence=4),
     ]
     advisory = "select pg_advisory_xact_lock(%s, %s)"
-    row = "select from exchange.accounts where account_id = %s for no key update"
     steps: list[tuple[str, str, list[Any]]] = [
         ("creation", advisory, [5001, 0]),
         ("lowest slot", advisory, [5000, slot(open_market.connection, low)]),
         ("middle slot", advisory, [5000, slot(open_market.connection, middle)]),
         ("highest slot", advisory, [5000, slot(open_market.connection, high)]),
-        ("account 1", row, ["1"]),
-        ("account 2", row, ["2"]),
+        ("account 1", LOCK_ACCOUNT, ["1"]),
+        ("account 2", LOCK_ACCOUNT, ["2"]),
     ]
     with meeting(database, len(steps) + 1) as (session, *rivals):
         names = {}
@@ -189,11 +201,10 @@ def meet_in_opposite_order(database: str, observer: Connection, kind: str) -> li
     """
     low, high = symbols_by_slot(observer, 2)
     if kind == "symbols":
-        statement, names = "select pg_advisory_xact_lock(5000, exchange.symbol_slot(%s))", (low, high)
+        statement, names = LOCK_SYMBOL, (low, high)
         batches = [[("1", low), ("1", high)], [("2", high), ("2", low)]]
     else:
-        statement = "select from exchange.accounts where account_id = %s for no key update"
-        names = ("1", "2")
+        statement, names = LOCK_ACCOUNT, ("1", "2")
         batches = [[("1", "X"), ("2", "X")], [("2", "Y"), ("1", "Y")]]
     with meeting(database, 4) as (first, second, low_rival, high_rival):
         for rival, name in ((low_rival, names[0]), (high_rival, names[1])):

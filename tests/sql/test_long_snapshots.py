@@ -14,9 +14,9 @@ from tests.sql.market import Market, Request, replace
 ACCOUNTS, SYMS, ORDERS = 100, 2, 50
 # Of the book, each scan reads what it needs, some more orders, and what died since the last hint.
 MOST_ENTRIES = 20
-# A look-up tries the versions of one generation at most, which are 16, and so does the check that a new one
-# is unique.
-MOST_BLOCKS = 20
+# An order looks up one balance or position and changes it. A look-up tries the versions of one generation at
+# most, which are 16, and so does the check that a new one is unique.
+MOST_BLOCKS = 10
 
 
 @contextmanager

@@ -172,7 +172,7 @@ def session(database: str) -> Iterator[Connection]:
 
 
 def plans_of(session: psycopg.Connection[TupleRow], certificate: str | None = None) -> list[Plan]:
-    """Return the plans of a batch of orders that rest, sweep and trade, a cancel and a query.
+    """Return the plans of a batch of orders that rest, sweep, trade and are refused, a cancel and a query.
 
     With a certificate's name, also those of looking up what it may do.
     """
@@ -188,6 +188,7 @@ def plans_of(session: psycopg.Connection[TupleRow], certificate: str | None = No
         Request("place_order", "1", "X", "100", "102"),
         Request("place_order", "2", "X", "-150", "99"),
         Request("place_order", "3", "Y", "10", "90"),
+        Request("place_order", "4", "Y", "-10000000", "90", sequence=2),  # more than it has
         Request("cancel_order", "1", order_id=1),
         Request("query_order", "1", order_id=1),
     ]
@@ -197,6 +198,7 @@ def plans_of(session: psycopg.Connection[TupleRow], certificate: str | None = No
     orders = market.batch(batch, names)
     session.remove_notice_handler(hear)
     assert orders[0][0].outcome == "opened"
+    assert (orders[3][0].code == "insufficient_shares") is (certificate is None)
     assert len(heard) > 10
     return heard
 
@@ -215,6 +217,8 @@ def nodes(plan: Plan) -> Iterator[Plan]:
 def kind_below(node: Plan) -> str:
     """Return of what kind the node below is; of a sort, also what it sorts."""
     below: Plan = node["Plans"][0]
+    while below["Node Type"] in ("LockRows", "Result"):
+        below = below["Plans"][0]
     kind: str = below["Node Type"]
     return f"Sort of {below['Plans'][0]['Node Type']}" if kind == "Sort" else kind
 

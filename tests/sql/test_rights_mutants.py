@@ -15,7 +15,7 @@ __all__ = ["traders"]  # a fixture
 CREATE_ACCOUNT = "exchange.create_account(text, numeric)"
 MUTANTS: list[tuple[str, Callable[[Connection], None]]] = [
     (
-        "grant execute on function exchange.settle_accounts(bigint[]) to exchange_gateway",
+        "grant execute on function exchange.settle_accounts(bigint[], boolean) to exchange_gateway",
         rights.test_a_gateway_may_execute_the_api,
     ),
     ("grant exchange_owner to exchange_gateway", rights.test_a_gateway_may_execute_the_api),
@@ -106,7 +106,7 @@ select
     orders.side,
     orders.limit_price,
     exchange.price_rank(orders.side, orders.limit_price),
-    (select exchange.symbol_slot(sym) from exchange.symbols where symbols.symbol_key = orders.symbol_key)
+    exchange.symbol_slot(orders.symbol_key)
 from exchange.orders
 where orders.order_id = p_order_id
 """

@@ -1,0 +1,114 @@
+-- The first of the two stages of orders, as a call of its own: reserves what they can cost, and notes them as incoming orders,
+-- which match_orders takes. Locks accounts and nothing else, and waits for nobody.
+--
+-- Nobody is told that an order is reserved. Until it is matched, it is nothing that has happened: the incoming orders of
+-- a session that ends are given back. The planner settings are those of process_batch, for the same reasons.
+create or replace function exchange.reserve_orders(p_requests exchange.request[], p_certified boolean default false)
+returns table (
+    request integer,
+    incoming_id bigint,
+    address tid,
+    slot integer,
+    code text,
+    message text
+)
+language plpgsql
+security definer
+set search_path = exchange, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+    v_requests exchange.request[] := p_requests;
+    v_held exchange.held_locks;
+    v_orders exchange.reservation[];
+    v_incoming_ids bigint[];
+    v_addresses tid[];
+begin
+    perform exchange.require_read_committed();
+    perform exchange.require_straight(p_requests);
+    if 'place_order' <> any(select asked.action from unnest(p_requests) as asked) is not false then
+        raise exception 'only orders are reserved for'
+            using errcode = 'EX001', hint = 'process_batch does everything else.';
+    end if;
+    if p_certified then
+        v_requests := exchange.mark_forbidden(p_requests);
+    end if;
+
+    select
+        locked.balances,
+        locked.others
+    into v_held.balances, v_held.others
+    from exchange.lock_accounts(
+        array(select asked.account_id from unnest(v_requests) as asked where asked.action = 'place_order'), false
+    ) as locked;
+    if v_held.others is not null then
+        v_requests := exchange.mark_later(v_requests, v_held);
+    end if;
+
+    v_orders := exchange.reserve(v_requests, v_held.balances, null);
+
+    with written as (
+        insert into exchange.incoming_orders (session_pid, account_key, symbol_key, side, shares, limit_price)
+        select
+            pg_backend_pid(),
+            reserved.account_key,
+            reserved.symbol_key,
+            reserved.side,
+            reserved.shares,
+            reserved.limit_price
+        from unnest(v_orders) as reserved
+        where reserved.code is null
+        order by reserved.place
+        returning incoming_orders.incoming_id, incoming_orders.ctid
+    )
+
+    select
+        array_agg(written.incoming_id),
+        array_agg(written.ctid)
+    into v_incoming_ids, v_addresses
+    from written;
+
+    return query
+    select
+        decided.place,
+        case when decided.code is null then v_incoming_ids[decided.turn] end,
+        case when decided.code is null then v_addresses[decided.turn] end,
+        case when decided.code is null then exchange.symbol_slot(decided.symbol_key) end,
+        decided.code,
+        case
+            when decided.code in ('later', 'locked') then null
+            when decided.code = 'not_permitted'
+                then exchange.forbidden(
+                    (v_requests[decided.place]).action,
+                    (v_requests[decided.place]).account_id,
+                    (v_requests[decided.place]).certificate_name
+                )
+            when decided.code is not null
+                then coalesce(decided.message, exchange.refusal(decided.code, v_requests[decided.place]))
+        end
+    from (
+        select
+            reserved.place,
+            reserved.symbol_key,
+            reserved.code,
+            reserved.message,
+            count(*) filter (where reserved.code is null) over (order by reserved.place)::integer as turn
+        from unnest(v_orders) as reserved
+    ) as decided
+    order by decided.place;
+end
+$$;
+
+comment on function exchange.reserve_orders(exchange.request[], boolean) is
+'Reserves cash or shares for orders (place_order requests, as in process_batch) and notes them as incoming orders. One row a '
+'request: incoming_id, and address and slot, for match_orders; or the code of why not: a refusal; later, of an order that what '
+'precedes it in its sequence may pay for once it is matched, and of what follows; locked, of an account that somebody else has at '
+'this moment, and of what follows. Never waits. The session has called begin_session.';
+
+revoke all on function exchange.reserve_orders(exchange.request[], boolean) from public;
+grant execute on function exchange.reserve_orders(exchange.request[], boolean) to exchange_gateway;
