@@ -8,6 +8,7 @@ ratios are taken within a round, and their median is told. Both run with this Py
 import argparse
 import contextlib
 import json
+import math
 import statistics
 import tempfile
 import time
@@ -19,13 +20,16 @@ import psycopg
 
 from pgbourse.bench import pgbench
 from pgbourse.bench.apart import HOSTILE
-from tests.bench.loads import Load, hostile, parse, prepare, put
+from pgbourse.bench.seeding import seed_history
+from tests.bench.loads import Load, hostile, parse, prepare, put, rest
 from tests.bench.versions import Server, slow_flush
 
 __all__ = ["main"]
 
 _LOADS = "1x1,128x1,512x1,32x10,8x100"
 _OTHERS = parse("32x1")[0]  # who trade beside hostile clients
+_MANY = parse("128x1")[0]  # who trade while a snapshot is held
+_HELD_PART = 10.0  # seconds of a turn meanwhile
 _PAUSE = 0.3  # seconds between two loads, for what is left to do after one
 _YARDSTICK_CLIENTS = (8, 32, 48)
 
@@ -49,6 +53,10 @@ def main(given: list[str] | None = None) -> None:
             servers[version] = server
         if asked.yardstick:
             _yardstick(servers["a"], asked.seconds)
+        for server in servers.values():
+            _seed(server, asked.history, asked.resting)
+        if asked.held:
+            _hold(stack, list(servers.values()), asked.held)
         for number in range(asked.rounds):
             versions = list(servers) if number % 2 == 0 else list(servers)[::-1]
             for load in asked.loads:
@@ -77,6 +85,9 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--flush-ms", type=float, default=0.0, help="what a flush of the log takes longer")
     parser.add_argument("--args-a", default="", help="further options of A's serve, in one argument")
     parser.add_argument("--args-b", default="", help="of B's")
+    parser.add_argument("--history", type=int, default=0, help="orders that were filled before; 0 by default")
+    parser.add_argument("--resting", type=int, default=0, help="orders that rest beforehand; 0 by default")
+    parser.add_argument("--held", type=float, default=0.0, help="seconds of load under a snapshot beforehand")
     parser.add_argument("--yardstick", action="store_true", help="measure pgbench beforehand")
     parser.add_argument("--json", type=Path, help="write every run's figures there")
     asked = parser.parse_args(given)
@@ -111,6 +122,28 @@ def _measure_hostile(server: Server, kind: str, seconds: float, version: str, ru
     with hostile(kind, server.port, seconds):
         runs[beside].append(_measure(server, _OTHERS, seconds))
     _tell_run(version, beside, runs[beside][-1])
+
+
+def _seed(server: Server, history: int, resting: int) -> None:
+    """Give the exchange a past and a deep book."""
+    rest(server.port, resting)
+    with psycopg.connect(f"{server.dsn} dbname=pgbourse", autocommit=True) as connection:
+        if history:
+            seed_history(connection, history)
+        connection.execute("vacuum (analyze)")
+        connection.execute("checkpoint")
+
+
+def _hold(stack: contextlib.ExitStack, servers: list[Server], seconds: float) -> None:
+    """Hold a snapshot in each database to the end, and load them in turns, each for so many seconds."""
+    for server in servers:
+        connection = psycopg.connect(f"{server.dsn} dbname=pgbourse", autocommit=True)
+        stack.enter_context(contextlib.closing(connection))
+        connection.execute("begin isolation level repeatable read; select 1")
+    for part in range(parts := math.ceil(seconds / _HELD_PART)):
+        _say(f"under a snapshot: {part + 1} of {parts}")
+        for server in servers:
+            put(server.port, _MANY, seconds / parts)
 
 
 def _yardstick(server: Server, seconds: float) -> None:

@@ -1,6 +1,7 @@
 """The loads by which compare.py judges: what they are called, and what they come to."""
 
 import contextlib
+import itertools
 import os
 import re
 from dataclasses import dataclass, replace
@@ -8,12 +9,18 @@ from dataclasses import dataclass, replace
 from pgbourse.bench import apart
 from pgbourse.loadtest.connections import Target
 from pgbourse.loadtest.load import set_up
-from pgbourse.loadtest.workload import Workload
+from pgbourse.loadtest.run import Run
+from pgbourse.loadtest.workload import Template, Workload
 
-__all__ = ["Figures", "Load", "hostile", "parse", "prepare", "put"]
+__all__ = ["Figures", "Load", "hostile", "parse", "prepare", "put", "rest"]
 
 _WORKLOAD = Workload()
 _MAKERS = 64
+_RESTING = (
+    '<order sym="{}" amount="1" limit="50.{:03}"/>',
+    '<order sym="{}" amount="-1" limit="150.{:03}"/>',
+)
+_RESTING_REQUESTS = 500  # in a document
 _MOST_PROCESSES = 4
 _CLIENTS_A_PROCESS = 64  # at least, where a load has more than one
 
@@ -64,6 +71,22 @@ def prepare(port: int) -> None:
     """Create the accounts and symbols of all loads."""
     for workload in (_WORKLOAD, apart.hostile_workload(_WORKLOAD.symbols)):
         set_up(Target("127.0.0.1", port), workload)
+
+
+def rest(port: int, number: int) -> None:
+    """Place orders too far from the traded prices ever to match: half buys, half sells."""
+    accounts, syms = itertools.cycle(_WORKLOAD.account_ids()), _WORKLOAD.syms()
+    places = iter(range(number))
+    documents = []
+    while some := list(itertools.islice(places, _RESTING_REQUESTS)):
+        orders = "".join(
+            _RESTING[place % 2].format(syms[place // 2 % len(syms)], place % 160) for place in some
+        )
+        document = f'<transactions id="{next(accounts)}">{orders}</transactions>'.encode()
+        documents.append((document, Template.fixed("", document, len(some))))
+    measured = Run(Target("127.0.0.1", port), iter(documents), clients=1).go()
+    if measured.opened != number:
+        raise SystemExit(f"{measured.opened} of {number} orders rest: {measured.failure or measured.errors}")
 
 
 def put(port: int, load: Load, seconds: float) -> Figures:

@@ -38,7 +38,9 @@ def test_a_requoting_maker_cancels_before_it_orders() -> None:
 def test_a_version_is_compared_with_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figures = tmp_path / "figures.json"
     root = str(ROOT)
-    loads = "--loads=8x2,requote --hostile=orders,queries --flush-ms=5"
+    loads = (
+        "--loads=8x2,requote --hostile=orders,queries --flush-ms=5 --history=1000 --resting=1001 --held=0.2"
+    )
     short = "--rounds=2 --seconds=0.3 --warm-up=0.1"
     main([root, root, *loads.split(), *short.split(), f"--json={figures}"])
     told = capsys.readouterr().out
