@@ -25,6 +25,7 @@ exec "$@"
 BALANCES = "select account_id, cash from exchange.account_balances order by 1"
 POSITIONS = "select account_id, sym, shares from exchange.account_positions order by 1, 2"
 OWED = "select account_id, sym, cash, shares from exchange.unsettled_credits order by 1, 2"
+RESERVE = "select code from exchange.reserve_orders(array['(1,place_order,1,X,5,10,,)']::exchange.request[])"
 
 
 def make_database(cluster: Cluster) -> None:
@@ -75,17 +76,25 @@ def test_accounts_of_a_restored_dump_can_spend_all_they_have_at_once(folder: Pat
             market.place("2", "X", -30, 10)
             market.place("2", "X", 1, 5)  # its row says now until when it has collected what it is owed
             market.place("1", "X", 10, 10)
-            before = [old.execute(query).fetchall() for query in (BALANCES, POSITIONS, OWED)]
-        assert before[2] == [("2", "X", 100, 0)]
-        follow(commands("Back up").splitlines()[0], cluster, folder)
+            before = [old.execute(query).fetchall() for query in (OWED, BALANCES, POSITIONS)]
+            assert before[0] == [("1", "X", 0, 10), ("2", "X", 100, 0)]
+            old.execute("select exchange.begin_session()")
+            assert old.execute(RESERVE).fetchall() == [(None,)]
+            follow(commands("Back up").splitlines()[0], cluster, folder)
 
     with Cluster(folder / "new", major) as cluster:
         make_database(cluster)
         follow(commands("Restore"), cluster, folder)
         with psycopg.connect(cluster.dsn("pgbourse"), autocommit=True) as new:
-            assert [new.execute(query).fetchall() for query in (BALANCES, POSITIONS, OWED)] == before
+            assert new.execute(OWED).fetchall() == before[0]
             behind = "select every(transaction_id > pg_current_xact_id()) from exchange.credits"
             assert new.execute(behind).fetchone() == (True,)
+            # The session that had reserved was one of the old server's.
+            assert new.execute("select account_id, is_orphan from exchange.reserved_orders").fetchall() == [
+                ("1", True)
+            ]
+            assert new.execute("select exchange.give_back_orphans()").fetchone() == (1,)
+            assert [new.execute(query).fetchall() for query in (BALANCES, POSITIONS)] == before[1:]
             market = Market(new)
             market.place("1", "X", 20, 10)
             # It can spend what it was owed there and what it is owed here, no less and no more.
