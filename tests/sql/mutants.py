@@ -17,6 +17,7 @@ __all__ = [
     "SYMBOLS_AS_NAMED",
     "Mutant",
     "after",
+    "after_match",
     "hiding",
     "install",
 ]
@@ -56,13 +57,28 @@ def after(function: str, change: str) -> Mutant:
     )
 
 
-def hiding(condition: str) -> Mutant:
-    """Make a mutant that places orders as if the orders `rest` for which a condition holds weren't there."""
+def after_match(change: str) -> Mutant:
+    """Make a mutant of the match that does what it does, then something more: see `after`."""
     return Mutant(
-        "place_orders",
+        "match",
         f"""
         declare
-            v_answers exchange.answer[];
+            v_execution_id bigint := coalesce((select max(execution_id) from exchange.executions), 0);
+            v_quote_id bigint := coalesce((select max(quote_id) from exchange.quotes), 0);
+        begin
+            select * into order_ids, codes from {{call}};
+            {change};
+        end
+        """,
+    )
+
+
+def hiding(condition: str) -> Mutant:
+    """Make a mutant that matches as if the orders `rest` for which a condition holds weren't in the book."""
+    return Mutant(
+        "match",
+        f"""
+        declare
             v_hidden constant exchange.resting_orders[] := array(
                 select rest from exchange.resting_orders as rest where {condition}
             );
@@ -70,9 +86,8 @@ def hiding(condition: str) -> Mutant:
             delete from exchange.resting_orders as gone using unnest(v_hidden) as hidden
             where gone.symbol_key = hidden.symbol_key and gone.side = hidden.side
                 and gone.price_rank = hidden.price_rank and gone.order_id = hidden.order_id;
-            v_answers := array(select answer from {{call}} as answer);
+            select * into order_ids, codes from {{call}};
             insert into exchange.resting_orders select * from unnest(v_hidden);
-            return query select * from unnest(v_answers);
         end
         """,
     )
@@ -83,21 +98,23 @@ LAST_COMES_FIRST = hiding(
     "and later.side = rest.side and later.price_rank = rest.price_rank and later.order_id > rest.order_id)"
 )
 EQUAL_LIMITS_MISS = hiding(
-    "exists (select from unnest(p_requests) as placed "
-    "inner join exchange.symbols on symbols.sym = placed.sym where symbols.symbol_key = rest.symbol_key "
-    "and (placed.amount > 0) = (rest.side = 'sell') and placed.limit_price = abs(rest.price_rank))"
+    "exists (select from unnest(p_incoming) as placed where placed.symbol_key = rest.symbol_key "
+    "and placed.side <> rest.side and placed.limit_price = abs(rest.price_rank))"
 )
-IMPROVEMENT_LOST = after(
-    "place_orders",
+IMPROVEMENT_LOST = Mutant(
+    "write_gains",
     """
-    update exchange.balances set cash = greatest(balances.cash - lost.amount, 0)
-    from (
-        select orders.account_key, sum(fills.shares * (fills.buy_limit - fills.price)) as amount
-        from exchange.executions as fills inner join exchange.orders on orders.order_id = fills.buy_order_id
-        where fills.execution_id > v_execution_id
-        group by orders.account_key
-    ) as lost
-    where lost.account_key = balances.account_key
+    declare
+        v_events exchange.run_event[] := p_events;
+    begin
+        for n in 1 .. cardinality(v_events) loop
+            if v_events[n].kind = 'trade' and v_events[n].side = 'buy' then
+                v_events[n].limit_price := v_events[n].price;
+            end if;
+        end loop;
+        p_events := v_events;
+        perform {call};
+    end
     """,
 )
 

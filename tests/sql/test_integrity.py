@@ -12,6 +12,7 @@ from tests.sql.mutants import (
     LAST_COMES_FIRST,
     Mutant,
     after,
+    after_match,
     install,
 )
 from tests.sql.trading import random_batch
@@ -264,11 +265,11 @@ MUTANTS = {
     "equal limits don't match": (EQUAL_LIMITS_MISS, "book_is_not_crossed"),
     "price improvement isn't given back": (IMPROVEMENT_LOST, "account_cash_adds_up"),
     "the last digit is rounded off": (
-        after("place_orders", "update exchange.balances set cash = round(cash, 19)"),
+        after_match(f"update exchange.credits set cash = round(cash, 19) {OF_THIS_BATCH}"),
         "cash_is_conserved",
     ),
     "credits are lost": (
-        after("place_orders", f"delete from exchange.credits {OF_THIS_BATCH} and shares > 0"),
+        after_match(f"delete from exchange.credits {OF_THIS_BATCH} and shares > 0"),
         "shares_are_conserved",
     ),
     "credits are lost where no position is at hand": (
@@ -290,38 +291,34 @@ MUTANTS = {
         "account_shares_add_up",
     ),
     "a large partial fill isn't written": (
-        after(
-            "place_orders",
+        after_match(
             "update exchange.resting_orders set open_shares = orders.shares from exchange.orders "
             "where orders.order_id = resting_orders.order_id and open_shares * 2 < orders.shares",
         ),
         "order_adds_up",
     ),
-    "the taker's side of a fill is lost": (
-        after(
-            "place_orders",
-            """
-            update exchange.positions set shares = greatest(positions.shares - bought.shares, 0)
-            from (
-                select orders.account_key, orders.symbol_key, sum(executions.shares) as shares
-                from exchange.executions inner join exchange.orders on order_id = buy_order_id
-                where execution_id > v_execution_id and buy_order_id > sell_order_id
-                group by orders.account_key, orders.symbol_key
-            ) as bought
-            where bought.account_key = positions.account_key and bought.symbol_key = positions.symbol_key
+    "the incoming order's side of a trade is lost": (
+        Mutant(
+            "write_gains",
+            f"""
+            begin
+                perform {{call}};
+                delete from exchange.credits using unnest(p_events) as event
+                {OF_THIS_BATCH} and event.kind = 'trade' and event.account_key = credits.account_key
+                    and event.symbol_key = credits.symbol_key;
+            end
             """,
         ),
         "account_shares_add_up",
     ),
     "money goes to another": (
-        after(
-            "place_orders",
+        after_match(
             f"update exchange.credits set account_key = 1 {OF_THIS_BATCH} and cash > 0",
         ),
         "account_cash_adds_up",
     ),
     "shares go to another": (
-        after("place_orders", f"update exchange.credits set account_key = 1 {OF_THIS_BATCH} and shares > 0"),
+        after_match(f"update exchange.credits set account_key = 1 {OF_THIS_BATCH} and shares > 0"),
         "account_shares_add_up",
     ),
     "credits go to another position": (
@@ -338,7 +335,7 @@ MUTANTS = {
         "account_shares_add_up",
     ),
     "known best orders aren't quoted": (
-        after("place_orders", "delete from exchange.quotes where quote_id > v_quote_id"),
+        after_match("delete from exchange.quotes where quote_id > v_quote_id"),
         "quote_is_best_order",
     ),
     "best orders that only the table tells aren't quoted": (
@@ -346,8 +343,7 @@ MUTANTS = {
         "quote_is_best_order",
     ),
     "an order is taken for the best that isn't": (
-        after(
-            "place_orders",
+        after_match(
             "insert into exchange.quotes (symbol_key, side, price_rank, order_id, quoted_at) "
             "select symbol_key, side, price_rank, order_id, now() from exchange.resting_orders "
             "order by order_id desc limit 1",

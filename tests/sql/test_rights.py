@@ -19,6 +19,7 @@ API = {
     "grant_shares",
     "list_applied_files",
     "lock_holders",
+    "match_orders",
     "place_order",
     "process_batch",
     "query_order",
