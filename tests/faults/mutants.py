@@ -41,11 +41,13 @@ def replies_before_the_commit() -> None:
                 on.disconnect()
                 raise ConnectionGone(result.get_error_message())
 
-    def call_in_transaction(self: Caller, name: bytes, parameters: Sequence[bytes]) -> Any:
+    def call_in_transaction(
+        self: Caller, name: bytes, parameters: Sequence[bytes], *, barrier: bool = True
+    ) -> Any:
         if name == b"process_batch":
             execute(self, b"begin")
             mine.database = self
-        return call(self, name, parameters)
+        return call(self, name, parameters, barrier=barrier)
 
     def commit_then_next(self: Ready) -> Any:
         if (open_in := getattr(mine, "database", None)) is not None:
@@ -62,9 +64,9 @@ def sends_again_what_may_have_committed() -> None:
     """Take a connection that was lost during a call for one that was lost before it."""
     call = Caller._call
 
-    def call_again(self: Caller, name: bytes, parameters: Sequence[bytes]) -> Any:
+    def call_again(self: Caller, name: bytes, parameters: Sequence[bytes], *, barrier: bool = True) -> Any:
         try:
-            return call(self, name, parameters)
+            return call(self, name, parameters, barrier=barrier)
         except FateUnknown as error:
             raise ConnectionGone(str(error)) from error
 

@@ -20,11 +20,12 @@ def length_line(document: bytes) -> bytes:
     return wrap_reply(document, Framing.LENGTH_LINE)
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Return once the condition holds; fail if it never does."""
-    deadline = time.monotonic() + _GUARD
+def wait_until(condition: Callable[[], object], what: str, seconds: float | None = None) -> None:
+    """Return once the condition holds; fail if it doesn't within so many seconds, or never does."""
+    limit = _GUARD if seconds is None else seconds
+    deadline = time.monotonic() + limit
     while not condition():
-        assert time.monotonic() < deadline, f"timed out after {_GUARD:g} s: waited until {what}"
+        assert time.monotonic() < deadline, f"timed out after {limit:g} s: waited until {what}"
         time.sleep(0.005)
 
 

@@ -1,9 +1,11 @@
-"""The sweep of idle accounts."""
+"""What is done every few seconds: the sweep of idle accounts, and what dead gateways had reserved."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
+from pgbourse.serve.calls import Caller
 from pgbourse.serve.housekeeping import Sweeper
 from pgbourse.serve.sessions import SharedPool
 from tests.integration.client import wait_until
@@ -55,8 +57,41 @@ def test_it_goes_on_after_a_failure(
     sweeper.stop()
 
 
-def test_zero_is_never(pool: SharedPool) -> None:
-    sweeper = Sweeper(pool, 0)
+@pytest.fixture
+def reservation(database: str, connection: Session) -> Iterator[Caller]:
+    """A session that has reserved for an order and lives."""
+    with closing(Caller(database, "pgbourse test")) as caller:
+        caller.connect()
+        caller.process_batch(b'{"(1,create_account,1,,10,,,)","(1,create_symbol,,X,,,,)"}')
+        assert caller.reserve(b'{"(1,place_order,1,X,1,10,,)"}')[0].code is None
+        yield caller
+
+
+def incoming(connection: Session) -> int:
+    row = connection.execute("select count(*) from exchange.incoming_orders").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_what_a_dead_gateway_had_reserved_is_given_back_also_by_who_never_sweeps(
+    reservation: Caller, pool: SharedPool, connection: Session
+) -> None:
+    sweeper = Sweeper(pool, 0, orphans=0.01)
     sweeper.start()
+    wait_until(lambda: pool.get_stats().get("requests_num", 0) > 3, "orphans have been looked for")
+    assert incoming(connection) == 1  # its session lives
+    reservation.close()
+    wait_until(lambda: incoming(connection) == 0, "the reservation has been given back")
     sweeper.stop()
-    assert pool.get_stats().get("requests_num", 0) == 0
+
+
+def test_what_a_dead_gateway_had_reserved_is_given_back_at_a_start(
+    reservation: Caller, pool: SharedPool, connection: Session
+) -> None:
+    reservation.close()
+    ended = "select not exists (select from pg_stat_activity where application_name = 'pgbourse test')"
+    wait_until(lambda: connection.execute(ended).fetchone() == (True,), "the session has ended")
+    sweeper = Sweeper(pool, 0, orphans=3600)
+    sweeper.start()
+    wait_until(lambda: incoming(connection) == 0, "the reservation has been given back")
+    sweeper.stop()

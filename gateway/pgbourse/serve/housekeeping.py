@@ -1,7 +1,9 @@
-"""The sweep that folds credits into the rows of idle accounts, every few seconds."""
+"""What has to be done every few seconds: folding credits, and giving back what nobody will match."""
 
 import logging
 import threading
+import time
+from collections.abc import Callable
 
 import psycopg
 
@@ -14,24 +16,29 @@ _log = logging.getLogger("pgbourse.housekeeping")
 
 _ACCOUNTS = 200  # in one transaction, which locks their rows for a few milliseconds
 
+# Seconds. Money and shares that a gateway had reserved when it died are back after this time.
+_ORPHANS = 5.0
+
 # No row if the database takes no writes: others report that, and it is not an error of the sweep.
 _SWEEP = "select exchange.settle_idle_accounts(%s) where current_setting('transaction_read_only') = 'off'"
+_GIVE_BACK = "select exchange.give_back_orphans() where current_setting('transaction_read_only') = 'off'"
 
 
 class Sweeper:
-    """A thread that calls exchange.settle_idle_accounts regularly."""
+    """A thread that calls exchange.settle_idle_accounts and exchange.give_back_orphans regularly."""
 
-    def __init__(self, pool: SharedPool, seconds: float) -> None:
-        """Sweep at this interval; 0 means never."""
+    def __init__(self, pool: SharedPool, seconds: float, orphans: float = _ORPHANS) -> None:
+        """Sweep accounts at an interval of so many seconds (0: never), and `orphans` at theirs."""
         self._pool = pool
-        self._seconds = seconds
+        self._tasks = [_Task("giving back what dead gateways had reserved", self._give_back, orphans)]
+        if seconds > 0:
+            self._tasks.append(_Task("the sweep of idle accounts", self._sweep, seconds, seconds))
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pgbourse-sweep", daemon=True)
 
     def start(self) -> None:
-        """Start sweeping; the first sweep comes after the interval."""
-        if self._seconds > 0:
-            self._thread.start()
+        """Start: orphans are given back at once, and accounts swept after the first interval."""
+        self._thread.start()
 
     def stop(self, timeout: float = 5.0) -> None:
         """End after the transaction in progress; wait at most `timeout` seconds for it."""
@@ -40,21 +47,41 @@ class Sweeper:
             self._thread.join(timeout)
 
     def _run(self) -> None:
-        failing = False
-        while not self._stopping.wait(self._seconds):
-            try:
-                self._sweep()
-                failing = False
-            except (DatabaseError, psycopg.Error) as error:
-                # Accounts fold their credits in when they next act, so a missed sweep delays nothing.
-                if not failing:
-                    _log.warning(
-                        "the sweep of idle accounts fails, and will be tried again: %s", one_line(error)
-                    )
-                failing = True
+        while not self._stopping.wait(min(task.due for task in self._tasks) - time.monotonic()):
+            for task in self._tasks:
+                if task.due <= time.monotonic():
+                    task.run()
 
     def _sweep(self) -> None:
         with self._pool.session(patient=True) as session:
             while session.execute(_SWEEP, [_ACCOUNTS]).fetchone() == (_ACCOUNTS,):
                 if self._stopping.is_set():
                     return
+
+    def _give_back(self) -> None:
+        with self._pool.session(patient=True) as session:
+            row = session.execute(_GIVE_BACK).fetchone()
+        if row is not None and row[0] > 0:
+            _log.warning("gave back %d reservations of sessions that are gone", row[0])
+
+
+class _Task:
+    """Something to be done at an interval, whose failures are told once until it succeeds."""
+
+    def __init__(self, name: str, action: Callable[[], None], seconds: float, delay: float = 0.0) -> None:
+        self._name = name
+        self._action = action
+        self._seconds = seconds
+        self.due = time.monotonic() + delay
+        self._failing = False
+
+    def run(self) -> None:
+        """Do it. A run that is missed delays things and nothing more."""
+        try:
+            self._action()
+            self._failing = False
+        except (DatabaseError, psycopg.Error) as error:
+            if not self._failing:
+                _log.warning("%s fails, and will be tried again: %s", self._name, one_line(error))
+            self._failing = True
+        self.due = time.monotonic() + self._seconds

@@ -57,7 +57,15 @@ _IDENTITY = """
         pg_backend_pid(),
         extract(epoch from pg_postmaster_start_time())::text,
         pg_is_in_recovery(),
-        current_setting('transaction_read_only') = 'on'
+        current_setting('transaction_read_only') = 'on',
+        (select backend_start::text from pg_stat_get_activity(pg_backend_pid()))
+"""
+
+# A number may be another backend's by now.
+_END = """
+    select pg_terminate_backend(pid, %s)
+    from pg_stat_activity
+    where pid = %s and backend_start::text = %s
 """
 
 # For each host, so that one that doesn't answer doesn't hold up the next. libpq allows no less.
@@ -93,18 +101,32 @@ class Session(psycopg.Connection[TupleRow]):
     on_silence: Callable[[], None] | None = None  # called after each such wait; raises to give up
     is_pooled = False  # behind a pooler, which may give each transaction another session of the server
     server = ""  # identifies the server
+    backend = 0  # its number there, while it lives
+    began = ""  # when the backend started
     is_standby = False
     is_read_only = False  # as `identify` found it: a session keeps the defaults that it began with
 
     def wait(self, gen: PQGen[_T], interval: float = 0.1, timeout: float | None = None) -> _T:  # noqa: ARG002
         return super().wait(self._limit(gen), interval)
 
-    def identify(self) -> int:
-        """Find out which server this is and whether it takes writes; return the number of the backend."""
+    def identify(self) -> None:
+        """Find out which server this is, by which backend it serves us, and whether it takes writes."""
         row = self.execute(_IDENTITY).fetchone()
         assert row is not None
-        backend, self.server, self.is_standby, self.is_read_only = row
-        return int(backend)
+        self.backend, self.server, self.is_standby, self.is_read_only, self.began = row
+
+    def end(self, lost: "Session") -> None:
+        """End the backend of a session of the same user that we have lost, if it still lives.
+
+        Returns once it has ended. Raises psycopg.Error if that takes long.
+        """
+        if lost.server != self.server:
+            return  # it has ended with its server
+        self.execute("set role none")
+        row = self.execute(_END, [int(_PATIENCE * 500), lost.backend, lost.began]).fetchone()
+        self.execute("set role exchange_gateway")
+        if row == (False,):
+            raise psycopg.OperationalError("the session before this one goes on")
 
     def _limit(self, gen: PQGen[_T]) -> PQGen[_T]:
         """Run `gen`, and look at the clock whenever there was nothing to read or write."""
@@ -244,7 +266,8 @@ def _configure(session: Session) -> None:
     """Prepare a new session: its settings, its rights, and what we must know of it."""
     try:
         # A pooler makes up the backend's number that it gives us for cancelling.
-        session.is_pooled = session.identify() != session.info.backend_pid
+        session.identify()
+        session.is_pooled = session.backend != session.info.backend_pid
         session.prepare_threshold = None
         if session.is_pooled:
             _require_settings(session)
