@@ -248,10 +248,9 @@ create table exchange.accounts (
 );
 
 comment on table exchange.accounts is
-'One row for each account. Its row lock guards what the account has: whoever changes its row in balances or its positions '
-'holds it.';
+'One row for each account. What it has is in balances, positions and credits.';
 comment on column exchange.accounts.account_key is
-'Internal key, and the order in which account rows are locked. Ends at 2^35: see position_key.';
+'Internal key, and the order in which accounts are locked. Ends at 2^35: see position_key.';
 comment on column exchange.accounts.account_id is 'The client''s own identifier: digits, as written (007 is not 7).';
 comment on column exchange.accounts.created_at is 'When the account was created.';
 comment on column exchange.accounts.frozen_at is
@@ -286,8 +285,8 @@ create table exchange.balances (
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1);
 
 comment on table exchange.balances is
-'Settled cash of each account, one row for each. Updated only by transactions of the account''s own, under the lock of its '
-'row in accounts; what others owe it waits in credits. Read account_balances to see what an account has.';
+'Settled cash of each account, one row for each. Its row lock is the account''s lock: whoever changes this row or the account''s '
+'positions holds it. What others owe it waits in credits. Read account_balances to see what an account has.';
 comment on column exchange.balances.account_key is 'Whose cash it is.';
 comment on column exchange.balances.generation is
 'Counts up with every 16th change and is read newest first, so that a look-up tries few dead versions of the row, even '
@@ -308,8 +307,8 @@ create table exchange.positions (
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1);
 
 comment on table exchange.positions is
-'Settled shares of each account in each symbol, one row for each. Updated only under the row lock of the account. Read '
-'account_positions to see what an account has.';
+'Settled shares of each account in each symbol, one row for each. Updated only under the lock of the account''s row '
+'in balances. Read account_positions to see what an account has.';
 comment on column exchange.positions.account_key is 'The account that holds the shares.';
 comment on column exchange.positions.symbol_key is 'The symbol that the shares are of.';
 comment on column exchange.positions.generation is 'Counts up with every 16th change, and is read newest first: as in balances.';
