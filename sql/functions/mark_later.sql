@@ -24,10 +24,9 @@ begin
                 bool_or(
                     case
                         when asked.action in ('create_account', 'create_symbol', 'grant_shares') then not p_held.creates
-                        when asked.action = 'cancel_order' then owned.symbol_slot <> all(p_held.symbol_slots)
+                        when asked.action = 'cancel_order' then not exchange.is_held(p_held, owned.symbol_key)
                         when asked.action = 'place_order'
-                            then acting.account_key = any(p_held.others)
-                            or exchange.symbol_slot(traded.symbol_key) <> all(p_held.symbol_slots)
+                            then acting.account_key = any(p_held.others) or not exchange.is_held(p_held, traded.symbol_key)
                     end
                 ) over (partition by asked.sequence order by asked.place) is true as waits
             from unnest(p_requests) with ordinality as asked (
@@ -48,7 +47,7 @@ begin
                 offset 0
             ) as traded on true
             left join lateral (
-                select found.symbol_slot
+                select found.symbol_key
                 from exchange.account_order(asked.account_id, asked.order_id) as found
             ) as owned on true
         ) as marked
