@@ -81,7 +81,7 @@ def pooler(cluster: Cluster) -> Iterator[str]:
 def test_clients_trade_through_a_pooler(pooler: str, cluster: Cluster) -> None:
     conninfo = make_conninfo(pooler, user="gateway")
     require_current(conninfo)
-    server = Server(listen("127.0.0.1", 0), conninfo, ServeSettings(port=0, workers=4))
+    server = Server(listen("127.0.0.1", 0), conninfo, ServeSettings(port=0, reserve_workers=4))
     server.start()
     replies: list[str] = []
 

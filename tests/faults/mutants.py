@@ -31,7 +31,7 @@ __all__ = ["MUTANTS"]
 
 def replies_before_the_commit() -> None:
     """Begin a transaction for each batch, and commit it when the replies are out."""
-    call, next_client, mine = Caller._call, Ready.next, threading.local()
+    call, next_client, mine = Caller._call, Ready.wait, threading.local()
 
     def execute(on: Caller, statement: bytes) -> None:
         # A lost connection is left, so that the worker lives and connects again: nothing else is broken here.
@@ -49,15 +49,15 @@ def replies_before_the_commit() -> None:
             mine.database = self
         return call(self, name, parameters, barrier=barrier)
 
-    def commit_then_next(self: Ready) -> Any:
+    def commit_then_next(self: Ready, worker: int) -> Any:
         if (open_in := getattr(mine, "database", None)) is not None:
             time.sleep(0.02)  # as a commit may take, on a slow disk
             with contextlib.suppress(ConnectionGone):  # too late to tell anybody
                 execute(open_in, b"commit")
-        return next_client(self)
+        return next_client(self, worker)
 
     Caller._call = call_in_transaction  # type: ignore[method-assign]
-    Ready.next = commit_then_next  # type: ignore[method-assign]
+    Ready.wait = commit_then_next  # type: ignore[method-assign]
 
 
 def sends_again_what_may_have_committed() -> None:
@@ -82,7 +82,7 @@ def answers_what_it_cannot_know() -> None:
         for portion in portions:
             if portion.lost:
                 told = ResultRow(0, "failed", message="the database failed: not carried out")
-                portion.lost, portion.results = False, [[told]] * len(portion.requests)
+                portion.lost, portion.results = False, [[told] for _ in portion.requests]
 
     Carrier.carry_out = guess  # type: ignore[method-assign]
 

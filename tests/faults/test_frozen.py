@@ -79,7 +79,7 @@ def test_a_primary_that_freezes_is_left_once_another_has_taken_over(
     pair: FrozenPair, start_gateway: StartGateway
 ) -> None:
     # One worker, or another would serve them as soon as it has found the new primary.
-    options = ("--workers", "1", "--metrics-port", "0", "--sweep-seconds", "0.1")
+    options = ("--reserve-workers", "1", "--lanes", "0", "--metrics-port", "0", "--sweep-seconds", "0.1")
     gateway = start_gateway("--database-url", pair.conninfo(), *options)
     with WireClient(gateway.address) as first, WireClient(gateway.address) as second:
         assert first.ask(CREATE)[0].tag == "created"

@@ -16,8 +16,7 @@ from lxml import etree
 from pgbourse.cli import cli
 from pgbourse.client import Client, RequestRefused
 from pgbourse.client.ping import PingError, ping
-from pgbourse.serve.batch import literal_of
-from pgbourse.serve.turns import Portion
+from pgbourse.serve.batch import Ask, literal_of
 from pgbourse.tls import client_context
 from tests.integration.client import WireClient, wait_until
 from tests.integration.conftest import Block, Gateway, Session, StartGateway
@@ -46,7 +45,7 @@ def gateway(start_gateway: StartGateway, authority: Authority, connection: Sessi
     )
     connection.execute("insert into exchange.certificate_operators (certificate_name) values ('root')")
     certificate = authority.issue("the exchange", server_only=True)
-    gateway = start_gateway(tls_cert=certificate, tls_client_ca=authority.file, workers=1)
+    gateway = start_gateway(tls_cert=certificate, tls_client_ca=authority.file, reserve_workers=1, lanes=0)
     gateway.tls = authority.trust(authority.issue("root"))
     assert {child.tag for child in gateway.ask(b"<create>" + OPEN + b"</create>")} == {"created"}
     return gateway
@@ -172,11 +171,11 @@ def test_clients_that_are_mixed_up_are_found_out(
     monkeypatch: pytest.MonkeyPatch,
     mutant: Callable[[list[str | None]], list[str | None]],
 ) -> None:
-    def wrong(portions: Sequence[Portion]) -> bytes:
-        names = mutant([portion.certificate_name for portion in portions])
-        for portion, name in zip(portions, names, strict=True):
-            portion.certificate_name = name
-        return literal_of(portions)
+    def wrong(asks: Sequence[Ask]) -> bytes:
+        names = mutant([ask.certificate_name for ask in asks])
+        for ask, name in zip(asks, names, strict=True):
+            ask.certificate_name = name
+        return literal_of(asks)
 
     monkeypatch.setattr("pgbourse.serve.carrier.literal_of", wrong)
     with pytest.raises(AssertionError):

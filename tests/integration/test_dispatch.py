@@ -64,7 +64,7 @@ def one_batch(
     """Have documents of several clients carried out in one batch: each list is one client's."""
 
     def run(*documents: list[bytes]) -> list[WireClient]:
-        gateway = start_gateway(workers=1)
+        gateway = start_gateway(reserve_workers=1, lanes=0)
         assert {child.tag for child in gateway.ask(CREATE)} == {"created"}
         blocker = block()
         first, *clients = [gateway.connect() for _ in range(len(documents) + 1)]
@@ -170,7 +170,7 @@ def test_waiting_backends_that_are_ended_cost_nobody_a_reply(
     connection: Session,
     block: Block,
 ) -> None:
-    gateway = start_gateway(workers=2)
+    gateway = start_gateway(reserve_workers=2, lanes=0)
     gateway.ask(CREATE)
     blocker = block()
     clients = [gateway.connect() for _ in range(10)]
@@ -240,7 +240,7 @@ def test_a_document_without_a_request_needs_no_database(start_gateway: StartGate
 
 
 def test_a_batch_carries_no_more_than_it_may(start_gateway: StartGateway, connection: Session) -> None:
-    gateway = start_gateway(workers=1, batch_requests=10)
+    gateway = start_gateway(reserve_workers=1, lanes=0, batch_requests=10)
     client = gateway.connect()
     client.ask(CREATE)
     client.send(*[buy(1)] * 100)
@@ -254,7 +254,7 @@ def test_who_sends_large_documents_leaves_the_others_their_share(
     start_gateway: StartGateway, wait_for_workers: Callable[[int], None], block: Block
 ) -> None:
     """Ids of orders tell in which order they were carried out."""
-    gateway = start_gateway(workers=1, batch_requests=100)
+    gateway = start_gateway(reserve_workers=1, lanes=0, batch_requests=100)
     gateway.ask(CREATE)
     blocker = block()
     first, hog, *others = [gateway.connect() for _ in range(7)]
@@ -273,7 +273,7 @@ def test_who_sends_large_documents_leaves_the_others_their_share(
 
 
 def test_a_document_too_large_to_read_at_once_holds_up_nobody(start_gateway: StartGateway) -> None:
-    gateway = start_gateway(workers=1)
+    gateway = start_gateway(reserve_workers=1, lanes=0)
     gateway.ask(CREATE)
     hog, other = gateway.connect(), gateway.connect()
     large = buys(5_000).replace(b'amount="1"', b'amount="0.01"')

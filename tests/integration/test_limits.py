@@ -67,7 +67,12 @@ def open_line() -> Iterator[OpenLine]:
 
         def connect(**settings: float) -> Line:
             dispatcher = Dispatcher(
-                "", workers=1, batch_requests=1000, reply_framing="plain", on_room=lambda: None
+                "",
+                reserve_workers=1,
+                lanes=0,
+                batch_requests=1000,
+                reply_framing="plain",
+                on_room=lambda: None,
             )
             selector = stack.enter_context(selectors.DefaultSelector())
             traffic = Traffic(selector, dispatcher, ServeSettings(**settings))  # type: ignore[arg-type]

@@ -205,7 +205,7 @@ def test_a_full_queue_stops_reading_until_there_is_room(
     wait_for_workers: Callable[[int], None],
     block: Block,
 ) -> None:
-    gateway = start_gateway(workers=1, batch_requests=10, queue_documents=50)
+    gateway = start_gateway(reserve_workers=1, lanes=0, batch_requests=10, queue_documents=50)
     gateway.ask(CREATE)
     blocker = block()
     clients = [gateway.connect() for _ in range(40)]
@@ -337,7 +337,7 @@ def test_many_clients_never_deadlock(
 def test_a_stop_answers_what_was_received_and_nothing_else(
     start_gateway: StartGateway, wait_for_workers: Callable[[int], None], block: Block
 ) -> None:
-    gateway = start_gateway(workers=1)
+    gateway = start_gateway(reserve_workers=1, lanes=0)
     gateway.ask(CREATE)
     blocker = block()
     busy, waiting, unfinished, idle = (gateway.connect() for _ in range(4))

@@ -124,8 +124,13 @@ def test_an_option_sets_its_setting(
 
 
 def test_the_environment_sets_what_options_leave(served: list[ServeSettings]) -> None:
-    run("serve", "--port", "1", env={"PGBOURSE_PORT": "2", "PGBOURSE_MIGRATE": "0", "PGBOURSE_WORKERS": "7"})
-    assert served == [dataclasses.replace(ServeSettings(), port=1, migrate=False, workers=7)]
+    run(
+        "serve",
+        "--port",
+        "1",
+        env={"PGBOURSE_PORT": "2", "PGBOURSE_MIGRATE": "0", "PGBOURSE_RESERVE_WORKERS": "7"},
+    )
+    assert served == [dataclasses.replace(ServeSettings(), port=1, migrate=False, reserve_workers=7)]
 
 
 @pytest.mark.parametrize(
@@ -199,7 +204,7 @@ def test_no_message_holds_a_part_of_a_password(command: str, url: str) -> None:
     ("arguments", "message"),
     [
         (["serve", "--port", "65536"], "65536 is not in the range 0<=x<=65535"),
-        (["serve", "--workers", "0"], "0 is not in the range 1<=x<=50"),
+        (["serve", "--reserve-workers", "0"], "0 is not in the range 1<=x<=50"),
         (["serve", "--reply-framing", "json"], "'json' is not one of 'plain', 'length', 'mirror'"),
         (["serve", "--drain-timeout", "-1"], "-1.0 is not in the range x>=0"),
         (["sevre"], "No such command 'sevre'"),

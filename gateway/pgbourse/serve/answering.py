@@ -16,6 +16,12 @@ __all__ = ["Answering"]
 _log = logging.getLogger("pgbourse.dispatch")
 
 
+# Seconds for which a turn is set aside whose next request needs what somebody else has locked: at first, for
+# it may be another gateway's short transaction, and at most.
+_FIRST_ASIDE = 0.002
+_LAST_ASIDE = 0.2
+
+
 class Answering:
     """Where turns go after a portion. Any worker may call this, for turns that it has in hand."""
 
@@ -43,18 +49,29 @@ class Answering:
                 _log.exception("closing %d clients after an unforeseen error", 1)
                 self._abandon(portion.turn, taken)
                 stays = False
+            turn = portion.turn
             if not stays:
                 let_go += 1
+            elif portion.requests:
+                if portion.front < 0:
+                    turn.give_back(len(portion.requests))  # then orders may be carried out in stages
+                else:
+                    turn.pending = portion
+                if portion.is_locked or turn.tries:
+                    seconds = min(_LAST_ASIDE, _FIRST_ASIDE * 2.0 ** min(turn.tries, 10))
+                    self._ready.set_aside(turn, seconds)
+                else:
+                    go_on.append(turn)
             elif portion.waits:
-                frames = portion.turn.put_back()
+                frames = turn.put_back()
                 self._reader.let_go(frames)
                 taken.add(frames, -1)
                 let_go += 1  # until the gate submits it anew
-                self._gate.wait(portion.turn)
-            elif portion.turn.wants_reader:
-                self._reader.add(portion.turn)
+                self._gate.wait(turn)
+            elif turn.wants_reader:
+                self._reader.add(turn)
             else:
-                go_on.append(portion.turn)
+                go_on.append(turn)
         self._ready.bring_back(go_on, let_go)
 
     def abandon(self, turns: Iterable[Turn], taken: Count) -> None:
@@ -71,7 +88,9 @@ class Answering:
         At the first document of unknown fate, close its connection instead.
         """
         turn = portion.turn
-        turn.take_results(portion.results)
+        requests, results = portion.take_results()
+        turn.tries = 0 if results else turn.tries + 1
+        turn.take_results(results)
         items = turn.finish()
         self._reader.let_go(item.frame for item in items)
         replies = b"".join(
@@ -87,6 +106,7 @@ class Answering:
         else:
             stays = True
         if tally is not None:
+            tally.ended([*requests, *portion.requests], results, lost=portion.lost)
             tally.answered(items)
         return stays
 

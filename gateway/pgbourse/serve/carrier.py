@@ -2,27 +2,30 @@
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from pgbourse.serve.batch import hand_out, literal_of
-from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, FateUnknown, ReadOnly
+from pgbourse.serve.batch import Ask, hand_out, literal_of
+from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, FateUnknown, ReadOnly, Reserved
 from pgbourse.serve.patience import PatientCaller
 from pgbourse.serve.turns import Portion
 from pgbourse.serve.writegate import WriteGate
 from pgbourse.wire.messages import ResultRow
 
-__all__ = ["Carrier"]
+__all__ = ["Carrier", "failed"]
 
 _log = logging.getLogger("pgbourse.dispatch")
 
 # Requests at fault that are looked for in one portion; then all that is left of it shares the fault of the
 # last one. When everything fails, it should fail soon.
-_FAILURES = 8
+FAILURES = 8
 
 
 class Carrier:
-    """One worker's way to carry out portions."""
+    """One worker's way to carry out portions, from end to end or as far as reserving for orders.
+
+    What is asked for gets its result, or stays open, to be asked for again, or the portion is marked as lost.
+    """
 
     def __init__(self, database: PatientCaller, gate: WriteGate[Any], *, certified: bool) -> None:
         """`certified` clients may do what the database says of the certificates that they have shown."""
@@ -31,74 +34,109 @@ class Carrier:
         self._certified = certified
 
     def carry_out(self, portions: Sequence[Portion]) -> None:
-        """Give every portion its results, mark it as lost, or leave what can't be carried out to its turn."""
+        """Carry out these portions from end to end."""
+        self._ask(portions, self._process)
+
+    def reserve(self, portions: Sequence[Portion]) -> None:
+        """Reserve for the orders of these portions, and note in each which ones are to be matched."""
+        self._ask(portions, self._reserve)
+
+    def _ask(self, portions: Sequence[Portion], call: Callable[[Sequence[Ask]], None]) -> None:
+        """Make one call for all, or several if it fails."""
         if self._gate.reason:
             for portion in portions:
                 portion.leave_writes()
-        asking = [portion for portion in portions if portion.requests]
-        if not asking:
+        asks = [
+            Ask(portion, portion.open(), sequence)
+            for sequence, portion in enumerate(portions, 1)
+            if portion.requests
+        ]
+        if not asks:
             return
         try:
-            self._call(asking)
+            call(asks)
         except ReadOnly as error:
             self._gate.shut(str(error))
-            self.carry_out(portions)
+            self._ask(portions, call)
         except CallFailed as error:
-            _log.warning("a batch of %d clients failed, trying each alone: %s", len(asking), error)
-            for portion in asking:
-                self._carry_out_in_parts(portion)
+            _log.warning("a batch of %d clients failed, trying each alone: %s", len(asks), error)
+            for ask in asks:
+                self._ask_in_parts(ask, call)
         except (FateUnknown, ConnectionGone) as error:
-            _log.error("closing %d clients, fate of their requests unknown: %s", len(asking), error)
-            for portion in asking:
-                portion.lost = True
+            _log.error("closing %d clients, fate of their requests unknown: %s", len(asks), error)
+            for ask in asks:
+                ask.portion.lost = True
 
-    def _carry_out_in_parts(self, portion: Portion) -> None:
-        """Carry out a portion of a failed batch by itself, and in halves if it fails again."""
-        results: list[Sequence[ResultRow]] = []
+    def _ask_in_parts(self, whole: Ask, call: Callable[[Sequence[Ask]], None]) -> None:
+        """Ask for a portion of a failed batch by itself, and in halves if it fails again."""
+        portion = whole.portion
         failures = 0
-        parts = [portion.requests]  # the next one is the last
-        while parts:
-            requests = parts.pop()
-            part = Portion(portion.turn, requests, 1)
+        parts = [whole.places]  # the next one is the last
+        while parts and not portion.is_locked:
+            places = parts.pop()
             try:
-                self._call([part])
-                results += part.results
+                call([Ask(portion, places)])
             except CallFailed as error:
-                half = len(requests) // 2
-                if half and failures < _FAILURES - 1:
-                    parts += [requests[half:], requests[:half]]
+                half = len(places) // 2
+                if half and failures < FAILURES - 1:
+                    parts += [places[half:], places[:half]]
                 else:
                     failures += 1
-                    results += [_failed(error)] * len(requests)
+                    rows = failed(error)
+                    for place in places:
+                        portion.results[place] = rows
             except ReadOnly as error:
                 self._gate.shut(str(error))
-                portion.waits = True
-                portion.turn.give_back(len(portion.requests) - len(results))
-                del portion.requests[len(results) :]
-                break
+                portion.leave_writes()
+                return
             except (FateUnknown, ConnectionGone) as error:
                 _log.error("closing a client, fate of its request unknown: %s", error)
                 portion.lost = True
-                break
-        portion.results = results
+                return
 
-    def _call(self, portions: Sequence[Portion]) -> None:
-        """Carry out these portions in one transaction.
+    def _process(self, asks: Sequence[Ask]) -> None:
+        """Carry out all in one transaction. Raises what PatientCaller.call does."""
+        requests = literal_of(asks)
 
-        Raises what PatientCaller.call does.
-        """
-        for sequence, portion in enumerate(portions, 1):
-            portion.sequence = sequence
-        requests = literal_of(portions)
+        def call(caller: Caller, waits: bool) -> bool:
+            return hand_out(asks, caller.process_batch(requests, self._certified, waits))
 
-        def call(caller: Caller) -> list[ResultRow]:
-            return caller.process_batch(requests, self._certified)
+        self._database.call_for_locks(call, bool, writes=any(ask.writes for ask in asks))
 
-        writes = any(portion.writes for portion in portions)
-        hand_out(portions, self._database.call(call, writes=writes))
+    def _reserve(self, asks: Sequence[Ask]) -> None:
+        """Reserve for all in one transaction. Raises what PatientCaller.call does."""
+        requests = literal_of(asks)
+
+        def call(caller: Caller, _: bool) -> list[Reserved]:
+            return caller.reserve(requests, self._certified)  # which never waits for an account
+
+        rows = self._database.call_for_locks(call, _is_locked, writes=True)
+        if _is_locked(rows):
+            self._database.note_locks(in_the_way=True)
+        start = 0
+        for ask in asks:
+            _take_reserved(ask, rows[start : start + len(ask.places)])
+            start += len(ask.places)
 
 
-def _failed(error: CallFailed) -> list[ResultRow]:
+def _is_locked(rows: Sequence[Reserved]) -> bool:
+    return any(row.code == "locked" for row in rows)
+
+
+def _take_reserved(ask: Ask, rows: Sequence[Reserved]) -> None:
+    """Note which orders of a portion are reserved for, and which are refused; the others stay open."""
+    portion = ask.portion
+    for place, row in zip(ask.places, rows, strict=True):
+        if row.incoming_id is not None:
+            portion.reserved.append((place, row))
+        elif row.code == "locked":
+            portion.is_locked = True
+        elif row.code != "later":
+            portion.results[place] = [ResultRow(0, "refused", code=row.code, message=row.message)]
+            portion.refused_by = row.server
+
+
+def failed(error: CallFailed) -> list[ResultRow]:
     """Log what failed, and return the result for the request at fault."""
     reference = secrets.token_hex(4)
     _log.error("internal error %s (SQLSTATE %s): %s", reference, error.sqlstate, error)

@@ -13,6 +13,8 @@ from pgbourse.serve.answering import Answering
 from pgbourse.serve.carrier import Carrier
 from pgbourse.serve.counts import Count
 from pgbourse.serve.gathering import Gatherer
+from pgbourse.serve.lanes import Lanes
+from pgbourse.serve.matcher import Matcher
 from pgbourse.serve.patience import PatientCaller
 from pgbourse.serve.reader import Reader
 from pgbourse.serve.ready import Ready
@@ -32,7 +34,8 @@ class Dispatcher:
         self,
         conninfo: str,
         *,
-        workers: int,
+        reserve_workers: int,
+        lanes: int,
         batch_requests: int,
         reply_framing: str,
         on_room: Callable[[], None],
@@ -51,37 +54,60 @@ class Dispatcher:
         self._on_room = on_room
         self.wants_room = False
         self._stopping = threading.Event()
-        self._ready = Ready()
+        self._ready = Ready(reserve_workers)
         self._gate: WriteGate[Turn] = WriteGate(conninfo, self._ready.submit, self._stopping)
         self._reader = Reader(self._go_on, self._give_up, self._is_alone)
         self._answering = Answering(self._ready, self._gate, self._reader, reply_framing)
+        self._lanes = Lanes(lanes) if lanes else None
         # What waits is what has been submitted, by the I/O thread, and not taken, by a worker or the reader.
         self._submitted = Count()
         self._taken_by_reader = Count()
         self._taken = [self._taken_by_reader]
+        self._with_tallies = with_tallies
         self.tallies: list[Tally] = []
-        self._workers = [self._new_worker(i + 1, with_tallies=with_tallies) for i in range(workers)]
+        self._workers = [self._new_worker(i, reserve_workers) for i in range(reserve_workers)]
+        self._matchers = [self._new_matcher(self._lanes, i) for i in range(lanes) if self._lanes is not None]
 
-    def _new_worker(self, number: int, *, with_tallies: bool) -> Worker:
-        taken, tally = Count(), Tally() if with_tallies else None
-        self._taken.append(taken)
-        if tally is not None:
-            self.tallies.append(tally)
-        database = PatientCaller(self._conninfo, f"pgbourse worker {number}", self._gate, self._stopping)
+    @property
+    def _all(self) -> list[Worker | Matcher]:
+        return [*self._workers, *self._matchers]
+
+    def _new_worker(self, number: int, workers: int) -> Worker:
+        database = self._new_session(f"pgbourse worker {number + 1}")
+        taken, tally = self._new_counts()
+        fronts = 0 if self._lanes is None else workers
         return Worker(
-            f"pgbourse-worker-{number}",
+            number,
             self._ready,
-            Gatherer(self._ready, taken, self._batch_requests, self._make_room),
+            Gatherer(self._ready, taken, self._batch_requests, self._make_room, fronts),
             Carrier(database, self._gate, certified=self._certified),
+            self._lanes,
             self._answering,
             database,
             taken,
             tally,
         )
 
+    def _new_matcher(self, lanes: Lanes, lane: int) -> Matcher:
+        database = self._new_session(f"pgbourse lane {lane + 1}")
+        taken, tally = self._new_counts()
+        return Matcher(lane, lanes, self._batch_requests, database, self._gate, self._answering, taken, tally)
+
+    def _new_session(self, name: str) -> PatientCaller:
+        return PatientCaller(self._conninfo, name, self._gate, self._stopping)
+
+    def _new_counts(self) -> tuple[Count, Tally | None]:
+        """Return what one worker counts."""
+        taken = Count()
+        self._taken.append(taken)
+        tally = Tally() if self._with_tallies else None
+        if tally is not None:
+            self.tallies.append(tally)
+        return taken, tally
+
     def start(self) -> None:
         self._reader.start()
-        for worker in self._workers:
+        for worker in self._all:
             worker.thread.start()
 
     def submit(self, peers: Sequence[Peer]) -> None:
@@ -99,10 +125,14 @@ class Dispatcher:
             self._submitted.size - sum(taken.size for taken in self._taken),
         )
 
+    def lane_orders(self) -> int:
+        """Return how many orders are reserved for and not yet matched."""
+        return 0 if self._lanes is None else self._lanes.orders
+
     def oldest_call(self) -> float:
         """Return for how many seconds the oldest batch has waited for the database; 0 if none does."""
         now = time.monotonic()
-        return max(worker.database.busy(now) for worker in self._workers)
+        return max(worker.database.busy(now) for worker in self._all)
 
     def takes_no_writes(self) -> str:
         """Return why requests that write wait, or an empty string."""
@@ -116,7 +146,10 @@ class Dispatcher:
         # 2. Workers end with the last turn.
         self._ready.stop()
         ended = [worker.thread.join(max(0.0, deadline - time.monotonic())) for worker in self._workers]
-        # 3. Then the reader has nothing to read.
+        # 3. Then lanes and the reader have nothing to do.
+        if self._lanes is not None:
+            self._lanes.stop()
+        ended += [matcher.thread.join(max(0.0, deadline - time.monotonic())) for matcher in self._matchers]
         ended.append(self._reader.stop(max(0.0, deadline - time.monotonic())))
         return all(ended)
 

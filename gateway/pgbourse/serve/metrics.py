@@ -90,6 +90,8 @@ class _Gateway(Collector):
         yield CounterMetricFamily("pgbourse_connections_accepted", accepted, status.traffic.accepted)
         yield _gauge("queue_documents", "Documents that wait for a worker.", status.waiting_documents)
         yield _gauge("queue_bytes", "Bytes of the documents that wait for a worker.", status.waiting_bytes)
+        text = "Orders that are reserved for and wait for their lane, or are in it."
+        yield _gauge("lane_orders", text, status.lane_orders)
         text = "For how long the oldest batch in progress has waited for the database; 0 without one."
         yield _gauge("oldest_call_seconds", text, status.oldest_call_seconds)
         yield _gauge("processes", "Processes that serve clients.", status.processes)
@@ -123,6 +125,10 @@ class _Gateway(Collector):
         yield _histogram(
             "database_seconds", "Time of a batch in the database.", [tally.database for tally in tallies]
         )
+        yield _histogram(
+            "match_orders", "Orders in a database call of a lane.", [tally.match_orders for tally in tallies]
+        )
+        yield _histogram("match_seconds", "Time of such a call.", [tally.match_database for tally in tallies])
         yield CounterMetricFamily(
             "pgbourse_database_reconnects",
             "Connections to the database that a worker had to open again.",

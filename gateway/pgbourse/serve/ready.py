@@ -1,10 +1,12 @@
 """The queue of turns that can go on, and how many turns dispatch has in all."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
+from heapq import heappop, heappush
 
-from pgbourse.serve.turns import Turn
+from pgbourse.serve.turns import Portion, Turn
 
 __all__ = ["Ready"]
 
@@ -12,23 +14,25 @@ __all__ = ["Ready"]
 class Ready:
     """Workers take turns from here and bring them back, until a turn is let go.
 
-    One condition guards the counts and all waiting. The deque's append and popleft are atomic by themselves,
-    so who brings a turn back that a worker awake will see needs no lock.
+    One condition guards everything, and all waiting. The queue's append and popleft are atomic by themselves.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int) -> None:
         self._changed = threading.Condition()
         self._turns: deque[Turn] = deque()
-        self._held = 0  # turns that are here, with a worker or with the reader
+        self._aside: list[tuple[float, int, Turn]] = []  # a heap: when each may go on, and in which order
+        self._asides = 0  # how many there have been
+        self._portions: list[deque[Portion]] = [deque() for _ in range(workers)]  # for each worker
+        self._held = 0  # turns that are here, or with a worker, a lane or the reader
         self._stopping = False
+        self.has_stages = (
+            False  # once a worker has found out that the database's sessions allow for two stages
+        )
 
     @property
     def held(self) -> int:
-        """How many turns are here, with a worker or with the reader."""
+        """How many turns are here, or with a worker, a lane or the reader."""
         return self._held
-
-    def __len__(self) -> int:
-        return len(self._turns)
 
     def submit(self, turns: Sequence[Turn]) -> None:
         """Take in turns that dispatch didn't have."""
@@ -47,23 +51,51 @@ class Ready:
             elif turns:
                 self._changed.notify()
 
+    def set_aside(self, turn: Turn, seconds: float) -> None:
+        """Let a turn go on after so many seconds."""
+        with self._changed:
+            self._asides += 1
+            heappush(self._aside, (time.monotonic() + seconds, self._asides, turn))
+            self._changed.notify()  # who sleeps may have to wake earlier
+
+    def deal(self, portions: Sequence[Portion], worker: int) -> None:
+        """Give portions to the worker who reserves for their accounts."""
+        if portions:
+            with self._changed:
+                self._portions[worker].extend(portions)
+                self._changed.notify_all()
+
+    def dealt(self, worker: int) -> list[Portion]:
+        """Take the portions that were given to this worker."""
+        mine = self._portions[worker]
+        return [mine.popleft() for _ in range(len(mine))]
+
     def wake(self) -> None:
         """Wake a worker, if any sleeps, because there is more here than one takes."""
         if self._turns:
             with self._changed:
                 self._changed.notify()
 
-    def next(self) -> Turn | None:
-        """Wait for a turn; None once stopped and none is left to come."""
+    def wait(self, worker: int) -> bool:
+        """Wait until there is something for this worker. False once stopped and nothing is left to come."""
         with self._changed:
-            while not self._turns:
-                if self._stopping and not self._held:
-                    return None
-                self._changed.wait()
-            return self._turns.popleft()
+            while not (self._turns or self._portions[worker]):
+                seconds = None
+                if self._aside:
+                    seconds = self._aside[0][0] - time.monotonic()
+                    if seconds <= 0:
+                        break
+                elif self._stopping and not self._held:
+                    return False
+                self._changed.wait(seconds)
+            return True
 
-    def another(self) -> Turn | None:
-        """Return a turn if one is here."""
+    def next(self) -> Turn | None:
+        """Return a turn if one can go on."""
+        if self._aside and self._aside[0][0] <= time.monotonic():
+            with self._changed:
+                if self._aside:  # else another worker was faster
+                    self._turns.append(heappop(self._aside)[2])
         try:
             return self._turns.popleft()
         except IndexError:

@@ -48,6 +48,7 @@ class Status:
     traffic: TrafficStatus
     waiting_documents: int  # for a worker
     waiting_bytes: int
+    lane_orders: int  # reserved for, that wait for their lane or are in it
     oldest_call_seconds: float  # how long the oldest batch has been in the database, or has waited for it
     takes_no_writes: str  # why requests that write wait; empty if they don't
     draining: bool
@@ -62,6 +63,7 @@ def add_up(parts: Sequence[Status], turned_at: float) -> Status:
         traffic=add_up_traffic([part.traffic for part in parts]),
         waiting_documents=sum([part.waiting_documents for part in parts]),
         waiting_bytes=sum([part.waiting_bytes for part in parts]),
+        lane_orders=sum([part.lane_orders for part in parts]),
         oldest_call_seconds=max([part.oldest_call_seconds for part in parts], default=0.0),
         takes_no_writes=next((part.takes_no_writes for part in parts if part.takes_no_writes), ""),
         draining=any(part.draining for part in parts),
@@ -100,7 +102,8 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._dispatcher = Dispatcher(
             conninfo,
-            workers=settings.workers,
+            reserve_workers=settings.reserve_workers,
+            lanes=settings.lanes,
             batch_requests=settings.batch_requests,
             reply_framing=settings.reply_framing,
             on_room=self._wake,
@@ -162,6 +165,7 @@ class Server:
             traffic=self._traffic.status(),
             waiting_documents=documents,
             waiting_bytes=size,
+            lane_orders=self._dispatcher.lane_orders(),
             oldest_call_seconds=self._dispatcher.oldest_call(),
             takes_no_writes=self._dispatcher.takes_no_writes(),
             draining=self._stop_asked,

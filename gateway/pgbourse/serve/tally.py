@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pgbourse.serve.turns import Item, Portion
+from pgbourse.wire.messages import Request, ResultRow
 
 __all__ = ["Histogram", "Tally"]
 
@@ -48,6 +49,8 @@ class Tally:
         self.batch_documents = Histogram(_SIZES)
         self.batch_requests = Histogram(_SIZES)
         self.database = Histogram(_SECONDS)  # of a batch: the calls of the database
+        self.match_orders = Histogram(_SIZES)
+        self.match_database = Histogram(_SECONDS)
         self.reconnects = 0
 
     def add(self, other: "Tally") -> None:
@@ -61,24 +64,31 @@ class Tally:
             else:
                 setattr(self, name, ours + theirs)
 
-    def carried_out(self, batch: Sequence[Portion], seconds: float) -> None:
-        """Count a batch, and the seconds that the database took for it."""
-        requests = 0
-        for portion in batch:
-            self.outcomes.update(
-                [
-                    (request.action, rows[0].outcome)
-                    for request, rows in zip(portion.requests, portion.results, strict=False)
-                ]
-            )
-            if portion.lost:
-                unknown = portion.requests[len(portion.results) :]
-                self.outcomes.update([(request.action, "unknown") for request in unknown])
-            requests += len(portion.requests)
-        self.batch_documents.observe(sum([portion.documents for portion in batch]))
+    def gathered(self, portions: Sequence[Portion]) -> None:
+        """Count a batch as it was gathered."""
+        self.batch_documents.observe(sum([portion.documents for portion in portions]))
+
+    def called(self, requests: int, seconds: float) -> None:
+        """Count a first or only call for so many requests, and its seconds in the database."""
         if requests:
             self.batch_requests.observe(requests)
             self.database.observe(seconds)
+
+    def matched(self, orders: int, seconds: float) -> None:
+        """Count a lane's call for so many orders, and its seconds in the database."""
+        if orders:
+            self.match_orders.observe(orders)
+            self.match_database.observe(seconds)
+
+    def ended(
+        self, requests: Sequence[Request], results: Sequence[Sequence[ResultRow]], *, lost: bool
+    ) -> None:
+        """Count requests by the first row of each one's results; if they are `lost`, those that have none."""
+        self.outcomes.update(
+            [(request.action, rows[0].outcome) for request, rows in zip(requests, results, strict=False)]
+        )
+        if lost:
+            self.outcomes.update([(request.action, "unknown") for request in requests[len(results) :]])
 
     def answered(self, items: Sequence[Item]) -> None:
         """Count one client's documents, whose replies have just been sent."""

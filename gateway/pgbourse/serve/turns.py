@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+from pgbourse.serve.calls import Reserved
 from pgbourse.wire.framing import Frame
 from pgbourse.wire.messages import Action, Document, Reply, Request, ResultRow
 
-__all__ = ["Item", "Peer", "Portion", "Turn"]
+__all__ = ["Item", "Peer", "Portion", "Turn", "writes"]
 
 
 class Peer(Protocol):
@@ -46,53 +47,86 @@ class Item:
 
 
 class Portion:
-    """What is carried out of one turn at once, and what becomes of it."""
+    """What is carried out of one turn at once, and what becomes of it.
 
-    __slots__ = ("certificate_name", "documents", "lost", "requests", "results", "sequence", "turn", "waits")
+    It may take several calls: what has no result yet is asked for again.
+    """
 
-    def __init__(self, turn: "Turn", requests: list[Request], documents: int) -> None:
+    __slots__ = (
+        "away",
+        "certificate_name",
+        "documents",
+        "front",
+        "is_locked",
+        "lost",
+        "refused_by",
+        "requests",
+        "reserved",
+        "results",
+        "turn",
+        "waits",
+    )
+
+    def __init__(self, turn: "Turn", requests: list[Request], documents: int, front: int = -1) -> None:
         self.turn = turn
         self.requests = requests
         self.documents = documents  # that it has requests of, for the metrics
+        self.front = front  # the worker who reserves for these orders, to be matched then; -1: in one stage
         self.certificate_name = turn.peer.certificate_name
-        self.sequence = 0  # in its batch
-        self.results: Sequence[Sequence[ResultRow]] = ()  # for each request its rows
+        self.results: list[Sequence[ResultRow] | None] = [None] * len(requests)  # for each request its rows
+        self.reserved: list[tuple[int, Reserved]] = []  # orders that are to be matched, with their places
+        self.refused_by = ""  # the server that refused some of them when it was to reserve
+        self.away = 0  # how many of them lanes have; their lock guards it
+        self.is_locked = False  # what has no result needs a lock that somebody else has
         self.lost = False  # may or may not have committed
         self.waits = False  # what is left of the turn waits until the database takes writes
 
+    def open(self) -> list[int]:
+        """Return the places of the requests that have no result."""
+        return [place for place, rows in enumerate(self.results) if rows is None]
+
+    def take_results(self) -> tuple[list[Request], list[Sequence[ResultRow]]]:
+        """Let go and return the requests, from the first, that have results, and these."""
+        count = next((place for place, rows in enumerate(self.results) if rows is None), len(self.results))
+        results = [rows for rows in self.results[:count] if rows is not None]
+        requests = self.requests[:count]
+        del self.requests[:count], self.results[:count]
+        return requests, results
+
     def leave_writes(self) -> None:
-        """Give the first request that writes back to the turn, and all behind it."""
-        place = next((i for i, request in enumerate(self.requests) if _writes(request)), None)
-        if place is not None:
+        """Give the first open request that writes, and all behind it, back to the turn if none is done."""
+        place = next((i for i in self.open() if writes(self.requests[i])), None)
+        if place is not None and not any(self.results[place:]):
             self.turn.give_back(len(self.requests) - place)
             del self.requests[place:]
+            del self.results[place:]
             self.waits = True
 
-    @property
-    def writes(self) -> bool:
-        """Whether this needs a database that takes writes."""
-        return any(map(_writes, self.requests))
 
-
-def _writes(request: Request) -> bool:
+def writes(request: Request) -> bool:
+    """Whether a request needs a database that takes writes."""
     return request.action != Action.QUERY_ORDER
 
 
 class Turn:
     """One client's documents, from the first that is not answered, and a cursor within their requests."""
 
-    __slots__ = ("_begun", "_items", "_requests", "large", "peer")
+    __slots__ = ("_begun", "_items", "_requests", "large", "peer", "pending", "tries")
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self.large: Frame | None = None  # taken after all others, to be read by itself
+        self.pending: Portion | None = None  # has requests without a result
+        self.tries = 0  # in a row that brought no result
         self._items: deque[Item] = deque()  # neither of them answered
         self._requests: list[Request] = []  # of these documents
         self._begun = 0  # how many of them have been in a portion
 
     @property
     def left(self) -> int:
-        """How many requests no portion has had."""
+        """How many requests the next portion can have."""
+        if self.pending is not None:
+            return len(self.pending.open())
         return len(self._requests) - self._begun
 
     @property
@@ -110,12 +144,23 @@ class Turn:
         self._items.append(Item(frame, document))
         self._requests += document.requests
 
-    def portion(self, most: int, documents: int) -> Portion:
-        """Cut off the next requests."""
-        end = self._begun + most
-        portion = Portion(self, self._requests[self._begun : end], max(1, documents))
-        self._begun = min(end, len(self._requests))
-        return portion
+    def portion(self, most: int, documents: int, fronts: int = 0) -> Portion:
+        """Cut off the next requests, or return the portion in hand, if it has requests without a result.
+
+        If orders are carried out in stages, then by one of so many workers in front: a portion holds only
+        orders that one of them reserves, or no orders.
+        """
+        if self.pending is not None:
+            portion, self.pending = self.pending, None
+            return portion
+        requests = self._requests[self._begun : self._begun + most]
+        front = -1
+        if fronts and requests:
+            front = _front(requests[0], fronts)
+            end = next((i for i, request in enumerate(requests) if _front(request, fronts) != front), most)
+            del requests[end:]
+        self._begun += len(requests)
+        return Portion(self, requests, max(1, documents), front)
 
     def give_back(self, count: int) -> None:
         """Take the last requests of the portion in hand as if no portion had had them."""
@@ -150,6 +195,7 @@ class Turn:
         self._items.clear()
         self._requests.clear()
         self._begun = 0
+        self.pending = None
         return items
 
     def put_back(self) -> list[Frame]:
@@ -163,3 +209,10 @@ class Turn:
             self.peer.put_back(frames if self.large is None else [*frames, self.large])
             self.large = None
         return frames
+
+
+def _front(request: Request, fronts: int) -> int:
+    """Return who of so many workers in front reserves for an order; -1 for any other request."""
+    if request.action != Action.PLACE_ORDER:
+        return -1
+    return hash(request.account_id) % fronts if fronts > 1 else 0

@@ -1,16 +1,18 @@
-"""A worker: gathers a batch, has it carried out, answers, and begins again."""
+"""A worker in front: gathers a batch, reserves for its orders, carries out the rest, and begins again."""
 
 import logging
+from collections.abc import Callable, Sequence
 
 from pgbourse.serve.answering import Answering
 from pgbourse.serve.carrier import Carrier
 from pgbourse.serve.counts import Count
 from pgbourse.serve.gathering import Gatherer
+from pgbourse.serve.lanes import Lanes
 from pgbourse.serve.patience import PatientCaller
 from pgbourse.serve.ready import Ready
 from pgbourse.serve.tally import Tally
 from pgbourse.serve.threads import ReadingThread
-from pgbourse.serve.turns import Turn
+from pgbourse.serve.turns import Portion, Turn
 
 __all__ = ["Worker"]
 
@@ -22,45 +24,86 @@ class Worker:
 
     def __init__(
         self,
-        name: str,
+        number: int,
         ready: Ready,
         gatherer: Gatherer,
         carrier: Carrier,
+        lanes: Lanes | None,
         answering: Answering,
         database: PatientCaller,
         taken: Count,
         tally: Tally | None,
     ) -> None:
+        """`number` says which accounts this worker reserves for, if there are lanes."""
         self.database = database
+        self._number = number
         self._ready = ready
         self._gatherer = gatherer
         self._carrier = carrier
+        self._lanes = lanes
         self._answering = answering
         self._taken = taken
         self._tally = tally
-        self.thread = ReadingThread(name, self._serve_next, database.caller.close)
+        self.thread = ReadingThread(f"pgbourse-worker-{number + 1}", self._serve_next, database.caller.close)
 
     def _serve_next(self) -> bool:
-        first = self._ready.next()
-        if first is None:
+        if not self._ready.wait(self._number):
             return False
-        before = self._taken.size
-        self._serve(first)
-        self.thread.bytes_read += max(0, self._taken.size - before)
+        for_whom: dict[int, list[Portion]] = {}
+        for portion in self._gather():
+            for_whom.setdefault(portion.front, []).append(portion)
+        whole, mine = for_whom.pop(-1, []), for_whom.pop(self._number, [])
+        for worker, portions in for_whom.items():
+            self._ready.deal(portions, worker)
+        mine += self._ready.dealt(self._number)
+        # Orders first: lanes go on with them meanwhile.
+        if mine:
+            self._reserve(mine)
+        if whole:
+            self._try(self._carrier.carry_out, whole)
+            self._answering.finish(whole, self._taken, self._tally)
         return True
 
-    def _serve(self, first: Turn) -> None:
+    def _gather(self) -> list[Portion]:
         turns: list[Turn] = []
-        caller, tally = self.database.caller, self._tally
+        before = self._taken.size
         try:
-            portions = self._gatherer.gather(first, turns)
-            before = caller.seconds
-            self._carrier.carry_out(portions)
-            if tally is not None:
-                tally.carried_out(portions, caller.seconds - before)
-                tally.reconnects = self.database.reconnects
+            portions = self._gatherer.gather(turns)
         except Exception:  # noqa: BLE001 - a bug of ours, logged as such, must not end the worker
             _log.exception("closing %d clients after an unforeseen error", len(turns))
             self._answering.abandon(turns, self._taken)
-        else:
-            self._answering.finish(portions, self._taken, tally)
+            portions = []
+        self.thread.bytes_read += self._taken.size - before
+        if self._tally is not None and portions:
+            self._tally.gathered(portions)
+        return portions
+
+    def _reserve(self, portions: list[Portion]) -> None:
+        """Reserve for orders and let lanes have them, and refusals, which must become durable, too."""
+        assert self._lanes is not None
+        self._try(self._carrier.reserve, portions)
+        going: list[Portion] = []
+        staying: list[Portion] = []
+        for portion in portions:
+            goes = not portion.lost and (portion.reserved or any(portion.results))
+            (going if goes else staying).append(portion)
+        self._lanes.put(going)
+        if staying:
+            self._answering.finish(staying, self._taken, self._tally)
+
+    def _try(self, call: Callable[[Sequence[Portion]], None], portions: Sequence[Portion]) -> None:
+        """Have portions carried out, and count that."""
+        caller = self.database.caller
+        before = caller.seconds
+        try:
+            call(portions)
+        except Exception:  # noqa: BLE001 - a bug of ours, logged as such, must not end the worker
+            _log.exception("closing %d clients after an unforeseen error", len(portions))
+            for portion in portions:
+                portion.lost = True
+        if self.database.has_stages:
+            self._ready.has_stages = True
+        if self._tally is not None:
+            requests = sum([len(portion.requests) for portion in portions])
+            self._tally.called(requests, caller.seconds - before)
+            self._tally.reconnects = self.database.reconnects
