@@ -19,6 +19,8 @@ declare
     v_codes text[];
     v_later integer[]; -- the places in this round of what has its turn in the next one
 begin
+    -- What is handed on is copied for each order.
+    p_held.balances := null;
     loop
         -- Accounts that are locked already, or that this batch has created: nobody is waited for.
         if v_balances is null then
