@@ -8,13 +8,14 @@ slow, and comes and goes with autovacuum's statistics.
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.rows import TupleRow
 
-from tests.sql.market import Connection, Market, Request, always_hint, replace, wrap
+from tests.sql.market import Connection, Market, Request, always_hint, literals, replace, wrap
 
 Plan = dict[str, Any]
 
@@ -32,6 +33,7 @@ KEYS = {
     "credits": [["account_key =", "transaction_id >="]],
     "executions": [["buy_order_id ="], ["sell_order_id ="]],
     "book_hints": [["symbol_key =", "side ="]],
+    "incoming_orders": [],  # read by address alone
     "orders": [["order_id ="]],
     "positions": [["account_key =", "symbol_key ="]],
     "quotes": [["symbol_key =", "side ="]],
@@ -176,13 +178,6 @@ def plans_of(session: psycopg.Connection[TupleRow], certificate: str | None = No
 
     With a certificate's name, also those of looking up what it may do.
     """
-    heard: list[Plan] = []
-
-    def hear(diagnostic: psycopg.errors.Diagnostic) -> None:
-        _, found, plan = (diagnostic.message_primary or "").partition("plan:\n")
-        if found:
-            heard.append(json.loads(plan))
-
     market = Market(session)
     batch = [
         Request("place_order", "1", "X", "100", "102"),
@@ -194,13 +189,50 @@ def plans_of(session: psycopg.Connection[TupleRow], certificate: str | None = No
     ]
     names = None if certificate is None else [certificate] * len(batch)
     market.batch(batch, names)  # plans are made
-    session.add_notice_handler(hear)
-    orders = market.batch(batch, names)
-    session.remove_notice_handler(hear)
+    with hearing(session) as heard:
+        orders = market.batch(batch, names)
     assert orders[0][0].outcome == "opened"
     assert (orders[3][0].code == "insufficient_shares") is (certificate is None)
     assert len(heard) > 10
     return heard
+
+
+def plans_of_stages(session: psycopg.Connection[TupleRow]) -> list[Plan]:
+    """Return the plans of orders that go through the two stages in calls of their own."""
+    session.execute("select exchange.begin_session()")
+    orders = [Request("place_order", "1", "X", "100", "102"), Request("place_order", "2", "X", "-150", "99")]
+
+    def carry_out() -> list[str]:
+        incoming = session.execute(
+            "select array_agg(incoming_id), array_agg(address), array_agg(slot) "
+            "from exchange.reserve_orders(%s::text[]::exchange.request[])",
+            [literals(orders)],
+        ).fetchone()
+        query = "select outcome from exchange.match_orders(%s::bigint[], %s::tid[], %s::integer[])"
+        return [row[0] for row in session.execute(query, incoming)]
+
+    carry_out()  # plans are made
+    with hearing(session) as heard:
+        assert carry_out() == ["opened", "opened"]
+    assert len(heard) > 10
+    return heard
+
+
+@contextmanager
+def hearing(session: psycopg.Connection[TupleRow]) -> Iterator[list[Plan]]:
+    """Give a list that each plan is added to which the session tells of."""
+    heard: list[Plan] = []
+
+    def hear(diagnostic: psycopg.errors.Diagnostic) -> None:
+        _, found, plan = (diagnostic.message_primary or "").partition("plan:\n")
+        if found:
+            heard.append(json.loads(plan))
+
+    session.add_notice_handler(hear)
+    try:
+        yield heard
+    finally:
+        session.remove_notice_handler(hear)
 
 
 def table_of(node: Plan) -> str:
@@ -247,7 +279,7 @@ def offences(explained: Plan) -> list[str]:
 def test_hot_statements_read_by_key(tables: Connection, session: Connection, hinted: bool) -> None:
     if hinted:
         always_hint(tables)
-    plans = plans_of(session) + plans_of(session, "ann")
+    plans = plans_of(session) + plans_of(session, "ann") + plans_of_stages(session)
     assert [offence for plan in plans for offence in offences(plan)] == []
     read = {table_of(node) for plan in plans for node in nodes(plan["Plan"])}
     assert read >= KEYS.keys()

@@ -72,6 +72,11 @@ def test_a_function_file_holds_one_function_and_all_that_belongs_to_it(path: Pat
 
 
 @pytest.mark.parametrize("path", FUNCTIONS, ids=name_of)
+def test_a_function_is_at_most_150_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize("path", FUNCTIONS, ids=name_of)
 def test_no_query_takes_every_column(path: Path) -> None:
     assert not re.search(r"\bselect\s+\*|,\s*\*", code_of(path))
 
