@@ -10,6 +10,8 @@ create or replace function exchange.resolve_orders(
 returns exchange.reservation[]
 language plpgsql
 as $$
+declare
+    c_all_symbols constant boolean := p_held is null;
 begin
     return array(
         select
@@ -51,7 +53,7 @@ begin
             from exchange.symbols
             where
                 symbols.sym = asked.sym
-                and (p_held is null or exchange.is_held(p_held, symbols.symbol_key))
+                and (c_all_symbols or exchange.is_held(p_held, symbols.symbol_key))
             offset 0
         ) as symbols on true
         order by asked.place
