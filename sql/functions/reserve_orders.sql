@@ -47,7 +47,7 @@ begin
         array(select asked.account_id from unnest(v_requests) as asked where asked.action = 'place_order'), false
     ) as locked;
     if v_held.others is not null then
-        v_requests := exchange.mark_later(v_requests, v_held);
+        v_requests := exchange.mark_locked(v_requests, v_held.others);
     end if;
 
     v_orders := exchange.reserve(v_requests, v_held.balances, null);

@@ -58,12 +58,10 @@ def test_the_match_names_nothing_that_anybody_has(connection: Connection) -> Non
     assert reached(connection, "match_orders") >= PASSED | MARKET
 
 
-@pytest.mark.xfail(strict=True, reason="mark_later, which process_batch shares, looks orders up")
 def test_reserving_names_nothing_of_the_market(connection: Connection) -> None:
     assert not reached(connection, "reserve_orders") & MARKET
 
 
-@pytest.mark.xfail(strict=True, reason="mark_later, which process_batch shares, looks orders up")
 def test_only_incoming_orders_and_credits_pass(connection: Connection) -> None:
     both = reached(connection, "match_orders") & reached(connection, "reserve_orders")
     assert both == COMMON | PASSED
