@@ -221,6 +221,10 @@ def test_points_cover_what_a_report_promises() -> None:
         ("", 32), ("orders", 32), ("queries", 32)
     ]  # fmt: skip
     assert [(point.flush_ms, point.clients) for point in of["flush"]] == [(4, 128)]
+    two, many = (points(replace(FULL, cores=cores), cores) for cores in (2, 16))
+    for group, for_two, for_many in (("lanes", "0 1 2", "0 1 2 4 8"), ("processes", "1 2", "1 2 4 8")):
+        assert [point.label for point in two if point.group == group] == for_two.split()
+        assert [point.label for point in many if point.group == group] == for_many.split()
     assert not any(point.flush_ms for point in points(replace(FULL, flush_ms=0), 4))
 
 

@@ -30,7 +30,7 @@ class Duration(click.ParamType[float]):
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Take four minutes: fewer and shorter runs.")
+@click.option("--quick", is_flag=True, help="Take five minutes: fewer and shorter runs.")
 @click.option(
     "--only",
     "groups",

@@ -1,5 +1,6 @@
 """What `pgbourse bench` measures: which loads, on which states of the exchange, how often and how long."""
 
+import os
 from dataclasses import dataclass
 
 __all__ = [
@@ -18,8 +19,8 @@ __all__ = [
 
 YARDSTICK_CLIENTS = (8, 32)  # ratios are to the better of them
 GROUPS = (
-    "clients", "orders", "cores", "history", "resting", "idle", "makers", "flush", "hostile", "functions",
-    "snapshot", "soak",
+    "clients", "orders", "cores", "history", "resting", "idle", "makers", "flush", "hostile", "lanes",
+    "processes", "functions", "snapshot", "soak",
 )  # fmt: skip
 _CLIENTS = (1, 8, 32, 128, 512)
 _MANY = 128  # clients, unless their number is what varies
@@ -40,6 +41,7 @@ class Point:
     requotes: bool = False  # makers cancel an older order with each document
     hostile: str = ""  # what other clients send in huge documents meanwhile: orders or queries
     flush_ms: float = 0  # how much longer each flush of the log takes than the disk needs
+    serve: str = ""  # options of the server
     cores: int | None = None  # for gateway and database; None: all of them, shared with the load
 
 
@@ -60,6 +62,7 @@ class Plan:
     accounts: int = 1000
     makers: int = 64
     flush_ms: float = 4  # 0 if the database isn't ours, where this can't be set
+    cores: int = os.cpu_count() or 1  # lanes and processes are tried up to half of them, and two at least
     groups: tuple[str, ...] = GROUPS
 
 
@@ -77,10 +80,7 @@ def points(plan: Plan, cores: int) -> list[Point]:
     """Return what to measure. Points confine processes to up to `cores` cores; 0 if that is impossible."""
     found = [Point("clients", str(clients), clients) for clients in _CLIENTS]
     found += [Point("orders", "10", 32, 10), Point("orders", "100", 8, 100)]
-    some = 1
-    while some <= cores:
-        found.append(Point("cores", str(some), cores=some))
-        some *= 2
+    found += [Point("cores", str(some), cores=some) for some in _doubling(cores)]
     found += [Point("history", _short(orders), history=orders) for orders in plan.history]
     found.append(Point("resting", _short(plan.resting), resting=plan.resting))
     if plan.connections:
@@ -92,6 +92,9 @@ def points(plan: Plan, cores: int) -> list[Point]:
         Point("makers", f"{plan.makers} requoting", orders=2, makers=plan.makers, requotes=True),
         *(Point("hostile", other or "alone", 32, hostile=other) for other in ("", "orders", "queries")),
     ]
+    some = _doubling(max(2, plan.cores // 2))
+    found += [Point("lanes", str(lanes), serve=_lanes(lanes)) for lanes in (0, *some)]
+    found += [Point("processes", str(each), 512, serve=f"--processes {each}") for each in some]
     if plan.flush_ms:
         found.append(Point("flush", f"{plan.flush_ms:g}", flush_ms=plan.flush_ms))
     groups = set(plan.groups)
@@ -111,6 +114,16 @@ def steps(plan: Plan, measured: list[Point]) -> list[Point]:
     order = [one, FUNCTIONS, YARDSTICK, most, *many_orders, *beside[:half], BASE, *beside[half:]]
     order = [step for step in order if step in chosen or step == YARDSTICK]
     return order + [point for point in measured if point not in order]
+
+
+def _lanes(number: int) -> str:
+    options = f"--processes 1 --lanes {number}"
+    return f"{options} --reserve-workers {number}" if number else options
+
+
+def _doubling(most: int) -> list[int]:
+    """Return 1, 2, 4 … as long as they are not more."""
+    return [1 << power for power in range(most.bit_length())]
 
 
 def _short(number: int) -> str:

@@ -117,8 +117,8 @@ class Rig:
             connection.execute("checkpoint")
 
     @contextlib.contextmanager
-    def serving(self, database: str, cores: int | None = None) -> Iterator[RunningServer]:
-        """Run a server on a database until the block ends.
+    def serving(self, database: str, cores: int | None = None, options: str = "") -> Iterator[RunningServer]:
+        """Run a server with these options on a database until the block ends.
 
         With `cores`, the server and PostgreSQL are confined to the first so many, and the load gets the
         others, if there are any.
@@ -128,6 +128,7 @@ class Rig:
         with contextlib.ExitStack() as stack:
             release = stack.enter_context(self._on_cores(cores)) if cores is not None else None
             command = [sys.executable, "-m", "pgbourse.cli", "serve", "--port", "0", "--log-level", "warning"]
+            command += options.split()
             # It gets none of the settings that are meant for another server. The connection string may hold
             # a password, which everybody could read on a command line.
             ours = {name: value for name, value in os.environ.items() if not name.startswith("PGBOURSE_")}

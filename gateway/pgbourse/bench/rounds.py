@@ -176,7 +176,7 @@ class Rounds:
         feeder = self._feeder(point.orders, point.makers, point.requotes)
         self._rig.checkpoint()
         with contextlib.ExitStack() as stack:
-            server = stack.enter_context(self._rig.serving(database, point.cores))
+            server = stack.enter_context(self._rig.serving(database, point.cores, point.serve))
             if point.connections:
                 idle = point.connections - point.clients
                 stack.enter_context(idle_connections(server.target, feeder, idle))
