@@ -24,7 +24,7 @@ begin
     v_short := exchange.find_short(v_holdings);
     if cardinality(v_short) > 0 then
         -- What they are owed is theirs to spend. It moves their rows.
-        perform exchange.settle_accounts(v_short, false);
+        perform exchange.settle_accounts(v_short, null);
         v_holdings := exchange.load_holdings(v_orders, v_account_keys, exchange.load_balances(v_account_keys));
         if cardinality(exchange.find_short(v_holdings)) > 0 then
             select

@@ -1,11 +1,11 @@
 -- Folds what accounts are owed into their rows. The caller holds the locks of the accounts, so that nobody else changes or
 -- collects the same balances. Credits that commit meanwhile are not seen and wait until next time.
 --
--- Credits of transactions before settled_before were collected earlier, and only dead index entries can be left of them.
--- In a copy that was restored into a server with lower transaction ids that is wrong, and corrected by settling all.
+-- Credits of transactions before p_since are not looked for: only dead index entries can be left of them. Without it that is
+-- what each account knows by itself (settled_before), unless this is a copy, restored into a server with lower transaction ids.
 --
 -- PL/pgSQL, although it is one statement: before PostgreSQL 18 a function in SQL is planned at each call.
-create or replace function exchange.settle_accounts(p_account_keys bigint[], p_all boolean default true)
+create or replace function exchange.settle_accounts(p_account_keys bigint[], p_since xid8 default '0')
 returns void
 language plpgsql
 as $$
@@ -13,7 +13,7 @@ begin
     with due as (
         select
             asked.account_key,
-            case when p_all then '0'::xid8 else newest.settled_before end as since
+            coalesce(p_since, exchange.settled_since(newest.settled_before)) as since
         from unnest(p_account_keys) as asked (account_key)
         cross join lateral (
             select balances.settled_before
@@ -109,8 +109,8 @@ begin
 end
 $$;
 
-comment on function exchange.settle_accounts(bigint[], boolean) is
-'Folds the credits of these accounts into their cash and positions: all, or those that can be new since the last time. The '
-'caller holds the accounts'' locks: use settle_account.';
+comment on function exchange.settle_accounts(bigint[], xid8) is
+'Folds the credits of these accounts into their cash and positions: of transactions from p_since on, or (null) of those that can '
+'be new since the last time. The caller holds the accounts'' locks, and knows that no earlier credits are left: use settle_account.';
 
-revoke all on function exchange.settle_accounts(bigint[], boolean) from public;
+revoke all on function exchange.settle_accounts(bigint[], xid8) from public;

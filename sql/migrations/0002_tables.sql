@@ -294,8 +294,8 @@ comment on column exchange.balances.generation is
 comment on column exchange.balances.changes is 'How often the row was changed; generation follows from it.';
 comment on column exchange.balances.cash is 'Settled cash that is free to spend: reserved cash has already left it.';
 comment on column exchange.balances.settled_before is
-'Credits of transactions before this one are in the row already. Only saves looking at them: the sweep folds whatever '
-'there is, also where a restored copy has transaction ids that make no sense here.';
+'Credits of transactions before this one are in the row already, which saves looking for them. In a restored copy it is a '
+'transaction of another server: see settled_since.';
 
 create table exchange.positions (
     account_key bigint not null,

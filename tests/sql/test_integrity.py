@@ -404,6 +404,8 @@ def trade(market: Market, sequences: int) -> None:
 @pytest.mark.parametrize("sequences", [1, 40])
 @pytest.mark.parametrize("hinted", [False, True], ids=["", "hinted"])
 def test_sound_functions_leave_nothing_to_find(market: Market, sequences: int, hinted: bool) -> None:
+    """With hints, the sweep asks each account as well, as it does where vacuum can't keep up."""
+    replace(market.connection, "credits_are_many", f"select {hinted}", "sql")
     if hinted:
         always_hint(market.connection)
     trade(market, sequences)

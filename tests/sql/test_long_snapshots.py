@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+import pytest
 
 from tests.sql.market import Market, Request, replace
 
@@ -98,3 +99,56 @@ def test_without_hints_they_get_long(market: Market, database: str) -> None:
     replace(market.connection, "note_book_hints", "begin end")
     entries, _ = measure_under_a_snapshot(market, database)
     assert entries > MOST_ENTRIES
+
+
+OWED, ROUNDS = 200, 60
+
+
+def measure_a_sweep(market: Market, database: str) -> int:
+    """Owe accounts something and sweep, again and again under a snapshot; return what the last sweep read.
+
+    Index entries of credits, for a row to each account.
+    """
+    for account in range(1, ACCOUNTS + 1):
+        market.account(str(account), 1)
+    market.grant("1", "S1", 1)
+    market.connection.execute("analyze exchange.balances")
+
+    def owe_and_sweep(rows: int) -> None:
+        market.connection.execute(
+            "insert into exchange.credits (account_key, symbol_key, shares, cash) "
+            "select 1 + place %% %s, 1, 0, 1 from generate_series(1, %s) as place",
+            [ACCOUNTS, rows],
+        )
+        market.connection.execute("select exchange.settle_idle_accounts()")
+
+    with held_snapshot(database):
+        for _ in range(ROUNDS):
+            owe_and_sweep(OWED)
+        market.connection.execute("select pg_stat_force_next_flush()")
+        market.connection.execute("select pg_stat_reset()")
+        owe_and_sweep(ACCOUNTS)
+    market.connection.execute("select pg_stat_force_next_flush()")
+    row = market.connection.execute(
+        "select idx_tup_read from pg_stat_user_indexes where indexrelname = 'credits_pkey'"
+    ).fetchone()
+    assert row is not None
+    assert market.cash("7") == str(1 + (OWED * ROUNDS + ACCOUNTS) // ACCOUNTS)
+    return int(row[0])
+
+
+@pytest.mark.parametrize("by_account", [True, False])
+def test_a_sweep_steps_over_little(market: Market, database: str, by_account: bool) -> None:
+    """Each account is owed one row. A sweep finds it once more to delete it."""
+    if by_account:
+        # There are 12,000 dead rows: more pages than accounts.
+        assert measure_a_sweep(market, database) <= 3 * ACCOUNTS
+        assert market.connection.execute("select exchange.credits_are_many()").fetchone() == (True,)
+    else:
+        replace(market.connection, "credits_are_many", "select false", "sql")
+        assert measure_a_sweep(market, database) <= 3 * ACCOUNTS
+
+
+def test_a_sweep_of_all_that_ever_was_steps_over_all_of_it(market: Market, database: str) -> None:
+    replace(market.connection, "settled_since", "select '0'::xid8", "sql")
+    assert measure_a_sweep(market, database) > OWED * ROUNDS

@@ -15,7 +15,7 @@ __all__ = ["traders"]  # a fixture
 CREATE_ACCOUNT = "exchange.create_account(text, numeric)"
 MUTANTS: list[tuple[str, Callable[[Connection], None]]] = [
     (
-        "grant execute on function exchange.settle_accounts(bigint[], boolean) to exchange_gateway",
+        "grant execute on function exchange.settle_accounts(bigint[], xid8) to exchange_gateway",
         rights.test_a_gateway_may_execute_the_api,
     ),
     ("grant exchange_owner to exchange_gateway", rights.test_a_gateway_may_execute_the_api),
