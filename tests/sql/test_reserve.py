@@ -570,6 +570,7 @@ def test_and_by_what_poor_accounts_are_refused(market: Market, mutant: str) -> N
 
 def test_own_credits_that_are_left_out_are_found_out(market: Market) -> None:
     """What a transaction has settled does not end behind itself."""
+    replace(market.connection, "settled_since", "select p_settled_before", "sql")
     wrap(
         market.connection,
         "settle_accounts",
