@@ -191,9 +191,8 @@ class ServeSettings:
         minimum=0,
     )
     sweep_seconds: float = _setting(
-        5.0,
-        "Seconds between two sweeps that fold credits into the rows of idle accounts, so that they don't "
-        "pile up.",
+        1.0,
+        "Seconds between two sweeps that fold credits into the rows of accounts, so that they don't pile up.",
         minimum=0,
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(

@@ -1,9 +1,9 @@
--- Marks what needs a lock that somebody else holds, and all that follows it in its sequence: its action becomes later, which does
--- nothing.
-create or replace function exchange.mark_later(p_requests exchange.request[], p_held exchange.held_locks)
+-- Marks requests that need a lock which somebody else holds, and all that follows them in their sequence: their action becomes
+-- later, which does nothing.
+create or replace function exchange.mark_later(p_requests exchange.request[], p_places integer[])
 returns exchange.request[]
 language plpgsql
-stable
+immutable
 as $$
 begin
     return array(
@@ -21,42 +21,17 @@ begin
         from (
             select
                 asked.*,
-                bool_or(
-                    case
-                        when asked.action in ('create_account', 'create_symbol', 'grant_shares') then not p_held.creates
-                        when asked.action = 'cancel_order' then not exchange.is_held(p_held, owned.symbol_key)
-                        when asked.action = 'place_order'
-                            then acting.account_key = any(p_held.others) or not exchange.is_held(p_held, traded.symbol_key)
-                    end
-                ) over (partition by asked.sequence order by asked.place) is true as waits
+                bool_or(asked.place = any(p_places)) over (partition by asked.sequence order by asked.place) as waits
             from unnest(p_requests) with ordinality as asked (
                 sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, place
             )
-            left join lateral (
-                select accounts.account_key
-                from exchange.accounts
-                where
-                    accounts.account_id = asked.account_id
-                    and exists (select from exchange.balances where balances.account_key = accounts.account_key)
-                offset 0
-            ) as acting on true
-            left join lateral (
-                select symbols.symbol_key
-                from exchange.symbols
-                where symbols.sym = asked.sym
-                offset 0
-            ) as traded on true
-            left join lateral (
-                select found.symbol_key
-                from exchange.account_order(asked.account_id, asked.order_id) as found
-            ) as owned on true
         ) as marked
         order by marked.place
     );
 end
 $$;
 
-comment on function exchange.mark_later(exchange.request[], exchange.held_locks) is
-'The requests of a batch, with another action where they need a lock that isn''t held, and for what follows in their sequence.';
+comment on function exchange.mark_later(exchange.request[], integer[]) is
+'The requests of a batch, with another action at these places, and for what follows them in their sequences.';
 
-revoke all on function exchange.mark_later(exchange.request[], exchange.held_locks) from public;
+revoke all on function exchange.mark_later(exchange.request[], integer[]) from public;

@@ -44,7 +44,7 @@ begin
     -- All locks first: nothing after them waits for anybody.
     v_held := exchange.lock_batch(v_requests, p_waits);
     if not p_waits then
-        v_requests := exchange.mark_later(v_requests, v_held);
+        v_requests := exchange.mark_later(v_requests, exchange.find_locked(v_requests, v_held));
     end if;
 
     return query

@@ -24,7 +24,8 @@ set jit = off
 as $$
 declare
     v_requests exchange.request[] := p_requests;
-    v_held exchange.held_locks;
+    v_balances exchange.run_balance[];
+    v_others bigint[];
     v_orders exchange.reservation[];
     v_incoming_ids bigint[];
     v_addresses tid[];
@@ -42,15 +43,15 @@ begin
     select
         locked.balances,
         locked.others
-    into v_held.balances, v_held.others
+    into v_balances, v_others
     from exchange.lock_accounts(
         array(select asked.account_id from unnest(v_requests) as asked where asked.action = 'place_order'), false
     ) as locked;
-    if v_held.others is not null then
-        v_requests := exchange.mark_locked(v_requests, v_held.others);
+    if v_others is not null then
+        v_requests := exchange.mark_later(v_requests, exchange.find_locked_accounts(v_requests, v_others));
     end if;
 
-    v_orders := exchange.reserve(v_requests, v_held.balances, null);
+    v_orders := exchange.reserve(v_requests, v_balances, null);
 
     with written as (
         insert into exchange.incoming_orders (session_pid, account_key, symbol_key, side, shares, limit_price)

@@ -71,6 +71,7 @@ CALLS = {
     "grant_shares": "'Y', '1', 5",
     "list_applied_files": "",
     "lock_holders": "0",
+    "match_orders": "array[1], array['(0,1)']::tid[], array[1]",
     "place_order": "'2', 'X', 2, 5",
     "process_batch": "array[(1, 'place_order', '1', 'X', 1, 5, null, 'ann'), "
     "(1, 'query_order', '1', null, null, null, 1, 'ann')]::exchange.request[], true",

@@ -14,7 +14,7 @@ __all__ = ["Sweeper"]
 
 _log = logging.getLogger("pgbourse.housekeeping")
 
-_ACCOUNTS = 200  # in one transaction, which locks their rows for a few milliseconds
+_ACCOUNTS = 100  # in one transaction, which locks their rows for a few milliseconds
 
 # Seconds. Money and shares that a gateway had reserved when it died are back after this time.
 _ORPHANS = 5.0
