@@ -96,7 +96,8 @@ begin
         v_best[v_side] := v_place;
         exit when v_left > 0 and v_place is null and v_last_ranks[v_side] is not null;
 
-        -- Rest what is left, behind everything as good or better.
+        -- Rest what is left, behind everything as good or better. Beyond what was loaded of its side it joins no chain: nobody gets
+        -- there before the book is loaded again.
         if v_left > 0 then
             v_side := 2 * v_symbol - (v_order.side = 'buy')::integer;
             v_place := cardinality(v_resting) + 1;
@@ -104,17 +105,13 @@ begin
                 || row(v_side, -v_reach, v_order_ids[i], v_order.account_key, v_left, null)::exchange.run_resting;
             v_open[v_place] := v_left;
             v_events := v_events || exchange.event_of('add', v_order, v_order_ids[i], v_left, v_place, null);
-            if c_sides[v_side].reach is null then
-                -- No incoming order trades with this side, so only its best order matters.
-                if v_best[v_side] is null or -v_reach < v_resting[v_best[v_side]].price_rank then
-                    v_best[v_side] := v_place;
-                end if;
-            elsif (v_last_ranks[v_side] > -v_reach) is not false then
+            if (v_last_ranks[v_side] > -v_reach) is not false then
                 v_before := null;
                 v_next[v_place] := v_best[v_side];
                 while v_resting[v_next[v_place]].price_rank <= -v_reach loop
                     v_before := v_next[v_place];
                     v_next[v_place] := v_next[v_before];
+                    exit when c_sides[v_side].reach is null; -- no incoming order trades with this side: only its first order matters
                 end loop;
                 if v_before is null then
                     v_best[v_side] := v_place;

@@ -1,7 +1,8 @@
 -- Takes incoming orders out of incoming_orders, for the match: those whose symbol's lock the caller holds.
 --
 -- Each is found where p_addresses says, if it is there; else, which is rare, by its id alone. One that a transaction under way
--- gives back is waited for: it is gone then, unless that transaction fails.
+-- gives back is waited for: it is gone then, unless that transaction fails. Who gives back takes rows in the order in which they
+-- lie in the table, and so does this, so that no two wait for each other.
 create or replace function exchange.take_incoming(
     p_incoming_ids bigint[],
     p_addresses tid[],
@@ -18,6 +19,7 @@ begin
             named.address,
             named.place
         from unnest(p_incoming_ids, p_addresses) with ordinality as named (incoming_id, address, place)
+        order by named.address
     ),
 
     taken as (

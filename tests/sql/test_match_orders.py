@@ -148,6 +148,21 @@ def test_a_match_waits_for_who_gives_an_order_back(
     assert call.result() == (["gone", "opened 1"] if end == "commit" else ["opened 1", "opened 2"])
 
 
+def test_orders_are_taken_in_the_order_in_which_they_lie(traders: Market, sessions: list[Session]) -> None:
+    """As who gives them back does: or each of the two could hold what the other waits for."""
+    orders = incoming(traders, "1 X -10 5", "1 X -10 6", "1 X -10 7")
+    giver, other = sessions
+    giver.begin()
+    giver.connection.execute("delete from exchange.incoming_orders where incoming_id = %s", [orders.ids[1]])
+    backwards = Brought(orders.ids[::-1], orders.addresses[::-1], orders.slots[::-1])
+    call = other.start(match, other.market, backwards)
+    until_blocked(traders.connection, other, giver, call)
+    free = "select incoming_id from exchange.incoming_orders for update skip locked"
+    assert [row[0] for row in giver.connection.execute(free)] == orders.ids[2:]
+    giver.commit()
+    assert call.result() == ["opened 1", "gone", "opened 2"]
+
+
 def test_matches_of_different_symbols_never_wait_for_each_other(
     traders: Market, sessions: list[Session]
 ) -> None:
