@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from pgbourse.serve.counts import Count
-from pgbourse.serve.reader import Reader
+from pgbourse.serve.reader import LARGE, Reader
 from pgbourse.serve.ready import Ready
 from pgbourse.serve.tally import Tally
 from pgbourse.serve.turns import Portion, Turn
@@ -35,10 +35,11 @@ class Answering:
             "mirror": lambda framing: framing,
         }[reply_framing]
 
-    def finish(self, portions: Sequence[Portion], taken: Count, tally: Tally | None) -> None:
+    def finish(self, portions: Sequence[Portion], taken: Count, tally: Tally | None, *, wakes: bool) -> None:
         """Answer the documents that these portions have completed, and let the turns go on.
 
-        `taken` is the caller's count of documents that have been taken from clients.
+        `taken` is the caller's count of documents that have been taken from clients. It `wakes` a worker in
+        front unless the caller is one.
         """
         go_on: list[Turn] = []
         let_go = 0
@@ -72,7 +73,7 @@ class Answering:
                 self._reader.add(turn)
             else:
                 go_on.append(turn)
-        self._ready.bring_back(go_on, let_go)
+        self._ready.bring_back(go_on, let_go, wakes=wakes)
 
     def abandon(self, turns: Iterable[Turn], taken: Count) -> None:
         """Close these clients without a reply to what is in hand."""
@@ -92,9 +93,10 @@ class Answering:
         turn.tries = 0 if results else turn.tries + 1
         turn.take_results(results)
         items = turn.finish()
-        self._reader.let_go(item.frame for item in items)
+        if items and len(items[0].frame.document) > LARGE:  # which only the first can be
+            self._reader.let_go([items[0].frame])
         replies = b"".join(
-            [wrap_reply(item.reply.end(), self._framing_of_reply(item.frame.framing)) for item in items]
+            [wrap_reply(item.reply(), self._framing_of_reply(item.frame.framing)) for item in items]
         )
         if portion.lost:
             if replies:

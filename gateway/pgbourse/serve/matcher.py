@@ -64,7 +64,9 @@ class Matcher:
         if self._tally is not None:
             self._tally.matched(orders, self.database.caller.seconds - before)
             self._tally.reconnects = self.database.reconnects
-        self._answering.finish(self._lanes.bring_back(self._lane, parts), self._taken, self._tally)
+        ended = self._lanes.bring_back(self._lane, parts)
+        if ended:
+            self._answering.finish(ended, self._taken, self._tally, wakes=True)
         return True
 
     def _match(self, parts: list[Part]) -> None:

@@ -41,14 +41,20 @@ class Ready:
             self._turns.extend(turns)
             self._changed.notify()
 
-    def bring_back(self, turns: Sequence[Turn], let_go: int = 0) -> None:
-        """Take back turns that go on, and count those that don't."""
+    def bring_back(self, turns: Sequence[Turn], let_go: int = 0, *, wakes: bool = True) -> None:
+        """Take back turns that go on, and count those that don't.
+
+        It `wakes` a worker, if any sleeps, unless the caller is one, who will look here next.
+        """
+        if not wakes and not let_go:
+            self._turns.extend(turns)
+            return
         with self._changed:
             self._turns.extend(turns)
             self._held -= let_go
             if self._stopping and not self._held:
                 self._changed.notify_all()
-            elif turns:
+            elif turns and wakes:
                 self._changed.notify()
 
     def set_aside(self, turn: Turn, seconds: float) -> None:

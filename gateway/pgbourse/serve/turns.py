@@ -6,11 +6,11 @@ requests of its documents, in order, never more than one portion at a time.
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from pgbourse.serve.calls import Reserved
 from pgbourse.wire.framing import Frame
-from pgbourse.wire.messages import Action, Document, Reply, Request, ResultRow
+from pgbourse.wire.messages import Action, Document, Reply, Request, ResultRow, format_reply
 
 __all__ = ["Item", "Peer", "Portion", "Turn", "writes"]
 
@@ -36,14 +36,30 @@ class Peer(Protocol):
 class Item:
     """One document in dispatch's hands."""
 
-    __slots__ = ("begun", "document", "frame", "missing", "reply")
+    __slots__ = ("_reply", "_results", "begun", "document", "frame", "missing")
 
     def __init__(self, frame: Frame, document: Document) -> None:
         self.frame = frame
         self.document = document
-        self.reply = Reply(document)
         self.begun = False  # whether a portion had requests of it
         self.missing = len(document.requests)  # requests without a result
+        self._results: Sequence[Sequence[ResultRow]] = ()  # if they came all at once, as nearly always
+        self._reply: Reply | None = None  # else
+
+    def take_results(self, results: Sequence[Sequence[ResultRow]]) -> None:
+        """Take the results of the next requests."""
+        if not self.begun and len(results) == self.missing:
+            self._results = results
+        else:
+            if self._reply is None:
+                self._reply = Reply(self.document)
+            self._reply.add(results)
+        self.begun = True
+        self.missing -= len(results)
+
+    def reply(self) -> bytes:
+        """Return the whole reply, once no result is missing."""
+        return format_reply(self.document, self._results) if self._reply is None else self._reply.end()
 
 
 class Portion:
@@ -87,11 +103,10 @@ class Portion:
 
     def take_results(self) -> tuple[list[Request], list[Sequence[ResultRow]]]:
         """Let go and return the requests, from the first, that have results, and these."""
-        count = next((place for place, rows in enumerate(self.results) if rows is None), len(self.results))
-        results = [rows for rows in self.results[:count] if rows is not None]
-        requests = self.requests[:count]
-        del self.requests[:count], self.results[:count]
-        return requests, results
+        requests, results = self.requests, self.results
+        count = results.index(None) if None in results else len(results)
+        self.requests, self.results = requests[count:], results[count:]
+        return requests[:count], cast("list[Sequence[ResultRow]]", results[:count])
 
     def leave_writes(self) -> None:
         """Give the first open request that writes, and all behind it, back to the turn if none is done."""
@@ -174,10 +189,8 @@ class Turn:
                 break
             if item.missing:
                 part = results[start : start + item.missing]
-                item.reply.add(part)
-                item.missing -= len(part)
+                item.take_results(part)
                 start += len(part)
-                item.begun = True
 
     def finish(self) -> list[Item]:
         """Let go and return the documents, from the first, of which every request has a result."""

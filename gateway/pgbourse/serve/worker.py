@@ -61,7 +61,7 @@ class Worker:
             self._reserve(mine)
         if whole:
             self._try(self._carrier.carry_out, whole)
-            self._answering.finish(whole, self._taken, self._tally)
+            self._answering.finish(whole, self._taken, self._tally, wakes=False)
         return True
 
     def _gather(self) -> list[Portion]:
@@ -89,7 +89,7 @@ class Worker:
             (going if goes else staying).append(portion)
         self._lanes.put(going)
         if staying:
-            self._answering.finish(staying, self._taken, self._tally)
+            self._answering.finish(staying, self._taken, self._tally, wakes=False)
 
     def _try(self, call: Callable[[Sequence[Portion]], None], portions: Sequence[Portion]) -> None:
         """Have portions carried out, and count that."""

@@ -229,9 +229,15 @@ class Reply:
 
 def format_reply(document: Document, results: Sequence[Sequence[ResultRow]]) -> bytes:
     """Return a document's whole reply, given the results of all its requests as `Reply` takes them."""
-    reply = Reply(document)
-    reply.add(results)
-    return reply.end()
+    pieces = [_HEAD]
+    rows_of = iter(results)
+    for child in document.children:
+        if type(child) is Request:
+            pieces.append(_result(child, next(rows_of, ())))
+        else:
+            pieces.append(_refused_child(child))
+    pieces.append(_TAIL)
+    return "".join(pieces).encode()
 
 
 def error_reply(message: str) -> bytes:
