@@ -18,6 +18,9 @@ declare
     v_order_ids bigint[];
     v_codes text[];
     v_later integer[]; -- the places in this round of what has its turn in the next one
+    v_most integer := 8; -- of the next round
+    v_rest_places integer[] := '{}'; -- what is in no round yet
+    v_rest_requests exchange.request[] := '{}';
 begin
     -- What is handed on is copied for each order.
     p_held.balances := null;
@@ -78,9 +81,16 @@ begin
         ) as decided
         where decided.code is distinct from 'later';
 
-        exit when v_later is null;
-        v_places := array(select v_places[again.place] from unnest(v_later) as again (place));
-        v_requests := array(select v_requests[again.place] from unnest(v_later) as again (place));
+        exit when v_later is null and cardinality(v_rest_places) = 0;
+
+        -- The next round takes few, for each order may have to wait for the one before it; more, where none had to.
+        v_most := case when v_later is null then 2 * v_most else 8 end;
+        v_places := array(select v_places[again.place] from unnest(v_later) as again (place)) || v_rest_places;
+        v_requests := array(select v_requests[again.place] from unnest(v_later) as again (place)) || v_rest_requests;
+        v_rest_places := v_places[v_most + 1:];
+        v_rest_requests := v_requests[v_most + 1:];
+        v_places := v_places[:v_most];
+        v_requests := v_requests[:v_most];
         v_balances := null;
     end loop;
 end

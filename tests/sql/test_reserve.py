@@ -246,6 +246,37 @@ def test_in_one_transaction_as_well(market: Market) -> None:
     assert market.violations() == []
 
 
+def looked_at(market: Market, swaps: int) -> int:
+    """Let two accounts live on a share that goes to and fro; return how many orders were looked at."""
+    wrap(
+        market.connection,
+        "reserve",
+        "begin perform setval('exchange.looked_at', nextval('exchange.looked_at') "
+        "+ cardinality(p_requests) - 1); return {call}; end",
+    )
+    market.connection.execute(
+        "create sequence exchange.looked_at; alter sequence exchange.looked_at owner to exchange_owner"
+    )
+    market.account("1", 10)
+    market.account("2", 0)
+    market.grant("2", "X", 1)
+    orders = [
+        order(account, amount, 10)
+        for swap in range(swaps)
+        for account, amount in (("12"[swap % 2], 1), ("21"[swap % 2], -1))
+    ]
+    answers = market.batch(orders)
+    assert [answer.outcome for (answer,) in answers] == ["opened"] * len(orders)
+    assert market.violations() == []
+    row = market.connection.execute("select last_value from exchange.looked_at").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_orders_that_wait_for_each_other_are_not_looked_at_again_and_again(market: Market) -> None:
+    assert looked_at(market, 100) <= 200 + 100 * 8
+
+
 def somebody_elses_account(database: str, traders: Market) -> None:
     with meeting(database, 1) as (rival,):
         rival.begin()
