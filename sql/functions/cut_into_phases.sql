@@ -8,7 +8,7 @@ returns table (
     requests exchange.request[]
 )
 language plpgsql
-stable
+immutable
 as $$
 begin
     -- The usual case needs no sorting.

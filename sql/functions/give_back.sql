@@ -15,7 +15,7 @@ begin
     cross join lateral exchange.order_cost(incoming.side, incoming.shares, incoming.limit_price) as reserved (cost)
     group by incoming.account_key, incoming.symbol_key;
 
-    return coalesce(cardinality(p_incoming), 0);
+    return coalesce(cardinality(p_incoming), 0)::bigint;
 end
 $$;
 

@@ -15,7 +15,7 @@ declare
     v_incoming exchange.incoming_orders[];
 begin
     if cardinality(v_gone) = 0 then
-        return 0;
+        return 0::bigint;
     end if;
 
     with deleted as (

@@ -2,6 +2,7 @@
 create or replace function exchange.load_balances(p_account_keys bigint[])
 returns exchange.run_balance[]
 language plpgsql
+stable
 as $$
 begin
     return array(

@@ -6,6 +6,7 @@ create or replace function exchange.load_holdings(
 )
 returns exchange.run_holding[]
 language plpgsql
+stable
 as $$
 begin
     return array(

@@ -32,7 +32,7 @@ declare
     v_taken record;
     v_matched record;
     v_still_there bigint[]; -- ids of those that were not taken because their symbol isn't locked
-    v_left integer[] := '{}'; -- the places of those that were not taken
+    v_left integer[] := array[]::integer[]; -- the places of those that were not taken
 begin
     perform exchange.require_read_committed();
 

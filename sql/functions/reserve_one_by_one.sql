@@ -10,6 +10,7 @@ create or replace function exchange.reserve_one_by_one(
     out holdings exchange.run_holding[]
 )
 language plpgsql
+stable
 as $$
 declare
     v_holding_keys constant bigint[] := array(select holding.holding_key from unnest(p_holdings) as holding);

@@ -9,6 +9,7 @@ create or replace function exchange.resolve_orders(
 )
 returns exchange.reservation[]
 language plpgsql
+stable
 as $$
 declare
     c_all_symbols constant boolean := p_held is null;

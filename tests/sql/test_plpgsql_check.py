@@ -5,6 +5,12 @@ import pytest
 
 from tests.sql.market import Connection
 
+# It doesn't see that a query locks rows.
+MISTAKEN = [
+    "exchange.lock_accounts(text[],boolean) line , performance: "
+    "routine is marked as VOLATILE, should be STABLE "
+]
+
 
 @pytest.fixture
 def checked(connection: Connection) -> Connection:
@@ -24,7 +30,7 @@ def test_plpgsql_check_finds_nothing(checked: Connection) -> None:
         "    security_warnings => true, compatibility_warnings => true, fatal_errors => false) "
         "where pronamespace = 'exchange'::regnamespace and lanname = 'plpgsql'"
     ).fetchall()
-    assert [finding for (finding,) in findings] == []
+    assert [finding for (finding,) in findings if finding not in MISTAKEN] == []
 
 
 def test_plpgsql_check_is_awake(checked: Connection) -> None:
