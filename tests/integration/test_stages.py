@@ -166,3 +166,18 @@ def test_a_match_whose_answer_was_lost_can_be_asked_for_again(start_caller: Star
         lane.match([first])
     lane.connect()
     assert outcomes(lane.match([first, second])) == ["gone", "opened"]
+
+
+def test_a_session_that_has_ended_knows_nothing_of_newer_orders(
+    start_caller: StartCaller, connection: Session
+) -> None:
+    """The server may have started anew while a lane was idle: the lane's session is what is gone."""
+    front, lane = start_caller(), start_caller()
+    assert lane.connection is not None
+    (order,) = front.reserve(buys(10))
+    connection.execute("select pg_terminate_backend(%s, 5000)", [lane.connection.backend])
+    lane.connection.server = "before the crash"
+    with pytest.raises(ConnectionGone):
+        lane.match([order])
+    lane.connect()
+    assert outcomes(lane.match([order])) == ["opened"]

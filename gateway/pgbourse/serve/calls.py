@@ -197,6 +197,8 @@ class Caller:
         """
         server = self._server()
         known = [order for order in orders if order.server == server]
+        if len(known) < len(orders):
+            self._require_newest()
         parameters = [
             _array(order.incoming_id for order in known),
             _array(f'"{order.address}"' for order in known),
@@ -215,6 +217,16 @@ class Caller:
     def flush(self) -> None:
         """Return once all that had committed before is durable. Raises ConnectionGone or FateUnknown."""
         self._call(b"barrier", (), barrier=False)
+
+    def _require_newest(self) -> None:
+        """Raise ConnectionGone if it is our session that is of an earlier start of the server, or of another.
+
+        Then it has ended, or a barrier doesn't come to its end on what is no longer the primary.
+        """
+        try:
+            self.flush()
+        except FateUnknown as error:
+            raise ConnectionGone(str(error)) from error
 
     def _server(self) -> str:
         if self.connection is None:
