@@ -516,7 +516,8 @@ create table exchange.credits (
 comment on table exchange.credits is
 'Money and shares owed to an account and not yet folded into its rows: proceeds, shares bought, refunds, grants. One row '
 'for both, for all that a transaction owes an account in a symbol. '
-'Appended without a lock on the account; folded (deleted and added) by the account''s own next transaction.';
+'Appended without a lock on the account; folded (deleted and added) by the sweep, or by the account''s own next order that '
+'can''t be paid for without.';
 comment on column exchange.credits.account_key is 'Whom it is owed to.';
 comment on column exchange.credits.transaction_id is
 'The transaction that owes it. An account that has folded all credits of transactions before some point need not '
