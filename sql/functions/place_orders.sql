@@ -19,8 +19,8 @@ declare
     v_codes text[];
     v_later integer[]; -- the places in this round of what has its turn in the next one
     v_most integer := 8; -- of the next round
-    v_rest_places integer[] := '{}'; -- what is in no round yet
-    v_rest_requests exchange.request[] := '{}';
+    v_rest_places integer[] := array[]::integer[]; -- what is in no round yet
+    v_rest_requests exchange.request[] := array[]::exchange.request[];
 begin
     -- What is handed on is copied for each order.
     p_held.balances := null;
