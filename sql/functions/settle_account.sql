@@ -8,6 +8,12 @@ create or replace function exchange.settle_account(
 language plpgsql
 security definer
 set search_path = exchange, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
 as $$
 declare
     v_balances exchange.run_balance[];

@@ -2,12 +2,19 @@
 -- orders fold only where they can't be paid for without.
 --
 -- A locked account is skipped, so this never waits. While a long snapshot elsewhere keeps dead rows of credits, and dead entries
--- of its index, there may be millions: no account is locked while they are stepped over.
+-- of its index, there may be millions: no account is locked while they are stepped over. The planner settings are those of
+-- process_batch: a plan is kept that was made while credits was empty.
 create or replace function exchange.settle_idle_accounts(p_limit integer default 1000)
 returns integer
 language plpgsql
 security definer
 set search_path = exchange, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
 as $$
 declare
     v_owed bigint[];
@@ -30,14 +37,11 @@ begin
             order by balances.account_key
         );
     else
-        -- The condition holds always. It keeps the planner from the index, whose dead entries lead to a row each. What a
-        -- transaction that still runs may owe is not before the snapshot's first one.
         select
-            coalesce(array_agg(distinct credits.account_key), '{}'),
-            least(min(credits.transaction_id), pg_snapshot_xmin(pg_current_snapshot()))
+            found.account_keys,
+            found.since
         into v_owed, v_since
-        from exchange.credits
-        where credits.cash >= 0;
+        from exchange.find_owed() as found;
     end if;
 
     -- Lock 3 of 3: the accounts, ascending.
