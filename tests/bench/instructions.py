@@ -32,14 +32,17 @@ LEAST_BATCHES, LEAST_ORDERS = 5, 100  # of the shorter run; the longer one is fo
 _LINE = re.compile(r"^ *([0-9,]+) (?:\([ 0-9.]+%\))? *(\S.*)$")
 
 
-def count(orders: int, warm_up_orders: int = WARM_UP_ORDERS) -> Counter[str]:
-    """Return the instructions of one order by function, in batches of so many orders."""
+def count(orders: int, warm_up_orders: int = WARM_UP_ORDERS, *, stages: bool = False) -> Counter[str]:
+    """Return the instructions of one order by function, in batches of so many orders.
+
+    With `stages`, the batches go through the calls of both stages, not through process_batch.
+    """
     with tempfile.TemporaryDirectory(prefix="pgbourse-instructions-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # as root, the user of PostgreSQL must be let in
         cluster = _prepare(folder, warm_up_orders)
         number = max(LEAST_BATCHES, LEAST_ORDERS // orders)
-        statements = [" ".join(text.split()) for text in batches(Workload(), number, orders)]
+        statements = [" ".join(text.split()) for text in batches(Workload(), number, orders, stages=stages)]
         few, many = (_callgrind(cluster, statements, times) for times in (1, 4))
     return difference(few, many, 3 * number * orders)
 
@@ -107,11 +110,12 @@ def _callgrind(cluster: Cluster, statements: list[str], times: int) -> Counter[s
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.instructions")
     parser.add_argument("--orders", type=int, default=100, help="orders of a batch; 100 by default")
+    parser.add_argument("--stages", action="store_true", help="call reserve_orders and match_orders")
     parser.add_argument("--top", type=int, default=30, help="functions to be named; 30 by default")
     asked = parser.parse_args()
     if shutil.which("valgrind") is None:
         sys.exit("valgrind is not installed")
-    found = count(asked.orders)
+    found = count(asked.orders, stages=asked.stages)
     total = found.total()
     print(f"{total} instructions an order, in batches of {asked.orders}")  # noqa: T201
     for function, instructions in found.most_common(asked.top):

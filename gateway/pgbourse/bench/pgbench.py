@@ -48,6 +48,18 @@ _BATCH = """\
 select 1 / (count(*) filter (where outcome = 'opened') = {orders})::integer from exchange.process_batch(
     '{{{requests}}}'::exchange.request[]);
 """
+# The same through both stages, one after the other.
+_STAGES = """\
+select 1 / (count(*) filter (where matched.outcome = 'opened') = {orders})::integer
+from (
+    select
+        array_agg(incoming_id order by request) as ids,
+        array_agg(address order by request) as addresses,
+        array_agg(slot order by request) as slots
+    from exchange.reserve_orders('{{{requests}}}'::exchange.request[])
+) as reserved
+cross join lateral exchange.match_orders(reserved.ids, reserved.addresses, reserved.slots) as matched;
+"""
 _BATCHES = 100  # for a run to draw from; pgbench takes up to 128 scripts
 
 
@@ -96,8 +108,13 @@ def run_batches(database: str, workload: Workload, seconds: float) -> PgbenchRes
     return _run_scripts(database, list(batches(workload, _BATCHES)), seconds)
 
 
-def batches(workload: Workload, number: int, orders: int = BATCH_ORDERS) -> Iterator[str]:
-    """Write statements that call process_batch, each with its own orders; a refusal divides by zero."""
+def batches(
+    workload: Workload, number: int, orders: int = BATCH_ORDERS, *, stages: bool = False
+) -> Iterator[str]:
+    """Write statements that call process_batch, each with its own orders; a refusal divides by zero.
+
+    With `stages` they call reserve_orders and match_orders instead, in one transaction all the same.
+    """
     rng = random.Random(workload.seed)
     draw, accounts = Draw(workload, rng), workload.account_ids()
     for _ in range(number):
@@ -106,7 +123,7 @@ def batches(workload: Workload, number: int, orders: int = BATCH_ORDERS) -> Iter
             f'"({sequence},place_order,{rng.choice(accounts)},{sym},{shares},{limit},,)"'
             for sequence, (sym, shares, limit) in enumerate(drawn, 1)
         )
-        yield _BATCH.format(orders=orders, requests=",".join(requests))
+        yield (_STAGES if stages else _BATCH).format(orders=orders, requests=",".join(requests))
 
 
 def run(database: str, options: Sequence[str], *, clients: int, seconds: float) -> PgbenchResult:

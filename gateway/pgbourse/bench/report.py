@@ -21,7 +21,7 @@ _GROUPS = {
     "idle": "{label} connections open, {clients} clients busy",
     "makers": "{label} account(s) quote and are taken from, {clients} clients",
     "flush": "every flush takes {label} ms longer, {clients} clients",
-    "lanes": "{label} lane(s) and as many reserve workers, {clients} clients",
+    "lanes": "{label} lane(s), {clients} clients",
     "processes": "{label} process(es), {clients} clients",
     "hostile": "{clients} clients, {beside}",
 }
