@@ -14,7 +14,10 @@ __all__ = ["Sweeper"]
 
 _log = logging.getLogger("pgbourse.housekeeping")
 
-_ACCOUNTS = 100  # in one transaction, which locks their rows for a few milliseconds
+# Accounts in one transaction, which locks their rows: fewer where it takes more than so many seconds, for an
+# account may be owed much. Not fewer than some, for each transaction has to find out who is owed anything.
+_FEWEST, _MOST = 20, 100
+_TRANSACTION = 0.05
 
 # Seconds. Money and shares that a gateway had reserved when it died are back after this time.
 _ORPHANS = 5.0
@@ -30,6 +33,7 @@ class Sweeper:
     def __init__(self, pool: SharedPool, seconds: float, orphans: float = _ORPHANS) -> None:
         """Sweep accounts at an interval of so many seconds (0: never), and `orphans` at theirs."""
         self._pool = pool
+        self._accounts = _FEWEST  # in the next transaction
         self._tasks = [_Task("giving back what dead gateways had reserved", self._give_back, orphans)]
         if seconds > 0:
             self._tasks.append(_Task("the sweep of idle accounts", self._sweep, seconds, seconds))
@@ -54,9 +58,13 @@ class Sweeper:
 
     def _sweep(self) -> None:
         with self._pool.session(patient=True) as session:
-            while session.execute(_SWEEP, [_ACCOUNTS]).fetchone() == (_ACCOUNTS,):
-                if self._stopping.is_set():
-                    return
+            folded = asked = 1
+            while folded == asked and not self._stopping.is_set():
+                began = time.monotonic()
+                row = session.execute(_SWEEP, [asked := self._accounts]).fetchone()
+                folded = row[0] if row is not None else 0
+                quick = time.monotonic() - began < _TRANSACTION
+                self._accounts = min(asked * 2, _MOST) if quick else max(asked // 2, _FEWEST)
 
     def _give_back(self) -> None:
         with self._pool.session(patient=True) as session:
