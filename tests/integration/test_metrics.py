@@ -278,7 +278,8 @@ def test_no_more_connections_are_taken_than_the_manual_counts(
             with pytest.raises(psycopg.OperationalError, match="too many connections"):
                 psycopg.connect(conninfo)
         blocker.rollback()
-        assert [client.reply()[0].tag for client in clients] == ["created", "error"]
+        # Whichever first found the way free.
+        assert sorted(client.reply()[0].tag for client in clients) == ["created", "error"]
     finally:
         connection.execute(sql.SQL("drop role {}").format(role))
 
