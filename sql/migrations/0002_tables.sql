@@ -315,10 +315,16 @@ comment on column exchange.positions.generation is 'Counts up with every 16th ch
 comment on column exchange.positions.changes is 'How often the row was changed; generation follows from it.';
 comment on column exchange.positions.shares is 'Settled shares that are free to sell: reserved shares have already left.';
 
+-- A crash may lose numbers that were drawn and reserved with, since reserving doesn't wait for the log; they are drawn again then.
+-- A gateway that still has such a number must not get somebody else's order by it. So the number of the session's process is part of
+-- the id: no session outlives a crash.
+create sequence exchange.incoming_ids maxvalue 1099511627775 cycle;
+comment on sequence exchange.incoming_ids is 'The lower 40 bits of incoming_orders.incoming_id.';
+
 -- Written by one transaction and deleted by the next, most often milliseconds later. So it has no index and no constraint
 -- but types: rows are found by their address, and by incoming_id, in what is then a small table, where that fails.
 create table exchange.incoming_orders (
-    incoming_id bigint generated always as identity,
+    incoming_id bigint not null default ((pg_backend_pid()::bigint << 40) | nextval('exchange.incoming_ids')),
     session_pid integer not null,
     account_key bigint not null,
     symbol_key bigint not null,
@@ -331,7 +337,8 @@ comment on table exchange.incoming_orders is
 'Orders between the two stages: what they can cost has left the account (reserve_orders), and they are not in the market yet '
 '(match_orders, which deletes them here). For a buy shares * limit_price of cash is reserved, for a sell the shares. Nobody has '
 'been told of them: those of a session that is gone are given back, and nothing happened.';
-comment on column exchange.incoming_orders.incoming_id is 'Names it until it is matched, and never another.';
+comment on column exchange.incoming_orders.incoming_id is
+'Names it until it is matched, and never another, not even after a crash: the session''s process and a number.';
 comment on column exchange.incoming_orders.session_pid is
 'The database session that reserved for it. As long as that lives it holds the advisory lock (5002, session_pid).';
 comment on column exchange.incoming_orders.account_key is 'The account that placed it, and that the reservation is taken from.';
