@@ -66,9 +66,10 @@ def _setting(
     return field(default=default, metadata=metadata)
 
 
-_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-_LANES = 0 if _CORES < 4 else 1 << (min(_CORES // 4, 64).bit_length() - 1)
-_RESERVE_WORKERS = min(max(1, _CORES // 4), 50) if _LANES else 2
+def _default_lanes() -> int:
+    """Return a power of two, at most a quarter of the cores, and none below four cores."""
+    quarter = usable_cores() // 4
+    return 1 << (min(quarter, 64).bit_length() - 1) if quarter else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +123,20 @@ class ServeSettings:
             "maximum": 64,
         },
     )
-    lanes: int = _setting(
-        _LANES,
-        "Lanes of symbols, each with a worker that matches their orders; best the same number in all "
-        "gateways of a database. 0 carries out orders in one transaction instead of two stages, which is as "
-        "quick on up to 3 cores. By default a quarter of the cores.",
-        minimum=0,
-        maximum=64,
+    lanes: int = field(
+        default_factory=_default_lanes,
+        metadata={
+            "help": "Lanes of symbols, each with a worker that matches their orders; best the same number in "
+            "all gateways of a database. 0 carries out orders in one transaction, not in two stages: that "
+            "is as quick on up to 3 cores.",
+            "minimum": 0,
+            "maximum": 64,
+        },
     )
     reserve_workers: int = _setting(
-        _RESERVE_WORKERS,
+        2,
         "Workers that read documents, reserve for orders, and do all else but matching; each, as each lane, "
-        "has a connection to the database. By default a quarter of the cores, and 2 without lanes.",
+        "has a connection to the database. Two keep it busy while one of them reads.",
         minimum=1,
         maximum=50,
     )

@@ -54,10 +54,7 @@ class Answering:
             if not stays:
                 let_go += 1
             elif portion.requests:
-                if portion.front < 0:
-                    turn.give_back(len(portion.requests))  # then orders may be carried out in stages
-                else:
-                    turn.pending = portion
+                turn.take_back(portion)
                 if portion.is_locked or turn.tries:
                     seconds = min(_LAST_ASIDE, _FIRST_ASIDE * 2.0 ** min(turn.tries, 10))
                     self._ready.set_aside(turn, seconds)
@@ -92,6 +89,7 @@ class Answering:
         requests, results = portion.take_results()
         turn.tries = 0 if results else turn.tries + 1
         turn.take_results(results)
+        turn.most = min(2 * turn.most, 1 << 30)  # take_back limits it again if some have no result
         items = turn.finish()
         if items and len(items[0].frame.document) > LARGE:  # which only the first can be
             self._reader.let_go([items[0].frame])

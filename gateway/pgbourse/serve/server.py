@@ -16,6 +16,7 @@ from pgbourse.serve.dealt import Dealt
 from pgbourse.serve.dispatch import Dispatcher
 from pgbourse.serve.handshakes import Handshakes
 from pgbourse.serve.listener import BACKLOG, is_shortage
+from pgbourse.serve.plain import PlainWire
 from pgbourse.serve.signals import join_with_signals
 from pgbourse.serve.tally import Tally
 from pgbourse.serve.traffic import Traffic, TrafficStatus, add_up_traffic
@@ -274,7 +275,7 @@ class Server:
         if self._handshakes is not None:
             self._handshakes.begin(client, address, framer, self._attend)
         else:
-            self._traffic.add(ClientConnection(client, address, framer, self._attend))
+            self._traffic.add(ClientConnection(PlainWire(client), address, framer, self._attend))
 
     def _pause_accepting(self) -> None:
         """Leave new connections in the kernel's queue at least until the next tick."""

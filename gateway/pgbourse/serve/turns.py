@@ -15,6 +15,11 @@ from pgbourse.wire.messages import Action, Document, Reply, Request, ResultRow, 
 __all__ = ["Item", "Peer", "Portion", "Turn", "writes"]
 
 
+# Requests in a portion after one of which some were left for later, and where there is no such limit.
+_FEW = 8
+_MANY = 1 << 30
+
+
 class Peer(Protocol):
     """A client as dispatch sees it: documents come in order, and replies go in the same order."""
 
@@ -126,13 +131,14 @@ def writes(request: Request) -> bool:
 class Turn:
     """One client's documents, from the first that is not answered, and a cursor within their requests."""
 
-    __slots__ = ("_begun", "_items", "_requests", "large", "peer", "pending", "tries")
+    __slots__ = ("_begun", "_items", "_requests", "large", "most", "peer", "pending", "tries")
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self.large: Frame | None = None  # taken after all others, to be read by itself
         self.pending: Portion | None = None  # has requests without a result
         self.tries = 0  # in a row that brought no result
+        self.most = _MANY  # requests in the next portion
         self._items: deque[Item] = deque()  # neither of them answered
         self._requests: list[Request] = []  # of these documents
         self._begun = 0  # how many of them have been in a portion
@@ -168,7 +174,7 @@ class Turn:
         if self.pending is not None:
             portion, self.pending = self.pending, None
             return portion
-        requests = self._requests[self._begun : self._begun + most]
+        requests = self._requests[self._begun : self._begun + min(most, self.most)]
         front = -1
         if fronts and requests:
             front = _front(requests[0], fronts)
@@ -176,6 +182,18 @@ class Turn:
             del requests[end:]
         self._begun += len(requests)
         return Portion(self, requests, max(1, documents), front)
+
+    def take_back(self, portion: Portion) -> None:
+        """Take back the portion in hand, which has requests without a result, to go on with them.
+
+        Orders that earlier ones may pay for are asked for again and again: so few of them at a time.
+        """
+        if any(portion.results):
+            self.pending = portion
+            return
+        self.give_back(len(portion.requests))
+        if not portion.is_locked:
+            self.most = _FEW
 
     def give_back(self, count: int) -> None:
         """Take the last requests of the portion in hand as if no portion had had them."""
