@@ -26,27 +26,32 @@ declare
     v_requests exchange.request[] := p_requests;
     v_balances exchange.run_balance[];
     v_others bigint[];
+    v_account_ids text[];
+    v_are_orders boolean;
     v_orders exchange.reservation[];
     v_incoming_ids bigint[];
     v_addresses tid[];
 begin
     perform exchange.require_read_committed();
     perform exchange.require_straight(p_requests);
-    if 'place_order' <> any(select asked.action from unnest(p_requests) as asked) is not false then
-        raise exception 'only orders are reserved for'
-            using errcode = 'EX001', hint = 'process_batch does everything else.';
-    end if;
     if p_certified then
         v_requests := exchange.mark_forbidden(p_requests);
+    end if;
+    select
+        array_agg(asked.account_id) filter (where asked.action = 'place_order'),
+        bool_and((asked.action in ('place_order', 'forbidden_order')) is true)
+    into v_account_ids, v_are_orders
+    from unnest(v_requests) as asked;
+    if not v_are_orders then
+        raise exception 'only orders are reserved for'
+            using errcode = 'EX001', hint = 'process_batch does everything else.';
     end if;
 
     select
         locked.balances,
         locked.others
     into v_balances, v_others
-    from exchange.lock_accounts(
-        array(select asked.account_id from unnest(v_requests) as asked where asked.action = 'place_order'), false
-    ) as locked;
+    from exchange.lock_accounts(v_account_ids, false) as locked;
     if v_others is not null then
         v_requests := exchange.mark_later(v_requests, exchange.find_locked_accounts(v_requests, v_others));
     end if;

@@ -3,28 +3,35 @@ create or replace function exchange.write_holdings(p_holdings exchange.run_holdi
 returns void
 language plpgsql
 as $$
+declare
+    -- Of one order it is known which of the two it takes from.
+    c_symbol_key constant bigint := case when cardinality(p_holdings) = 1 then exchange.position_key_symbol(p_holdings[1].holding_key) end;
 begin
-    update exchange.balances
-    set
-        cash = balances.cash - holding.taken,
-        changes = balances.changes + 1,
-        generation = exchange.generation(balances.changes + 1)
-    from unnest(p_holdings) as holding
-    where
-        exchange.position_key_symbol(holding.holding_key) = 0
-        and holding.taken > 0
-        and balances.ctid = holding.row_address;
+    if (c_symbol_key = 0) is not false then
+        update exchange.balances
+        set
+            cash = balances.cash - holding.taken,
+            changes = balances.changes + 1,
+            generation = exchange.generation(balances.changes + 1)
+        from unnest(p_holdings) as holding
+        where
+            exchange.position_key_symbol(holding.holding_key) = 0
+            and holding.taken > 0
+            and balances.ctid = holding.row_address;
+    end if;
 
-    update exchange.positions
-    set
-        shares = positions.shares - holding.taken,
-        changes = positions.changes + 1,
-        generation = exchange.generation(positions.changes + 1)
-    from unnest(p_holdings) as holding
-    where
-        exchange.position_key_symbol(holding.holding_key) > 0
-        and holding.taken > 0
-        and positions.ctid = holding.row_address;
+    if (c_symbol_key > 0) is not false then
+        update exchange.positions
+        set
+            shares = positions.shares - holding.taken,
+            changes = positions.changes + 1,
+            generation = exchange.generation(positions.changes + 1)
+        from unnest(p_holdings) as holding
+        where
+            exchange.position_key_symbol(holding.holding_key) > 0
+            and holding.taken > 0
+            and positions.ctid = holding.row_address;
+    end if;
 end
 $$;
 
