@@ -73,13 +73,14 @@ def test_what_could_be_paid_by_earlier_orders_comes_later(start_caller: StartCal
     assert [row.incoming_id is None for row in reserved] == [False, True, True]
 
 
-def test_a_refusal_is_told_behind_a_barrier_of_its_own(start_caller: StartCaller) -> None:
+def test_a_refusal_is_told_behind_a_barrier_of_its_own(
+    start_caller: StartCaller, connection: Session
+) -> None:
     caller = start_caller()
     assert codes(caller.reserve(buys(101))) == ["insufficient_funds"]
     caller.flush()
-    with closing(psycopg.connect(caller._conninfo, autocommit=True)) as session:
-        durable = session.execute("select pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()")
-        assert durable.fetchone() == (True,)
+    durable = connection.execute("select pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()")
+    assert durable.fetchone() == (True,)
 
 
 def test_nobody_waits_for_an_account(start_caller: StartCaller, connection: Session) -> None:
@@ -122,14 +123,15 @@ def test_ids_of_another_start_of_the_server_are_gone(start_caller: StartCaller) 
 
 
 def test_what_a_lost_session_had_reserved_is_given_back_before_it_asks_again(
-    start_caller: StartCaller, connection: Session
+    start_caller: StartCaller, connection: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caller = start_caller()
     old = caller.reserve(buys(60))
     assert caller.connection is not None
     lost = caller.connection
-    caller._lost, caller.connection, caller._conversation = lost, None, None  # the server doesn't know yet
-    caller._pool = None
+    # The server doesn't know yet.
+    for name, value in {"_lost": lost, "connection": None, "_conversation": None, "_pool": None}.items():
+        monkeypatch.setattr(caller, name, value)
     caller.connect()
     assert incoming(connection) == 0
     again = caller.reserve(buys(60))
