@@ -26,6 +26,8 @@ __all__ = ["GatewayProcess", "Scene", "enter", "integrity", "rounds"]
 _ROOT = Path(__file__).parents[2]
 _symbols = itertools.count(1)
 
+_BACK = 10.0  # seconds after which what was reserved and not matched is back, whatever has died
+
 
 def rounds(share: int, least: int = 1) -> range:
     """Return this percentage of the rounds that PGBOURSE_FAULT_ROUNDS asks for, usually 12, or `least`."""
@@ -35,6 +37,10 @@ def rounds(share: int, least: int = 1) -> range:
 def integrity(session: Session) -> list[object]:
     """Return the findings of the exchange's own check."""
     return list(session.execute("select * from exchange.check_integrity()"))
+
+
+def _incoming(session: Session) -> list[object]:
+    return list(session.execute("select incoming_id from exchange.incoming_orders"))
 
 
 class GatewayProcess:
@@ -132,6 +138,7 @@ class Scene:
         for trader in crowd:
             journal.add(trader.journal)
         with self._observe() as session:
+            wait_until(lambda: not _incoming(session), "nothing is left between the stages", _BACK)
             assert not (problems := disagreements(session, sym, journal)), "\n".join(problems[:10])
             assert not (findings := integrity(session)), findings[:10]
 

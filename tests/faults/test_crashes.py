@@ -16,6 +16,9 @@ from tests.faults.proxy import Proxy
 from tests.faults.scene import GatewayProcess, Scene, rounds
 from tests.integration.client import wait_until
 
+# Both stages of an order in one transaction, or in one each.
+ways = pytest.mark.parametrize("lanes", ["0", "2"])
+
 Strike = Callable[[], float | None]
 
 # Everybody is served again within so many seconds of the database's return.
@@ -86,12 +89,12 @@ def open_scene(
     cluster: Cluster, exchange: str, start_gateway: StartGateway
 ) -> Callable[..., tuple[Scene, Faults]]:
     def open_scene(
-        mutant: str | None = None, proxy: Proxy | None = None, seed: int = 0
+        *options: str, mutant: str | None = None, proxy: Proxy | None = None, seed: int = 0
     ) -> tuple[Scene, Faults]:
         conninfo = cluster.dsn(exchange)
         if proxy is not None:
             conninfo = make_conninfo(conninfo, host="127.0.0.1", port=proxy.port)
-        gateway = start_gateway("--database-url", conninfo, mutant=mutant)
+        gateway = start_gateway("--database-url", conninfo, *options, mutant=mutant)
         scene = Scene(lambda: cluster.connect(exchange), gateway, seed=seed)
         return scene, Faults(cluster, exchange, gateway, scene)
 
@@ -109,31 +112,35 @@ def assert_prompt(scene: Scene) -> None:
     assert times[-1] <= PROMISE, told
 
 
-def test_a_gateway_that_is_killed(open_scene: OpenScene) -> None:
-    scene, faults = open_scene()
+@ways
+def test_a_gateway_that_is_killed(open_scene: OpenScene, lanes: str) -> None:
+    scene, faults = open_scene("--lanes", lanes)
     for _ in rounds(20):
         scene.play(faults.kill_gateway)
     scene.check_again()
 
 
-def test_a_backend_that_is_killed(open_scene: OpenScene) -> None:
-    scene, faults = open_scene()
+@ways
+def test_a_backend_that_is_killed(open_scene: OpenScene, lanes: str) -> None:
+    scene, faults = open_scene("--lanes", lanes)
     for _ in rounds(25):
         scene.play(faults.kill_backend)
     scene.check_again()
     assert_prompt(scene)
 
 
-def test_a_postgresql_that_is_killed(open_scene: OpenScene) -> None:
-    scene, faults = open_scene()
+@ways
+def test_a_postgresql_that_is_killed(open_scene: OpenScene, lanes: str) -> None:
+    scene, faults = open_scene("--lanes", lanes)
     for _ in rounds(25):
         scene.play(faults.kill_postgres)
     scene.check_again()
     assert_prompt(scene)
 
 
-def test_a_network_that_is_cut(open_scene: OpenScene, proxy: Proxy) -> None:
-    scene, faults = open_scene(proxy=proxy)
+@ways
+def test_a_network_that_is_cut(open_scene: OpenScene, proxy: Proxy, lanes: str) -> None:
+    scene, faults = open_scene("--lanes", lanes, proxy=proxy)
     for _ in rounds(30):
         scene.play(lambda: faults.cut(proxy))
     scene.check_again()

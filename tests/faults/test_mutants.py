@@ -29,7 +29,7 @@ def play_until_found_out(scene: Scene, strike: Strike, check: Callable[[Scene], 
 
 
 def test_a_reply_before_the_commit_is_found_out(open_scene: OpenScene) -> None:
-    scene, faults = open_scene("replies_before_the_commit")
+    scene, faults = open_scene(mutant="replies_before_the_commit")
     with pytest.raises(AssertionError, match=LOST):
         play_until_found_out(scene, faults.kill_backend)
 
@@ -39,19 +39,19 @@ def test_a_commit_without_a_flush_is_found_out(open_scene: OpenScene, cluster: C
     with cluster.connect() as session:
         session.execute("alter system set wal_writer_delay = '10s'")
         session.execute("select pg_reload_conf()")
-    scene, faults = open_scene(mutant)
+    scene, faults = open_scene(mutant=mutant)
     with pytest.raises(AssertionError, match=LOST):
         play_until_found_out(scene, faults.kill_postgres)
 
 
 def test_sending_again_is_found_out(open_scene: OpenScene, proxy: Proxy) -> None:
-    scene, faults = open_scene("sends_again_what_may_have_committed", proxy=proxy)
+    scene, faults = open_scene(mutant="sends_again_what_may_have_committed", proxy=proxy)
     with pytest.raises(AssertionError, match="carried out 2 times"):
         play_until_found_out(scene, lambda: faults.cut(proxy))
 
 
 def test_a_guess_is_found_out(open_scene: OpenScene, proxy: Proxy) -> None:
-    scene, faults = open_scene("answers_what_it_cannot_know", proxy=proxy)
+    scene, faults = open_scene(mutant="answers_what_it_cannot_know", proxy=proxy)
     with pytest.raises(AssertionError, match="refused and there all the same"):
         play_until_found_out(scene, lambda: faults.cut(proxy))
 
@@ -61,13 +61,13 @@ def test_a_gateway_that_never_connects_again_is_found_out(
 ) -> None:
     monkeypatch.setattr("tests.integration.client._GUARD", 3.0)
     monkeypatch.setattr("tests.faults.trader._GUARD", 5.0)
-    scene, faults = open_scene("never_connects_again")
+    scene, faults = open_scene(mutant="never_connects_again")
     with pytest.raises((AssertionError, TimeoutError)):
         scene.play(faults.kill_backend)
 
 
 def test_a_slow_return_is_found_out(open_scene: OpenScene) -> None:
-    scene, faults = open_scene("is_slow_to_connect_again")
+    scene, faults = open_scene(mutant="is_slow_to_connect_again")
     # Now and then the database comes back just when the gateway looks.
     with pytest.raises(AssertionError, match="served again after"):
         play_until_found_out(scene, faults.kill_postgres, assert_prompt)

@@ -1,13 +1,14 @@
 """Two gateways and people with psql on one database at once: everything adds up, and nobody blocks anybody.
 
-The same accounts trade in one symbol through one gateway and in another through the other, so that their
-batches meet at the rows of the accounts; the people trade in both.
+The same accounts trade in the same symbols through both gateways, so that what these do meets at the rows of
+the accounts and at the symbols; the people trade in both symbols.
 """
 
 import random
 import re
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import product
 from subprocess import Popen
 
 from psycopg import sql
@@ -16,17 +17,19 @@ from tests.faults.cluster import Cluster
 from tests.faults.conftest import StartGateway
 from tests.faults.journal import Journal, disagreements
 from tests.faults.scene import GatewayProcess, enter, integrity, rounds
+from tests.faults.test_crashes import ways
 from tests.faults.trader import Trader
 from tests.integration.client import wait_until
 from tests.sql.mutants import ACCOUNTS_AS_NAMED_SLOWLY, install
 
 SYMBOLS = ("LEFT", "RIGHT")
-ACCOUNTS = 10
+ACCOUNTS = 5
 PEOPLE = 3
 CALLS = 200  # of each with psql
 
-# What the server logs when sessions get in each other's way, or when anything else goes wrong.
-TROUBLE = re.compile(r"deadlock detected|could not serialize|(ERROR|FATAL|PANIC):")
+# What the server logs when sessions get in each other's way, or when anything else goes wrong. A gateway that
+# has waited for a lock for a while does something else first, which is no trouble.
+TROUBLE = re.compile(r"deadlock detected|could not serialize|(ERROR|FATAL|PANIC):(?!.*due to lock timeout)")
 
 
 def psql_script(account: str) -> str:
@@ -58,7 +61,7 @@ def trade(
     journals = {sym: Journal() for sym in SYMBOLS}
     crowd: list[Trader] = []
     people: list[Popen[str]] = []
-    for gateway, sym in zip(gateways, SYMBOLS, strict=True):
+    for gateway, sym in product(gateways, SYMBOLS):
         crowd += [enter(gateway, sym, f"8{number}", seeds) for number in range(ACCOUNTS)]
     with ExitStack() as stack:
         for trader in crowd:
@@ -91,10 +94,11 @@ def crossed(cluster: Cluster, exchange: str) -> list[object]:
         return list(session.execute(query))
 
 
+@ways
 def test_two_gateways_and_psql_on_one_database(
-    cluster: Cluster, exchange: str, start_gateway: StartGateway
+    cluster: Cluster, exchange: str, start_gateway: StartGateway, lanes: str
 ) -> None:
-    gateways = [start_gateway("--database-url", cluster.dsn(exchange)) for _ in SYMBOLS]
+    gateways = [start_gateway("--database-url", cluster.dsn(exchange), "--lanes", lanes) for _ in range(2)]
     logged = cluster.log.stat().st_size
     journals = trade(cluster, exchange, gateways, lambda replies: replies >= 50 * len(rounds(100)))
     with cluster.connect(exchange) as session:
@@ -113,7 +117,7 @@ def test_locks_out_of_order_are_found_out(
         install(session, ACCOUNTS_AS_NAMED_SLOWLY)
         database = sql.Identifier(exchange)
         session.execute(sql.SQL("alter database {} set deadlock_timeout = '20ms'").format(database))
-    gateways = [start_gateway("--database-url", cluster.dsn(exchange), "--no-migrate") for _ in SYMBOLS]
+    gateways = [start_gateway("--database-url", cluster.dsn(exchange), "--no-migrate") for _ in range(2)]
     logged = cluster.log.stat().st_size
 
     def is_found_out(_: int) -> bool:
