@@ -16,6 +16,7 @@ from tests.faults.cluster import Cluster, Session
 from tests.faults.conftest import StartGateway
 from tests.faults.proxy import Proxy
 from tests.faults.scene import Scene, rounds
+from tests.faults.test_crashes import ways
 from tests.faults.test_mutants import LOST
 from tests.integration.client import wait_until
 
@@ -99,8 +100,9 @@ def pair(folder: Path) -> Iterator[Pair]:
         yield Pair(folder, stack)
 
 
-def test_no_acknowledged_request_is_lost(pair: Pair, start_gateway: StartGateway) -> None:
-    gateway = start_gateway("--database-url", pair.conninfo())
+@ways
+def test_no_acknowledged_request_is_lost(pair: Pair, start_gateway: StartGateway, lanes: str) -> None:
+    gateway = start_gateway("--database-url", pair.conninfo(), "--lanes", lanes)
     scene = Scene(pair.connect, gateway)
     for number in rounds(8, least=2):
         if number:

@@ -11,7 +11,7 @@ import pytest
 from tests.faults.cluster import Cluster
 from tests.faults.proxy import Proxy
 from tests.faults.scene import Scene
-from tests.faults.test_crashes import OpenScene, Strike, assert_prompt, open_scene, proxy
+from tests.faults.test_crashes import OpenScene, Strike, assert_prompt, open_scene, proxy, ways
 
 __all__ = ["open_scene", "proxy"]  # fixtures
 
@@ -35,11 +35,14 @@ def test_a_reply_before_the_commit_is_found_out(open_scene: OpenScene) -> None:
 
 
 @pytest.mark.parametrize("mutant", ["commits_without_a_flush", "has_a_barrier_of_nothing"])
-def test_a_commit_without_a_flush_is_found_out(open_scene: OpenScene, cluster: Cluster, mutant: str) -> None:
+@ways
+def test_a_commit_without_a_flush_is_found_out(
+    open_scene: OpenScene, cluster: Cluster, mutant: str, lanes: str
+) -> None:
     with cluster.connect() as session:
         session.execute("alter system set wal_writer_delay = '10s'")
         session.execute("select pg_reload_conf()")
-    scene, faults = open_scene(mutant=mutant)
+    scene, faults = open_scene("--lanes", lanes, mutant=mutant)
     with pytest.raises(AssertionError, match=LOST):
         play_until_found_out(scene, faults.kill_postgres)
 
