@@ -13,12 +13,14 @@ create type exchange.side as enum ('buy', 'sell');
 comment on type exchange.side is 'Which side of the book an order is on.';
 
 -- Constraints of tables are read from their text by every statement that inserts or updates. What a type says is read once in a
--- session.
+-- session. No table has rows yet that these would have to be checked against.
 create domain exchange.quantity as numeric
+-- squawk-ignore ban-create-domain-with-constraint
 constraint quantity_not_negative check (value >= 0 and value < 'Infinity');
 comment on domain exchange.quantity is 'Money or a number of shares that may be 0: a finite number, not below 0.';
 
 create domain exchange.positive_quantity as numeric
+-- squawk-ignore ban-create-domain-with-constraint
 constraint positive_quantity_positive check (value > 0 and value < 'Infinity');
 comment on domain exchange.positive_quantity is 'A number of shares, or a price: a finite number above 0.';
 
@@ -325,7 +327,8 @@ comment on sequence exchange.incoming_ids is 'The lower 40 bits of incoming_orde
 -- but types: rows are found by their address, and by incoming_id, in what is then a small table, where that fails.
 create table exchange.incoming_orders (
     incoming_id bigint not null default ((pg_backend_pid()::bigint << 40) | nextval('exchange.incoming_ids')),
-    session_pid integer not null,
+    -- squawk-ignore prefer-bigint-over-int
+    session_pid integer not null, -- as pg_backend_pid() gives it
     account_key bigint not null,
     symbol_key bigint not null,
     side exchange.side not null,
