@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from pgbourse.serve.answering import Answering
 from pgbourse.serve.carrier import Carrier
@@ -60,7 +61,9 @@ class Worker:
         if mine:
             self._reserve(mine)
         if whole:
-            self._try(self._carrier.carry_out, whole)
+            # Nobody waits for the locks of the only one, or is held up by its flush.
+            alone = len(whole) == 1 and self._ready.held == 1
+            self._try(partial(self._carrier.carry_out, alone=alone), whole)
             self._answering.finish(whole, self._taken, self._tally, wakes=False)
         return True
 
