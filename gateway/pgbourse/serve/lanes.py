@@ -29,10 +29,12 @@ class Part:
 
 
 class Lanes:
-    """The queues of all lanes. One condition guards them, and how much of each portion is away."""
+    """The queues of all lanes. One lock guards them, and how much of each portion is away."""
 
     def __init__(self, count: int) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        # Each lane's worker sleeps by itself: waking all of them for one costs more than what that one does.
+        self._changed = [threading.Condition(self._lock) for _ in range(count)]
         self._queues: list[deque[Part]] = [deque() for _ in range(count)]
         self._aside: list[deque[tuple[float, Part]]] = [deque() for _ in range(count)]  # with their times
         self._next = 0  # the lane for the next portion without orders
@@ -60,16 +62,17 @@ class Lanes:
             for part in of_lane.values():
                 part.size = len(part.orders)
             parts.extend(of_lane.items())
-        with self._changed:
+        with self._lock:
             for lane, part in parts:
                 self._queues[lane].append(part)
                 self.orders += len(part.orders)
-            self._changed.notify_all()
+            for lane in {lane for lane, _ in parts}:
+                self._changed[lane].notify()
 
     def take(self, lane: int, most: int) -> list[Part] | None:
         """Wait for parts of so many orders at most, or one part; None once stopped."""
         queue, aside = self._queues[lane], self._aside[lane]
-        with self._changed:
+        with self._lock:
             while True:
                 now = time.monotonic()
                 while aside and aside[0][0] <= now:
@@ -78,7 +81,7 @@ class Lanes:
                     break
                 if self._stopping and not aside:
                     return None
-                self._changed.wait(aside[0][0] - now if aside else None)
+                self._changed[lane].wait(aside[0][0] - now if aside else None)
             parts: list[Part] = []
             size = 0
             while queue and (not parts or size + len(queue[0].orders) <= most):
@@ -92,7 +95,7 @@ class Lanes:
         other = Part(part.portion, part.places[half:], part.orders[half:])
         other.was_lost = part.was_lost
         part.places, part.orders, part.size = part.places[:half], part.orders[:half], part.size - other.size
-        with self._changed:
+        with self._lock:
             part.portion.away += 1
         return other
 
@@ -100,7 +103,7 @@ class Lanes:
         """Set parts aside, or let go of them, and return the portions of which none is away any more."""
         ended: list[Portion] = []
         now = time.monotonic()
-        with self._changed:
+        with self._lock:
             for part in parts:
                 if part.aside:
                     self._aside[lane].append((now + part.aside, part))
@@ -113,6 +116,7 @@ class Lanes:
 
     def stop(self) -> None:
         """Let workers end when their lanes are empty."""
-        with self._changed:
+        with self._lock:
             self._stopping = True
-            self._changed.notify_all()
+            for changed in self._changed:
+                changed.notify()

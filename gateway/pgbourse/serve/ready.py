@@ -14,11 +14,14 @@ __all__ = ["Ready"]
 class Ready:
     """Workers take turns from here and bring them back, until a turn is let go.
 
-    One condition guards everything, and all waiting. The queue's append and popleft are atomic by themselves.
+    One lock guards everything. The queue's append and popleft are atomic by themselves. Each worker sleeps by
+    itself, so that nobody is woken in vain.
     """
 
     def __init__(self, workers: int) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = [threading.Condition(self._lock) for _ in range(workers)]
+        self._asleep: list[int] = []  # workers, the one that has worked last at the end
         self._turns: deque[Turn] = deque()
         self._aside: list[tuple[float, int, Turn]] = []  # a heap: when each may go on, and in which order
         self._asides = 0  # how many there have been
@@ -36,10 +39,10 @@ class Ready:
 
     def submit(self, turns: Sequence[Turn]) -> None:
         """Take in turns that dispatch didn't have."""
-        with self._changed:
+        with self._lock:
             self._held += len(turns)
             self._turns.extend(turns)
-            self._changed.notify()
+            self._wake_one()
 
     def bring_back(self, turns: Sequence[Turn], let_go: int = 0, *, wakes: bool = True) -> None:
         """Take back turns that go on, and count those that don't.
@@ -49,27 +52,29 @@ class Ready:
         if not wakes and not let_go:
             self._turns.extend(turns)
             return
-        with self._changed:
+        with self._lock:
             self._turns.extend(turns)
             self._held -= let_go
             if self._stopping and not self._held:
-                self._changed.notify_all()
+                self._wake_all()
             elif turns and wakes:
-                self._changed.notify()
+                self._wake_one()
 
     def set_aside(self, turn: Turn, seconds: float) -> None:
         """Let a turn go on after so many seconds."""
-        with self._changed:
+        with self._lock:
             self._asides += 1
             heappush(self._aside, (time.monotonic() + seconds, self._asides, turn))
-            self._changed.notify()  # who sleeps may have to wake earlier
+            self._wake_one()  # who sleeps may have to wake earlier
 
     def deal(self, portions: Sequence[Portion], worker: int) -> None:
         """Give portions to the worker who reserves for their accounts."""
         if portions:
-            with self._changed:
+            with self._lock:
                 self._portions[worker].extend(portions)
-                self._changed.notify_all()
+                if worker in self._asleep:
+                    self._asleep.remove(worker)
+                    self._changed[worker].notify()
 
     def dealt(self, worker: int) -> list[Portion]:
         """Take the portions that were given to this worker."""
@@ -79,12 +84,12 @@ class Ready:
     def wake(self) -> None:
         """Wake a worker, if any sleeps, because there is more here than one takes."""
         if self._turns:
-            with self._changed:
-                self._changed.notify()
+            with self._lock:
+                self._wake_one()
 
     def wait(self, worker: int) -> bool:
         """Wait until there is something for this worker. False once stopped and nothing is left to come."""
-        with self._changed:
+        with self._lock:
             while not (self._turns or self._portions[worker]):
                 seconds = None
                 if self._aside:
@@ -93,13 +98,16 @@ class Ready:
                         break
                 elif self._stopping and not self._held:
                     return False
-                self._changed.wait(seconds)
+                self._asleep.append(worker)
+                self._changed[worker].wait(seconds)
+                if worker in self._asleep:  # nobody has woken it
+                    self._asleep.remove(worker)
             return True
 
     def next(self) -> Turn | None:
         """Return a turn if one can go on."""
         if self._aside and self._aside[0][0] <= time.monotonic():
-            with self._changed:
+            with self._lock:
                 if self._aside:  # else another worker was faster
                     self._turns.append(heappop(self._aside)[2])
         try:
@@ -109,6 +117,16 @@ class Ready:
 
     def stop(self) -> None:
         """Let workers end when the last turn has been let go."""
-        with self._changed:
+        with self._lock:
             self._stopping = True
-            self._changed.notify_all()
+            self._wake_all()
+
+    # Called with the lock held.
+
+    def _wake_one(self) -> None:
+        if self._asleep:
+            self._changed[self._asleep.pop()].notify()
+
+    def _wake_all(self) -> None:
+        while self._asleep:
+            self._wake_one()
