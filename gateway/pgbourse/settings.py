@@ -46,8 +46,8 @@ def usable_cores() -> int:
 
 
 def _default_processes() -> int:
-    """Return one for each four cores, and at least one."""
-    return max(1, usable_cores() // 4)
+    """Return one for each six cores, and at least one: docs/performance.md has what was measured."""
+    return max(1, usable_cores() // 6)
 
 
 def _setting(
@@ -117,7 +117,7 @@ class ServeSettings:
         default_factory=_default_processes,
         metadata={
             "help": "Processes that serve clients, each as many; with more than one, there is a parent too. "
-            "One keeps one core busy, and its database about three. Workers and buffers are each process's "
+            "One keeps one core busy, and its database two to four. Workers and buffers are each process's "
             "own; limits on connections and waiting documents are for all together.",
             "minimum": 1,
             "maximum": 64,
