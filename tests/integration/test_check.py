@@ -28,8 +28,8 @@ def test_each_violation_is_a_line(database: str, connection: psycopg.Connection[
     assert result.return_value == 1
     assert result.output.splitlines() == [
         "account_cash_adds_up: account 1: "
-        "has 6, but deposits and trades less what open orders reserve make 5",
-        "cash_is_conserved: all accounts: 5 deposited, but accounts have and open orders reserve 6",
+        "has 6, what is reserved for its orders included, but deposits and trades make 5",
+        "cash_is_conserved: all accounts: 5 deposited, but accounts have, and have reserved for orders, 6",
     ]
 
 

@@ -94,6 +94,8 @@ class Dealer:
 
     def close(self) -> None:
         """Close everything, once the thread has ended."""
+        while self._asked:  # since then: a child that has just been started has its door there
+            self._asked.popleft()()
         for door in self._doors:
             door.channel.close()
         self._listener.close()
