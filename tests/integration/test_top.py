@@ -88,9 +88,8 @@ def test_the_rights_of_a_reader_are_enough_and_none_are_not(database: str, conne
 def test_it_sees_who_waits_for_a_symbol(database: str, gateway: Gateway, connection: Session) -> None:
     trade(gateway)
     with psycopg.connect(database) as holder, Client(*gateway.address) as client:
-        holder.execute(
-            "select pg_advisory_xact_lock(5000, exchange.symbol_slot(symbol_key)) from exchange.symbols where sym = 'X'"
-        )
+        slot = "select exchange.symbol_slot(symbol_key) from exchange.symbols where sym = 'X'"
+        holder.execute(f"select pg_advisory_xact_lock(5000, ({slot}))".encode())
         client.send(transactions_document("1", Order("X", 1, 1)))
         waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
         wait_until(lambda: connection.execute(waiting).fetchone() != (0,), "the order waits for the symbol")
