@@ -5,7 +5,6 @@ own, so that a terminal's signals reach only the parent, which passes on what th
 parent, at once.
 """
 
-import gc
 import logging
 import os
 import socket
@@ -20,6 +19,7 @@ from pgbourse.database.datafolder import DataFolder
 from pgbourse.errors import PgbourseError, one_line
 from pgbourse.logs import start_logging
 from pgbourse.serve.dealt import Dealt
+from pgbourse.serve.interpreter import set_up_interpreter
 from pgbourse.serve.server import Server, Status
 from pgbourse.serve.signals import Signals
 from pgbourse.serve.tally import Tally
@@ -40,7 +40,6 @@ class Assignment:
     number: int  # which child this is
     settings: ServeSettings
     conninfo: str
-    collect_after: tuple[int, int, int]  # the garbage collector's thresholds
     family: int  # of the addresses that clients connect to
     address: tuple[str, int]
 
@@ -75,7 +74,7 @@ def _serve(assignment: Assignment, channel: socket.socket, parent: "Connection[A
     """Serve until told to drain. True if everything received was answered."""
     if assignment.version != __version__:
         raise PgbourseError(f"this is version {__version__}, its parent {assignment.version}: restart both")
-    gc.set_threshold(*assignment.collect_after)
+    set_up_interpreter()
     dealt = Dealt(channel, assignment.family, assignment.address)
     with Signals() as signals:
         server = Server(dealt, assignment.conninfo, assignment.settings)

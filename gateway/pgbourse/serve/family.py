@@ -7,7 +7,6 @@ When a child dies, its own clients are closed, and it is started again.
 
 import contextlib
 import dataclasses
-import gc
 import logging
 import os
 import signal
@@ -163,7 +162,6 @@ def _assign(number: int, listener: socket.socket, conninfo: str, settings: Serve
         number=number,
         settings=settings,
         conninfo=conninfo,
-        collect_after=gc.get_threshold(),
         family=listener.family,
         address=listener.getsockname()[:2],
     )

@@ -1,7 +1,6 @@
 """Assemble a server and run it: port, PostgreSQL, schema, gateway; then take it apart in reverse order."""
 
 import contextlib
-import gc
 import logging
 import socket
 import sys
@@ -16,6 +15,7 @@ from pgbourse.errors import PgbourseError
 from pgbourse.serve.calls import Caller, DatabaseError, ReadOnly
 from pgbourse.serve.family import Family
 from pgbourse.serve.housekeeping import Sweeper
+from pgbourse.serve.interpreter import set_up_interpreter
 from pgbourse.serve.listener import listen
 from pgbourse.serve.notify import notify
 from pgbourse.serve.server import Server
@@ -29,9 +29,6 @@ __all__ = ["StartError", "allow_open_files", "serve"]
 
 _log = logging.getLogger("pgbourse.service")
 
-# Objects that may gather before Python looks for cycles among them. A batch has thousands, which live for
-# milliseconds and are in no cycle; at Python's own 700 it would look at them over and over.
-_YOUNG_OBJECTS = 50_000
 _OTHER_FILES = 100  # open files besides clients: database connections, log, libraries
 
 
@@ -53,7 +50,7 @@ def serve(settings: ServeSettings) -> int:
     # The port comes first, so that a second server doesn't touch the data folder of the first. Clients that
     # connect from now on wait.
     allow_open_files(settings.max_connections)
-    gc.set_threshold(_YOUNG_OBJECTS, *gc.get_threshold()[1:])
+    set_up_interpreter()
     with Signals() as signals, contextlib.ExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(listen(settings.host, settings.port)))
         metrics_listener = None
