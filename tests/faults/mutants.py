@@ -44,7 +44,7 @@ def replies_before_the_commit() -> None:
     def call_in_transaction(
         self: Caller, name: bytes, parameters: Sequence[bytes], *, barrier: bool = True
     ) -> Any:
-        if name in (b"process_batch", b"process_alone"):
+        if name == b"process_batch":
             execute(self, b"begin")
             mine.database = self
         return call(self, name, parameters, barrier=barrier)
@@ -77,8 +77,8 @@ def answers_what_it_cannot_know() -> None:
     """Tell clients that nothing was carried out when the fate of their requests is unknown."""
     carry_out = Carrier.carry_out
 
-    def guess(self: Carrier, portions: Sequence[Portion], *, alone: bool = False) -> None:
-        carry_out(self, portions, alone=alone)
+    def guess(self: Carrier, portions: Sequence[Portion]) -> None:
+        carry_out(self, portions)
         for portion in portions:
             if portion.lost:
                 told = ResultRow(0, "failed", message="the database failed: not carried out")
@@ -108,7 +108,7 @@ def commits_on_the_primary_alone() -> None:
 
 def has_a_barrier_of_nothing() -> None:
     """Leave out what makes the barrier a transaction that has something to flush."""
-    _replace_in_barriers(conversation._EMIT, b"null")
+    conversation._BARRIER = conversation._BARRIER.replace(conversation._EMIT, b"null")
 
 
 def cancels_what_takes_long() -> None:
@@ -151,12 +151,7 @@ def leaves_its_own_server_dead() -> None:
 
 
 def _set_synchronous_commit(value: str) -> None:
-    _replace_in_barriers(b"%b", value.encode() + b"%.0b")
-
-
-def _replace_in_barriers(old: bytes, new: bytes) -> None:
-    conversation._BARRIER = conversation._BARRIER.replace(old, new)
-    conversation._ALONE = conversation._ALONE.replace(old, new)
+    conversation._BARRIER = conversation._BARRIER.replace(b"%b", value.encode() + b"%.0b")
 
 
 MUTANTS: dict[str, Callable[[], None]] = {

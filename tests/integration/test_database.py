@@ -64,18 +64,6 @@ def test_a_call_commits_without_waiting_and_its_barrier_waits(worker: Caller) ->
     assert ask(worker, "select pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()") is True
 
 
-def test_a_call_alone_waits_itself_for_all_that_it_may_have_seen(worker: Caller, database: str) -> None:
-    flushed = "select pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()"
-    worker.connect()
-    assert worker.process_batch(CREATION, alone=True)[0].outcome == "created"
-    assert ask(worker, flushed) is True
-    with psycopg.connect(database, autocommit=True) as other:
-        other.execute("set synchronous_commit = off; select exchange.create_account('2', 0)")
-        assert worker.process_batch(QUERY, alone=True)[0].code == "unknown_order"
-        assert other.execute(flushed).fetchone() == (True,)
-    assert ask(worker, "show synchronous_commit") == "off"
-
-
 def test_a_barrier_that_fails_leaves_the_fate_of_its_call_unknown(worker: Caller) -> None:
     worker.connect()
     assert worker.connection is not None

@@ -47,8 +47,6 @@ _CALLS = {
     b"exchange.reserve_orders($1, $2)",
     b"match": b"select place, outcome, order_id, code, message from exchange.match_orders($1, $2, $3, $4)",
 }
-# The same calls as their own barriers.
-_ALONE = {b"process_alone": b"process_batch"}
 
 
 class Reserved(NamedTuple):
@@ -132,7 +130,7 @@ class Caller:
         try:
             if connection.is_standby:
                 raise ConnectionGone("the server is a standby, and the exchange needs the primary")
-            self._conversation = Conversation(connection, self._conninfo, _CALLS, _ALONE)
+            self._conversation = Conversation(connection, self._conninfo, _CALLS)
             if not connection.is_pooled:
                 self._begin(connection)
         except BaseException as error:
@@ -164,23 +162,16 @@ class Caller:
         if pool is not None:
             pool.close()
 
-    def process_batch(
-        self, requests: bytes, certified: bool = False, waits: bool = True, *, alone: bool = False
-    ) -> list[ResultRow]:
+    def process_batch(self, requests: bytes, certified: bool = False, waits: bool = True) -> list[ResultRow]:
         """Carry out one batch and return its result rows, ordered by request; all is then durable.
 
         `requests` is a literal of exchange.request[]. If `certified`, what the certificate that a request
         names may not do is refused. Unless it `waits`, what needs a lock that somebody else has is not done.
-        It is quicker `alone`, but then holds its locks until all is durable.
 
         Raises CallFailed, Locked, ConnectionGone, ReadOnly or FateUnknown.
         """
         parameters = [requests, _boolean(certified), _boolean(waits)]
-        if alone and self.connection is not None and not self.connection.is_pooled:
-            rows = self._call(b"process_alone", parameters, barrier=False)
-        else:
-            rows = self._call(b"process_batch", parameters)
-        return list(map(_as_result_row, rows))
+        return list(map(_as_result_row, self._call(b"process_batch", parameters)))
 
     def reserve(self, requests: bytes, certified: bool = False) -> list[Reserved]:
         """Take what orders can cost from their accounts, without waiting; return a row for each, in order.

@@ -3,7 +3,6 @@
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from pgbourse.serve.batch import Ask, hand_out, literal_of
@@ -34,9 +33,9 @@ class Carrier:
         self._gate = gate
         self._certified = certified
 
-    def carry_out(self, portions: Sequence[Portion], *, alone: bool = False) -> None:
-        """Carry out these portions from end to end; nobody else has any if they are `alone`."""
-        self._ask(portions, partial(self._process, alone=alone))
+    def carry_out(self, portions: Sequence[Portion]) -> None:
+        """Carry out these portions from end to end."""
+        self._ask(portions, self._process)
 
     def reserve(self, portions: Sequence[Portion]) -> None:
         """Reserve for the orders of these portions, and note in each which ones are to be matched."""
@@ -95,12 +94,12 @@ class Carrier:
                 portion.lost = True
                 return
 
-    def _process(self, asks: Sequence[Ask], *, alone: bool) -> None:
+    def _process(self, asks: Sequence[Ask]) -> None:
         """Carry out all in one transaction. Raises what PatientCaller.call does."""
         requests = literal_of(asks)
 
         def call(caller: Caller, waits: bool) -> bool:
-            return hand_out(asks, caller.process_batch(requests, self._certified, waits, alone=alone))
+            return hand_out(asks, caller.process_batch(requests, self._certified, waits))
 
         self._database.call_for_locks(call, bool, writes=any(ask.writes for ask in asks))
 

@@ -8,8 +8,7 @@ statement that certainly left nothing behind from one whose fate nobody can know
 A call commits with synchronous_commit off, so that it holds no lock while the log is flushed or a standby is
 waited for. Behind it, in the same pipeline, goes the barrier: a tiny transaction that commits synchronously.
 Commits become durable in their order, so the barrier's success covers the call, and all that the call has
-seen of others. Until then nobody is told anything. A call whose locks nobody waits for may be its own
-barrier, which spares a transaction.
+seen of others. Until then nobody is told anything.
 """
 
 import logging
@@ -35,10 +34,8 @@ Rows = list[tuple[Any, ...]]
 
 # The message makes the transaction one that has something to flush. Nobody reads it.
 _EMIT = b"pg_catalog.pg_logical_emit_message(true, '', '')"
-_SYNC = b"pg_catalog.set_config('synchronous_commit', '%b', true), " + _EMIT
-_BARRIER = b"prepare barrier as select " + _SYNC
-# A call that is its own barrier, also if it only reads. Behind a pooler every call is.
-_ALONE = b" cross join (select " + _SYNC + b" offset 0) as barrier"
+_BARRIER = b"prepare barrier as select pg_catalog.set_config('synchronous_commit', '%b', true), " + _EMIT
+# Behind a pooler a call is its own barrier, also if it only reads.
 _POOLED = b" cross join (select " + _EMIT + b" offset 0) as barrier"
 
 # Milliseconds without a byte of an answer, after which we ask whether the server is still the primary.
@@ -54,22 +51,14 @@ class Conversation:
     another one has replaced is not waited for.
     """
 
-    def __init__(
-        self, session: Session, conninfo: str, calls: Mapping[bytes, bytes], alone: Mapping[bytes, bytes]
-    ) -> None:
-        """Prepare `calls` (statements by name) in a new session, and the barrier. Raises psycopg.Error.
-
-        `alone` gives other names to some of them, under which they are their own barriers.
-        """
+    def __init__(self, session: Session, conninfo: str, calls: Mapping[bytes, bytes]) -> None:
+        """Prepare `calls` (statements by name) in a new session, and the barrier. Raises psycopg.Error."""
         self._session = session
         self._conninfo = conninfo
         self._calls = calls
         if not session.is_pooled:
-            durability = _durability(session)
-            own = _ALONE % durability
-            statements = {**calls, **{name: calls[call] + own for name, call in alone.items()}}
-            session.execute(b";".join(b"prepare %b as %b" % call for call in statements.items()))
-            session.execute(_BARRIER % durability)
+            session.execute(b";".join(b"prepare %b as %b" % call for call in calls.items()))
+            session.execute(_barrier(session))
             session.execute("set synchronous_commit = off")
         self._identified_at = time.monotonic()
         self._unconfirmed = ""  # why the commit in progress may be lost, although this server has it
@@ -82,8 +71,7 @@ class Conversation:
     def call(self, name: bytes, parameters: Sequence[bytes], *, barrier: bool = True) -> Rows:
         """Carry out a call in a transaction of its own and return its rows.
 
-        They are durable, and so is what they tell of others, unless a call that is not its own barrier is
-        made without a `barrier`.
+        They are durable, and so is what they tell of others, unless it is called without its `barrier`.
 
         Raises CallFailed, Locked, ReadOnly, ConnectionGone or FateUnknown.
         """
@@ -221,8 +209,8 @@ class Conversation:
         return [event for _, event in ready]
 
 
-def _durability(session: Session) -> bytes:
-    """Return how the session commits so far, and how barriers will: on, or remote_apply."""
+def _barrier(session: Session) -> bytes:
+    """Prepare the barrier, which commits as the session does so far: on, or remote_apply."""
     row = session.execute("show synchronous_commit").fetchone()
     assert row is not None
-    return str(row[0]).encode()
+    return _BARRIER % str(row[0]).encode()

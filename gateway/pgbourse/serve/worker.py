@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from pgbourse.serve.answering import Answering
 from pgbourse.serve.carrier import Carrier
@@ -61,9 +60,7 @@ class Worker:
         if mine:
             self._reserve(mine)
         if whole:
-            # Nobody waits for the locks of the only one, or is held up by its flush.
-            alone = len(whole) == 1 and self._ready.held == 1
-            self._try(partial(self._carrier.carry_out, alone=alone), whole)
+            self._try(self._carrier.carry_out, whole)
             self._answering.finish(whole, self._taken, self._tally, wakes=False)
         return True
 
