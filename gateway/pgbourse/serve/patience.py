@@ -116,6 +116,7 @@ class PatientCaller:
         caller = self.caller
         delay = _FIRST_RETRY
         gone_since = 0.0
+        told: set[str] = set()  # why it is away
         renewed = False
         while True:
             try:
@@ -132,9 +133,11 @@ class PatientCaller:
                 renewed = True  # this session began during the outage
                 caller.disconnect()
             except ConnectionGone as error:
+                if (reason := str(error)) not in told:  # at first the loss, then what is found instead
+                    told.add(reason)
+                    _log.warning("the database is away, requests wait: %s", reason)
                 if not gone_since:
                     gone_since = time.monotonic()
-                    _log.warning("the database is away, requests wait: %s", error)
                 elif self._stopping.wait(delay):
                     raise
                 else:
