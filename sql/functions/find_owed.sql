@@ -3,6 +3,7 @@
 -- By itself because it is the one query of the exchange that must not use an index: the entries of dead rows lead to a page each.
 create or replace function exchange.find_owed(out account_keys bigint[], out since xid8)
 language plpgsql
+stable
 set enable_seqscan = on
 set enable_indexscan = off
 set enable_indexonlyscan = off
