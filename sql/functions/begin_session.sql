@@ -6,23 +6,10 @@ language plpgsql
 security definer
 set search_path = exchange, pg_temp
 as $$
-declare
-    v_incoming exchange.incoming_orders[];
 begin
     -- Waits for nobody but one who gives back what that earlier session has left.
     perform pg_advisory_lock(5002, pg_backend_pid());
-
-    with deleted as (
-        delete from exchange.incoming_orders
-        where incoming_orders.session_pid = pg_backend_pid()
-        returning incoming_orders as incoming
-    )
-
-    select array_agg(deleted.incoming)
-    into v_incoming
-    from deleted;
-
-    return exchange.give_back(v_incoming);
+    return exchange.give_back_sessions(array[pg_backend_pid()]);
 end
 $$;
 

@@ -12,23 +12,8 @@ declare
         from (select distinct incoming_orders.session_pid from exchange.incoming_orders) as sessions
         where sessions.session_pid <> pg_backend_pid() and pg_try_advisory_xact_lock(5002, sessions.session_pid)
     );
-    v_incoming exchange.incoming_orders[];
 begin
-    if cardinality(v_gone) = 0 then
-        return 0::bigint;
-    end if;
-
-    with deleted as (
-        delete from exchange.incoming_orders
-        where incoming_orders.session_pid = any(v_gone)
-        returning incoming_orders as incoming
-    )
-
-    select array_agg(deleted.incoming)
-    into v_incoming
-    from deleted;
-
-    return exchange.give_back(v_incoming);
+    return exchange.give_back_sessions(v_gone);
 end
 $$;
 
