@@ -28,9 +28,8 @@ class Ready:
         self._portions: list[deque[Portion]] = [deque() for _ in range(workers)]  # for each worker
         self._held = 0  # turns that are here, or with a worker, a lane or the reader
         self._stopping = False
-        self.has_stages = (
-            False  # once a worker has found out that the database's sessions allow for two stages
-        )
+        # Whether a worker has found out that the database's sessions allow for two stages.
+        self.has_stages = False
 
     @property
     def held(self) -> int:
