@@ -11,7 +11,7 @@ import os
 import socket
 from typing import Any
 
-__all__ = ["PlainWire"]
+__all__ = ["PlainWire", "new_buffer"]
 
 _libc = ctypes.PyDLL(None, use_errno=True)  # a PyDLL keeps the lock, a CDLL gives it away
 _arguments: list[Any] = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
@@ -21,19 +21,25 @@ _recv.restype = _send.restype = ctypes.c_ssize_t
 
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 _BUFFER_BYTES = 64 * 1024
+_Buffer = ctypes.Array[ctypes.c_char]
 _SEND_BYTES = 256 * 1024  # at once, so that nobody waits long for the lock
 
 
+def new_buffer() -> _Buffer:
+    """Return what one thread receives into. Between the call and the copy another thread may run."""
+    return ctypes.create_string_buffer(_BUFFER_BYTES)
+
+
 class PlainWire:
-    """A non-blocking socket. Only one thread receives, the same one for all sockets."""
+    """A non-blocking socket."""
 
-    __slots__ = ("_number", "_socket")
+    __slots__ = ("_buffer", "_number", "_socket")
 
-    _buffer = ctypes.create_string_buffer(_BUFFER_BYTES)
-
-    def __init__(self, client: socket.socket) -> None:
+    def __init__(self, client: socket.socket, buffer: _Buffer) -> None:
+        """Take over a socket, and share a buffer with others on which the same thread receives."""
         self._socket = client
         self._number = client.fileno()
+        self._buffer = buffer
 
     def fileno(self) -> int:
         return self._number

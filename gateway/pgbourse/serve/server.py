@@ -16,7 +16,7 @@ from pgbourse.serve.dealt import Dealt
 from pgbourse.serve.dispatch import Dispatcher
 from pgbourse.serve.handshakes import Handshakes
 from pgbourse.serve.listener import BACKLOG, is_shortage
-from pgbourse.serve.plain import PlainWire
+from pgbourse.serve.plain import PlainWire, new_buffer
 from pgbourse.serve.signals import join_with_signals
 from pgbourse.serve.tally import Tally
 from pgbourse.serve.traffic import Traffic, TrafficStatus, add_up_traffic
@@ -115,6 +115,7 @@ class Server:
         on_leave = None if self._dealt is None else self._dealt.note_leaver
         self._traffic = Traffic(self._selector, self._dispatcher, settings, on_leave)
         self._handshakes = None if tls is None else Handshakes(tls, self._selector, self._traffic)
+        self._buffer = new_buffer()  # of the I/O thread
         self._accepting = False
         self._next_tick = 0.0
         # Workers ask for attention here. Appending is atomic; a byte in the socket pair wakes the I/O thread.
@@ -275,7 +276,9 @@ class Server:
         if self._handshakes is not None:
             self._handshakes.begin(client, address, framer, self._attend)
         else:
-            self._traffic.add(ClientConnection(PlainWire(client), address, framer, self._attend))
+            self._traffic.add(
+                ClientConnection(PlainWire(client, self._buffer), address, framer, self._attend)
+            )
 
     def _pause_accepting(self) -> None:
         """Leave new connections in the kernel's queue at least until the next tick."""
