@@ -12,9 +12,12 @@ select
     null::numeric,
     null::timestamptz,
     case asked.action when 'later' then 'locked' else 'not_permitted' end,
-    exchange.forbidden(asked.action, asked.account_id, asked.certificate_name)
+    exchange.forbidden(asked.action, asked.account_id, asked.certificate_name),
+    null::text,
+    null::numeric,
+    null::text
 from rows from (unnest(p_places), unnest(p_requests)) as asked (
-    place, sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name
+    place, sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, terms
 )
 $$;
 

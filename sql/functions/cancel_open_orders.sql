@@ -26,7 +26,7 @@ select
 from (
     select
         array_agg(
-            (1, 'cancel_order', p_account_id, null, null, null, resting_orders.order_id, null)::exchange.request
+            (1, 'cancel_order', p_account_id, null, null, null, resting_orders.order_id, null, null)::exchange.request
             order by resting_orders.order_id
         ) as requests
     from exchange.resting_orders

@@ -29,7 +29,7 @@ begin
             owned.limit_price,
             owned.price_rank
         from rows from (unnest(p_places), unnest(p_requests)) as request (
-            place, sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name
+            place, sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, terms
         )
         cross join lateral exchange.account_order(request.account_id, request.order_id) as owned
         where exchange.is_held(p_held, owned.symbol_key)
@@ -101,7 +101,10 @@ begin
         answer.price,
         answer.at,
         answer.code,
-        answer.message
+        answer.message,
+        null::text,
+        null::numeric,
+        null::text
     from exchange.query_orders(p_places, p_requests) as answer
     where answer.request = any(v_canceled) or answer.outcome = 'refused'
     union all
@@ -116,9 +119,12 @@ begin
         format(
             case when locked.is_locked then 'order %s has no open shares to cancel' else 'no such order: %s' end,
             request.order_id
-        )
+        ),
+        null,
+        null,
+        null
     from rows from (unnest(p_places), unnest(p_requests)) as request (
-        place, sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name
+        place, sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, terms
     )
     cross join lateral exchange.account_order(request.account_id, request.order_id) as owned
     cross join lateral (select exchange.is_held(p_held, owned.symbol_key) as is_locked) as locked

@@ -13,7 +13,7 @@ begin
     for v_asked in
         select asked.*
         from rows from (unnest(p_places), unnest(p_requests)) as asked (
-            place, sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name
+            place, sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, terms
         )
     loop
         case v_asked.action

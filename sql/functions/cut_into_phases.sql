@@ -29,7 +29,7 @@ begin
             asked.place,
             (
                 asked.sequence, asked.action, asked.account_id, asked.sym, asked.amount, asked.limit_price, asked.order_id,
-                asked.certificate_name
+                asked.certificate_name, asked.terms
             )::exchange.request as request,
             case
                 when asked.action in ('create_account', 'create_symbol', 'grant_shares') then 'create'
@@ -37,7 +37,7 @@ begin
                 else asked.action
             end as kind
         from unnest(p_requests) with ordinality as asked (
-            sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, place
+            sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, terms, place
         )
     ),
 

@@ -8,7 +8,7 @@ begin
     return exchange.find_locked_accounts(p_requests, p_held.others) || array(
         select asked.place::integer
         from unnest(p_requests) with ordinality as asked (
-            sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, place
+            sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, terms, place
         )
         left join lateral (
             select symbols.symbol_key

@@ -24,7 +24,7 @@ begin
     if v_frozen_at is null then
         outcome := 'refused';
         code := 'unknown_account';
-        message := exchange.refusal(code, (null, null, p_account_id, null, null, null, null, null)::exchange.request);
+        message := exchange.refusal(code, (null, null, p_account_id, null, null, null, null, null, null)::exchange.request);
         return;
     end if;
 

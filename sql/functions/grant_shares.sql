@@ -26,7 +26,7 @@ begin
 
     if v_account_key is null then
         code := 'unknown_account';
-        message := exchange.refusal(code, (null, null, p_account_id, null, null, null, null, null)::exchange.request);
+        message := exchange.refusal(code, (null, null, p_account_id, null, null, null, null, null, null)::exchange.request);
         return;
     end if;
     if (p_shares > 0 and exchange.is_number(p_shares)) is not true then

@@ -25,7 +25,7 @@ begin
     if v_halted_at is null then
         outcome := 'refused';
         code := 'unknown_symbol';
-        message := exchange.refusal(code, (null, null, null, p_sym, null, null, null, null)::exchange.request);
+        message := exchange.refusal(code, (null, null, null, p_sym, null, null, null, null, null)::exchange.request);
         return;
     end if;
     outcome := 'halted';

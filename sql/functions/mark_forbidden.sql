@@ -22,10 +22,11 @@ begin
                 asked.amount,
                 asked.limit_price,
                 asked.order_id,
-                asked.certificate_name
+                asked.certificate_name,
+                asked.terms
             )::exchange.request
         from unnest(p_requests) with ordinality as asked (
-            sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, place
+            sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, terms, place
         )
         cross join lateral exchange.certificate_may(asked.certificate_name, asked.action, asked.account_id) as certificate
         order by asked.place

@@ -16,14 +16,15 @@ begin
                 marked.amount,
                 marked.limit_price,
                 marked.order_id,
-                marked.certificate_name
+                marked.certificate_name,
+                marked.terms
             )::exchange.request
         from (
             select
                 asked.*,
                 bool_or(asked.place = any(p_places)) over (partition by asked.sequence order by asked.place) as waits
             from unnest(p_requests) with ordinality as asked (
-                sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, place
+                sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, terms, place
             )
         ) as marked
         order by marked.place

@@ -67,7 +67,7 @@ begin
         case
             when v_matched.codes[n] is not null then (
                 select exchange.refusal(
-                    v_matched.codes[n], row(null, null, null, symbols.sym, null, null, null, null)::exchange.request
+                    v_matched.codes[n], row(null, null, null, symbols.sym, null, null, null, null, null)::exchange.request
                 )
                 from exchange.symbols
                 where symbols.symbol_key = (v_taken.incoming[n]).symbol_key

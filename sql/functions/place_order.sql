@@ -24,7 +24,7 @@ begin
         answer.message
     into outcome, order_id, code, message
     from exchange.process_batch(
-        array[(1, 'place_order', p_account_id, p_sym, p_amount, p_limit, null, null)::exchange.request]
+        array[(1, 'place_order', p_account_id, p_sym, p_amount, p_limit, null, null, null)::exchange.request]
     ) as answer;
 
     if outcome = 'refused' then

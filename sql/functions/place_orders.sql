@@ -36,7 +36,8 @@ begin
         select
             array_agg(
                 (
-                    null, null, reserved.account_key, reserved.symbol_key, reserved.side, reserved.shares, reserved.limit_price
+                    null, null, reserved.account_key, reserved.symbol_key, reserved.side, reserved.shares, reserved.limit_price,
+                    reserved.terms
                 )::exchange.incoming_orders
             ) filter (where reserved.code is null),
             array_agg(reserved.place) filter (where reserved.code = 'later')
@@ -63,7 +64,10 @@ begin
             case
                 when decided.code is not null
                     then coalesce(decided.message, exchange.refusal(decided.code, v_requests[decided.place]))
-            end
+            end,
+            null::text,
+            null::numeric,
+            null::text
         from (
             select
                 reserved.place,

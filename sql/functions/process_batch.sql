@@ -20,7 +20,10 @@ returns table (
     price numeric,
     at bigint,
     code text,
-    message text
+    message text,
+    sym text,
+    amount numeric,
+    ref text
 )
 language plpgsql
 security definer
@@ -56,7 +59,10 @@ begin
         answer.price,
         floor(extract(epoch from answer.at))::bigint,
         answer.code,
-        answer.message
+        answer.message,
+        answer.sym,
+        answer.amount,
+        answer.ref
     from exchange.process_phases(v_requests, v_held) with ordinality as answer
     order by answer.request, answer.ordinality;
 end

@@ -18,7 +18,7 @@ select
     answer.code,
     answer.message
 from exchange.process_batch(
-    array[(1, p_action, p_account_id, null, null, null, p_order_id, null)::exchange.request]
+    array[(1, p_action, p_account_id, null, null, null, p_order_id, null, null)::exchange.request]
 ) as answer
 $$;
 

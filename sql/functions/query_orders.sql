@@ -14,7 +14,7 @@ with asked as (
         owned.symbol_key,
         owned.price_rank
     from rows from (unnest(p_places), unnest(p_requests)) as request (
-        place, sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name
+        place, sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, terms
     )
     left join lateral exchange.account_order(request.account_id, request.order_id) as owned on true
 ),
@@ -115,7 +115,10 @@ select
     trim_scale(answers.price),
     answers.at,
     answers.code,
-    answers.message
+    answers.message,
+    null::text,
+    null::numeric,
+    null::text
 from answers
 order by answers.request, answers.place
 $$;

@@ -59,14 +59,15 @@ begin
     v_orders := exchange.reserve(v_requests, v_balances, null);
 
     with written as (
-        insert into exchange.incoming_orders (session_pid, account_key, symbol_key, side, shares, limit_price)
+        insert into exchange.incoming_orders (session_pid, account_key, symbol_key, side, shares, limit_price, terms)
         select
             pg_backend_pid(),
             reserved.account_key,
             reserved.symbol_key,
             reserved.side,
             reserved.shares,
-            reserved.limit_price
+            reserved.limit_price,
+            reserved.terms
         from unnest(v_orders) as reserved
         where reserved.code is null
         order by reserved.place

@@ -33,10 +33,11 @@ begin
                     when symbols.symbol_key is null then 'unknown_symbol'
                     when accounts.frozen_at is not null then 'account_frozen'
                 end,
-                null
+                null,
+                asked.terms
             )::exchange.reservation
         from unnest(p_requests) with ordinality as asked (
-            sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, place
+            sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, terms, place
         )
         -- Lateral, so that each row is looked up by its key, whatever size the planner thinks the tables have.
         left join lateral (

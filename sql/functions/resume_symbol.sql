@@ -22,7 +22,7 @@ begin
     if not found then
         outcome := 'refused';
         code := 'unknown_symbol';
-        message := exchange.refusal(code, (null, null, null, p_sym, null, null, null, null)::exchange.request);
+        message := exchange.refusal(code, (null, null, null, p_sym, null, null, null, null, null)::exchange.request);
         return;
     end if;
     outcome := 'resumed';

@@ -26,7 +26,7 @@ begin
     if v_balances is null then
         outcome := 'refused';
         code := 'unknown_account';
-        message := exchange.refusal(code, (null, null, p_account_id, null, null, null, null, null)::exchange.request);
+        message := exchange.refusal(code, (null, null, p_account_id, null, null, null, null, null, null)::exchange.request);
         return;
     end if;
     perform exchange.settle_accounts(array[v_balances[1].account_key]);

@@ -20,7 +20,7 @@ begin
     if not found then
         outcome := 'refused';
         code := 'unknown_account';
-        message := exchange.refusal(code, (null, null, p_account_id, null, null, null, null, null)::exchange.request);
+        message := exchange.refusal(code, (null, null, p_account_id, null, null, null, null, null, null)::exchange.request);
         return;
     end if;
     outcome := 'unfrozen';

@@ -24,6 +24,42 @@ create domain exchange.positive_quantity as numeric
 constraint positive_quantity_positive check (value > 0 and value < 'Infinity');
 comment on domain exchange.positive_quantity is 'A number of shares, or a price: a finite number above 0.';
 
+create type exchange.order_type as enum ('limit', 'market');
+comment on type exchange.order_type is
+'limit: to be filled at its limit or better. market: at whatever the book has, best first, within its budget if it buys.';
+
+create type exchange.time_in_force as enum ('GTC', 'IOC', 'FOK');
+comment on type exchange.time_in_force is
+'GTC (good till cancelled): rests. IOC (immediate or cancel): what can''t be filled at once is cancelled. FOK (fill or kill): filled '
+'wholly at once, or refused.';
+
+create type exchange.self_trade as enum ('taker', 'maker', 'both');
+comment on type exchange.self_trade is
+'What is cancelled where an order would trade with one of its own account: the rest of the incoming order (taker), the resting '
+'order (maker), or both.';
+
+create type exchange.terms as (
+    ref text,
+    type exchange.order_type,
+    budget numeric,
+    tif exchange.time_in_force,
+    post boolean,
+    stp exchange.self_trade,
+    of_ref text,
+    if_open numeric
+);
+comment on type exchange.terms is
+'What a request says beyond symbol, amount, limit and id. Null where it says none of it.';
+comment on column exchange.terms.ref is
+'The client''s own name: for the order that it places; or, where it has no order_id, of the order to query, cancel or reduce.';
+comment on column exchange.terms.type is 'limit or market; null where the client did not say, which is limit.';
+comment on column exchange.terms.budget is 'The most that a market buy may cost.';
+comment on column exchange.terms.tif is 'GTC, IOC or FOK; null where the client did not say.';
+comment on column exchange.terms.post is 'Whether to refuse the order if it would trade at once (post only).';
+comment on column exchange.terms.stp is 'What to cancel rather than trade with an order of the same account (self-trade prevention).';
+comment on column exchange.terms.of_ref is 'Of a replace without an order_id, the ref of the order to replace.';
+comment on column exchange.terms.if_open is 'Of a replace, how many shares must be open of the old order; null where any number will do.';
+
 create type exchange.request as (
     sequence integer,
     action text,
@@ -32,7 +68,8 @@ create type exchange.request as (
     amount numeric,
     limit_price numeric,
     order_id bigint,
-    certificate_name text
+    certificate_name text,
+    terms exchange.terms
 );
 comment on type exchange.request is
 'One request of a batch. A batch is an array of them, and a request''s place in it, from 1, is what answers call it by.';
@@ -45,9 +82,10 @@ comment on column exchange.request.sym is 'The symbol that is created, granted o
 comment on column exchange.request.amount is
 'The opening balance; the shares granted; or the shares to buy (more than 0) or to sell (less than 0).';
 comment on column exchange.request.limit_price is 'The highest price to buy at, the lowest to sell at.';
-comment on column exchange.request.order_id is 'The order to query or cancel.';
+comment on column exchange.request.order_id is 'The order to query, cancel, reduce or replace, or after which to list.';
 comment on column exchange.request.certificate_name is
 'The name in the client''s certificate, where the gateway asks for certificates; null where there is none.';
+comment on column exchange.request.terms is 'What else it says; null where it says nothing else.';
 
 create type exchange.answer as (
     request integer,
@@ -57,7 +95,10 @@ create type exchange.answer as (
     price numeric,
     at timestamptz,
     code text,
-    message text
+    message text,
+    sym text,
+    amount numeric,
+    ref text
 );
 comment on type exchange.answer is
 'The answer to a request of a batch: one row, or for a query or a cancel one row for each part of the order''s life.';
@@ -70,6 +111,9 @@ comment on column exchange.answer.price is 'Price of one executed share.';
 comment on column exchange.answer.at is 'When it was executed or canceled.';
 comment on column exchange.answer.code is 'Why it was refused, for programs: insufficient_funds, unknown_order, and so on.';
 comment on column exchange.answer.message is 'Why it was refused, for people.';
+comment on column exchange.answer.sym is 'The symbol, in lists.';
+comment on column exchange.answer.amount is 'In lists, an order''s amount as placed; what is reserved; or the number of orders at a price.';
+comment on column exchange.answer.ref is 'In lists, the client''s own name for the order.';
 
 -- What the stage that reserves has in hand while it works: composites, in arrays.
 create type exchange.run_balance as (
@@ -107,7 +151,8 @@ create type exchange.reservation as (
     limit_price numeric,
     holding_key bigint,
     code text,
-    message text
+    message text,
+    terms exchange.terms
 );
 comment on type exchange.reservation is 'An order in the stage that reserves, and what comes of it there.';
 comment on column exchange.reservation.place is 'The order''s place among the requests.';
@@ -123,6 +168,7 @@ comment on column exchange.reservation.code is
 'Null where that is reserved. Else why it is refused; or later, where it must be asked again after a match, which may pay for it; '
 'or locked, where somebody else has a lock that it needs.';
 comment on column exchange.reservation.message is 'Why it is refused, for people.';
+comment on column exchange.reservation.terms is 'What else the order says; null where it says nothing else.';
 
 create type exchange.run_holding as (
     holding_key bigint,
@@ -173,10 +219,11 @@ comment on column exchange.run_resting.open_shares is 'What was open when it was
 comment on column exchange.run_resting.row_address is
 'Where its row is; null where it has none yet. Nobody else changes rows of a locked symbol, so it stays there.';
 
-create type exchange.event_kind as enum ('trade', 'add', 'refuse');
+create type exchange.event_kind as enum ('trade', 'remove', 'add', 'cancel', 'refuse');
 comment on type exchange.event_kind is
-'trade: an incoming order traded with a resting one. add: what was open of an incoming order came to rest. '
-'refuse: an order didn''t come in, and gets back what was reserved for it.';
+'trade: an incoming order traded with a resting one. remove: a resting order was cancelled, because the incoming one is of the same '
+'account and doesn''t trade with it. add: what was open of an incoming order came to rest. cancel: what was open of it was cancelled, '
+'for it doesn''t rest. refuse: an order didn''t come in. What was reserved for what is removed, cancelled or refused is given back.';
 
 create type exchange.run_event as (
     kind exchange.event_kind,
@@ -333,13 +380,14 @@ create table exchange.incoming_orders (
     symbol_key bigint not null,
     side exchange.side not null,
     shares numeric not null,
-    limit_price numeric not null
+    limit_price numeric,
+    terms exchange.terms
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
 comment on table exchange.incoming_orders is
 'Orders between the two stages: what they can cost has left the account (reserve_orders), and they are not in the market yet '
-'(match_orders, which deletes them here). For a buy shares * limit_price of cash is reserved, for a sell the shares. Nobody has '
-'been told of them: those of a session that is gone are given back, and nothing happened.';
+'(match_orders, which deletes them here). For a buy shares * limit_price of cash is reserved, or the budget of a market order; for '
+'a sell the shares. Nobody has been told of them: those of a session that is gone are given back, and nothing happened.';
 comment on column exchange.incoming_orders.incoming_id is
 'Names it until it is matched, and never another, not even after a crash: the session''s process and a number.';
 comment on column exchange.incoming_orders.session_pid is
@@ -348,7 +396,9 @@ comment on column exchange.incoming_orders.account_key is 'The account that plac
 comment on column exchange.incoming_orders.symbol_key is 'The symbol that it buys or sells.';
 comment on column exchange.incoming_orders.side is 'buy or sell.';
 comment on column exchange.incoming_orders.shares is 'How many shares it is for; always positive.';
-comment on column exchange.incoming_orders.limit_price is 'The highest price to buy at, the lowest to sell at.';
+comment on column exchange.incoming_orders.limit_price is
+'The highest price to buy at, the lowest to sell at; null for a market order.';
+comment on column exchange.incoming_orders.terms is 'What else it says; null where it says nothing else.';
 
 -- Ids are drawn while the symbol is locked, so no cache: a session that kept ids back would break time priority.
 create sequence exchange.order_ids as bigint cache 1;
@@ -360,7 +410,7 @@ create table exchange.orders (
     symbol_key bigint not null,
     side exchange.side not null,
     shares exchange.positive_quantity not null,
-    limit_price exchange.positive_quantity not null,
+    limit_price exchange.positive_quantity,
     placed_at timestamptz not null,
     constraint orders_pkey primary key (order_id)
 ) partition by range (order_id);
@@ -378,8 +428,45 @@ comment on column exchange.orders.account_key is 'The account that placed it.';
 comment on column exchange.orders.symbol_key is 'The symbol that it buys or sells.';
 comment on column exchange.orders.side is 'buy or sell.';
 comment on column exchange.orders.shares is 'How many shares it was for when placed; always positive.';
-comment on column exchange.orders.limit_price is 'The highest price to buy at, the lowest to sell at.';
+comment on column exchange.orders.limit_price is 'The highest price to buy at, the lowest to sell at; null for a market order.';
 comment on column exchange.orders.placed_at is 'When it was placed.';
+
+create table exchange.order_terms (
+    order_id bigint not null,
+    account_key bigint not null,
+    ref text collate "C",
+    type exchange.order_type,
+    budget exchange.positive_quantity,
+    tif exchange.time_in_force,
+    post boolean not null,
+    stp exchange.self_trade,
+    replaced_order_id bigint,
+    released_shares exchange.positive_quantity,
+    executed_shares exchange.quantity,
+    canceled_shares exchange.quantity,
+    passed_order_ids bigint[],
+    constraint order_terms_pkey primary key (order_id),
+    constraint order_terms_ref_key unique (account_key, ref)
+);
+
+comment on table exchange.order_terms is
+'What orders say beyond symbol, shares and limit, and what became of them at once: a row for each order that says anything of it. '
+'History: rows are added and never changed, and not moved out, for a ref is taken for good.';
+comment on column exchange.order_terms.order_id is 'The order, in orders.';
+comment on column exchange.order_terms.account_key is 'The account that placed it, repeated here because a ref is unique within it.';
+comment on column exchange.order_terms.ref is 'The client''s own name for the order; null where it has none.';
+comment on column exchange.order_terms.type is 'limit or market; null where the client did not say, which is limit.';
+comment on column exchange.order_terms.budget is 'The most that a market buy could cost.';
+comment on column exchange.order_terms.tif is 'GTC, IOC or FOK; null where the client did not say.';
+comment on column exchange.order_terms.post is 'Whether it was to be refused if it would have traded at once.';
+comment on column exchange.order_terms.stp is 'What was to be cancelled rather than trade with an order of the same account.';
+comment on column exchange.order_terms.replaced_order_id is 'The order in whose place it was placed; null where it replaced none.';
+comment on column exchange.order_terms.released_shares is 'The open shares of that order, which were cancelled.';
+comment on column exchange.order_terms.executed_shares is
+'Shares filled when it was placed, as its client was told; null where it was not, having said no type, tif and stp.';
+comment on column exchange.order_terms.canceled_shares is 'Shares cancelled when it was placed, likewise.';
+comment on column exchange.order_terms.passed_order_ids is
+'The resting orders of the same account that were cancelled rather than traded with, in the order in which it met them.';
 
 create table exchange.resting_orders (
     symbol_key bigint not null,
@@ -392,6 +479,8 @@ create table exchange.resting_orders (
     constraint resting_orders_open_shares_positive check (open_shares > 0),
     constraint resting_orders_price_rank_has_sides_sign check (case side when 'buy' then price_rank < 0 else price_rank > 0 end)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+
+create index resting_orders_account_key_idx on exchange.resting_orders (account_key, order_id);
 
 comment on table exchange.resting_orders is
 'The book: the open part of each order. Its primary key is price-time priority: read in key order, one side of a '
@@ -463,8 +552,8 @@ create table exchange.executions (
     sell_order_id bigint not null,
     shares exchange.positive_quantity not null,
     price numeric not null,
-    buy_limit numeric not null,
-    sell_limit numeric not null,
+    buy_limit numeric,
+    sell_limit numeric,
     executed_at timestamptz not null,
     constraint executions_pkey primary key (execution_id),
     constraint executions_limits_cross check (buy_limit >= sell_limit),
@@ -487,7 +576,8 @@ comment on column exchange.executions.buy_order_id is 'The order that bought.';
 comment on column exchange.executions.sell_order_id is 'The order that sold.';
 comment on column exchange.executions.shares is 'How many shares changed hands.';
 comment on column exchange.executions.price is 'Price of one share: the limit of the order that was open first.';
-comment on column exchange.executions.buy_limit is 'The buy order''s limit, repeated so that this row can prove its price.';
+comment on column exchange.executions.buy_limit is
+'The buy order''s limit, repeated so that this row can prove its price; null for a market order.';
 comment on column exchange.executions.sell_limit is 'The sell order''s limit, likewise.';
 comment on column exchange.executions.executed_at is 'When.';
 
@@ -512,6 +602,41 @@ comment on column exchange.cancellations.canceled_at is 'When.';
 comment on column exchange.cancellations.entry_id is 'Ascends, with that of deposits, in the order of events.';
 comment on column exchange.cancellations.after_order_id is
 'The last order id that had been given. What the cancel gave back can pay for later orders only, whatever the clock says.';
+
+create table exchange.reductions (
+    order_id bigint not null,
+    shares exchange.positive_quantity not null,
+    reduced_at timestamptz not null,
+    entry_id bigint not null default nextval('exchange.entry_ids'),
+    after_order_id bigint not null default coalesce(pg_sequence_last_value('exchange.order_ids'), 0),
+    constraint reductions_pkey primary key (order_id, entry_id)
+);
+
+comment on table exchange.reductions is
+'Every reduction: the part of an order''s open shares that it cancelled, while the rest kept its place. What cancels all that is '
+'open is a cancel. History: rows are added and never changed.';
+comment on column exchange.reductions.order_id is 'The order, in orders.';
+comment on column exchange.reductions.shares is 'The shares that were cancelled.';
+comment on column exchange.reductions.reduced_at is 'When.';
+comment on column exchange.reductions.entry_id is 'Ascends, with those of cancellations and deposits, in the order of events.';
+comment on column exchange.reductions.after_order_id is 'The last order id that had been given: as in cancellations.';
+
+create table exchange.switches (
+    account_key bigint not null,
+    -- squawk-ignore prefer-bigint-over-int
+    after_seconds integer not null,
+    fires_at timestamptz not null,
+    constraint switches_pkey primary key (account_key),
+    constraint switches_after_seconds_are_a_day_at_most check (after_seconds between 1 and 86400)
+);
+create index switches_fires_at_idx on exchange.switches (fires_at);
+
+comment on table exchange.switches is
+'Dead man''s switches that are armed: one row for each. At its time all open orders of the account are cancelled and the row is '
+'deleted, by whichever gateway lives. Changed only under the account''s lock.';
+comment on column exchange.switches.account_key is 'The account whose orders it cancels.';
+comment on column exchange.switches.after_seconds is 'How many seconds after it was armed it fires.';
+comment on column exchange.switches.fires_at is 'When it fires; never earlier.';
 
 create table exchange.credits (
     account_key bigint not null,

@@ -25,7 +25,7 @@ exec "$@"
 BALANCES = "select account_id, cash from exchange.account_balances order by 1"
 POSITIONS = "select account_id, sym, shares from exchange.account_positions order by 1, 2"
 OWED = "select account_id, sym, cash, shares from exchange.unsettled_credits order by 1, 2"
-RESERVE = "select code from exchange.reserve_orders(array['(1,place_order,1,X,5,10,,)']::exchange.request[])"
+RESERVE = "select code from exchange.reserve_orders(array['(1,place_order,1,X,5,10,,,)']::exchange.request[])"
 
 
 def make_database(cluster: Cluster) -> None:

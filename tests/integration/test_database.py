@@ -12,8 +12,8 @@ from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, FateUnknown
 from tests.integration.conftest import Session
 
 EMPTY = b"{}"
-CREATION = b'{"(1,create_account,1,,5,,,)"}'
-QUERY = b'{"(1,query_order,1,,,,7,)"}'
+CREATION = b'{"(1,create_account,1,,5,,,,)"}'
+QUERY = b'{"(1,query_order,1,,,,7,,)"}'
 
 
 @pytest.fixture
@@ -82,8 +82,8 @@ def test_batches_read_committed_whatever_is_set(worker: Caller, connection: Sess
 
 def test_numbers_come_as_text(worker: Caller) -> None:
     worker.connect()
-    orders = b'"(1,place_order,1,X,1,1,,)","(1,place_order,1,X,1,1,,)"'
-    rows = worker.process_batch(b'{"(1,create_account,1,,0.1,,,)",%b}' % orders)
+    orders = b'"(1,place_order,1,X,1,1,,,)","(1,place_order,1,X,1,1,,,)"'
+    rows = worker.process_batch(b'{"(1,create_account,1,,0.1,,,,)",%b}' % orders)
     assert [row[:3] for row in rows] == [(1, "created", None), (2, "refused", None), (3, "refused", None)]
     assert ask(worker, "select 0.10::numeric") == "0.10"
 
@@ -91,7 +91,7 @@ def test_numbers_come_as_text(worker: Caller) -> None:
 def test_a_failed_statement_leaves_the_connection_usable(worker: Caller) -> None:
     worker.connect()
     with pytest.raises(CallFailed) as failure:
-        worker.process_batch(b'{"(1,create_account,1,,not a number,,,)"}')
+        worker.process_batch(b'{"(1,create_account,1,,not a number,,,,)"}')
     assert failure.value.sqlstate == "22P02"
     assert worker.process_batch(EMPTY) == []
 

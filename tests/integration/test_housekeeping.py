@@ -62,8 +62,8 @@ def reservation(database: str, connection: Session) -> Iterator[Caller]:
     """A session that has reserved for an order and lives."""
     with closing(Caller(database, "pgbourse test")) as caller:
         caller.connect()
-        caller.process_batch(b'{"(1,create_account,1,,10,,,)","(1,create_symbol,,X,,,,)"}')
-        assert caller.reserve(b'{"(1,place_order,1,X,1,10,,)"}')[0].code is None
+        caller.process_batch(b'{"(1,create_account,1,,10,,,,)","(1,create_symbol,,X,,,,,)"}')
+        assert caller.reserve(b'{"(1,place_order,1,X,1,10,,,)"}')[0].code is None
         yield caller
 
 

@@ -88,7 +88,7 @@ def outcome(conninfo: str) -> list[tuple[object, ...]]:
                 "1", action, f"{account}{number}", None if sym is None else f"{sym}{number}",
                 amount, limit, None if order is None else str(ids[order]), None,
             ]  # fmt: skip
-            request = ",".join(field or "" for field in fields)
+            request = ",".join([*(field or "" for field in fields), ""])
             for row in caller.process_batch(f'{{"({request})"}}'.encode()):
                 if action == "place_order" and row.order_id is not None:
                     ids[place] = row.order_id
@@ -96,7 +96,7 @@ def outcome(conninfo: str) -> list[tuple[object, ...]]:
                 said = row.message and re.sub(r"\d+", "#", row.message)
                 assert row.at is None or isinstance(row.at, int)
                 answers.append((place, row.outcome, row.shares, row.price, row.at is None, row.code, said))
-        null = caller.process_batch(b'{"(1,query_order,,,,,1,)"}')
+        null = caller.process_batch(b'{"(1,query_order,,,,,1,,)"}')
         answers.append(tuple(null[0]))
     return answers
 

@@ -9,7 +9,7 @@ import pytest
 from pgbourse.serve.calls import Caller, ConnectionGone, FateUnknown, Locked, Matched, Reserved
 from tests.integration.conftest import Session
 
-CREATE = b'{"(1,create_account,1,,100,,,)","(1,create_symbol,,X,,,,)","(1,create_account,2,,100,,,)"}'
+CREATE = b'{"(1,create_account,1,,100,,,,)","(1,create_symbol,,X,,,,,)","(1,create_account,2,,100,,,,)"}'
 
 StartCaller = Callable[..., Caller]
 
@@ -35,7 +35,7 @@ def start_caller(database: str) -> Iterator[StartCaller]:
 
 def buys(*limits: int, account: int = 1) -> bytes:
     """Write buys of one share each."""
-    orders = (f'"(1,place_order,{account},X,1,{limit},,)"' for limit in limits)
+    orders = (f'"(1,place_order,{account},X,1,{limit},,,)"' for limit in limits)
     return f"{{{','.join(orders)}}}".encode()
 
 

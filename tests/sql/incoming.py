@@ -17,7 +17,7 @@ array(
         row(
             placed.place, pg_backend_pid(), accounts.account_key, symbols.symbol_key,
             (case when placed.amount > 0 then 'buy' else 'sell' end)::exchange.side,
-            abs(placed.amount), placed.limit_price
+            abs(placed.amount), placed.limit_price, null
         )::exchange.incoming_orders
     from unnest(%s::text[], %s::text[], %s::text[]::numeric[], %s::text[]::numeric[])
         with ordinality as placed (account_id, sym, amount, limit_price, place)

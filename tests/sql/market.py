@@ -63,7 +63,7 @@ def literals(requests: Sequence[Request], certificates: Sequence[str | None] | N
         "({})".format(
             ",".join(
                 "" if value is None else '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
-                for value in (request.sequence, *request[:-1], name)
+                for value in (request.sequence, *request[:-1], name, None)
             )
         )
         for request, name in zip(requests, names, strict=False)

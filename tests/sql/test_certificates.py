@@ -256,13 +256,15 @@ CROOKED = """
         p_requests := array(
             select (
                 asked.sequence, asked.action, {account}.account_id, asked.sym, asked.amount,
-                asked.limit_price, asked.order_id, {name}.certificate_name
+                asked.limit_price, asked.order_id, {name}.certificate_name, asked.terms
             )::exchange.request
             from unnest(p_requests) with ordinality as asked (
-                sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, place
+                sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name,
+                terms, place
             )
             left join unnest(p_requests) with ordinality as other (
-                sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, place
+                sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name,
+                terms, place
             ) on other.place = asked.place - 1
             order by asked.place
         );
@@ -289,7 +291,7 @@ WRAPPED = {
                 dense_rank() over (
                     partition by code is distinct from 'not_permitted' order by request
                 )::integer,
-                outcome, order_id, shares, price, at, code, message
+                outcome, order_id, shares, price, at, code, message, sym, amount, ref
             from {call};
         end
         """,
@@ -299,7 +301,7 @@ WRAPPED = {
         """
         begin
             return query
-            select request, outcome, order_id, shares, price, at, code, message
+            select request, outcome, order_id, shares, price, at, code, message, sym, amount, ref
             from {call} with ordinality
             order by request, case when p_certified then -ordinality else ordinality end;
         end

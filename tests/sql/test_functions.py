@@ -543,7 +543,7 @@ def test_an_unknown_action_ends_the_batch(traders: Market) -> None:
 )
 def test_crooked_arrays_are_refused(traders: Market, requests: str) -> None:
     """A request is called by its place, so it must have one."""
-    requests = requests.replace("row", '"(1,place_order,1,X,10,5,,)"')
+    requests = requests.replace("row", '"(1,place_order,1,X,10,5,,,)"')
     query = f"select exchange.process_batch({requests}::exchange.request[])"
     with pytest.raises(psycopg.Error, match="array of a batch") as refused:
         traders.connection.execute(query.encode())
@@ -552,7 +552,7 @@ def test_crooked_arrays_are_refused(traders: Market, requests: str) -> None:
 
 
 def test_what_is_empty_is_missing(traders: Market) -> None:
-    query = "select code from exchange.process_batch('{\"(1,place_order,1,X,10,,,)\"}')"
+    query = "select code from exchange.process_batch('{\"(1,place_order,1,X,10,,,,)\"}')"
     assert row(traders, query) == ("invalid_limit",)
 
 

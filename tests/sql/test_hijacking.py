@@ -73,10 +73,11 @@ CALLS = {
     "lock_holders": "0",
     "match_orders": "array[1], array['(0,1)']::tid[], array[1]",
     "place_order": "'2', 'X', 2, 5",
-    "process_batch": "array[(1, 'place_order', '1', 'X', 1, 5, null, 'ann'), "
-    "(1, 'query_order', '1', null, null, null, 1, 'ann')]::exchange.request[], true",
+    "process_batch": "array[(1, 'place_order', '1', 'X', 1, 5, null, 'ann', null), "
+    "(1, 'query_order', '1', null, null, null, 1, 'ann', null)]::exchange.request[], true",
     "query_order": "'1', 1",
-    "reserve_orders": "array[(1, 'place_order', '1', 'X', 1, 5, null, 'ann')]::exchange.request[], true",
+    "reserve_orders": "array[(1, 'place_order', '1', 'X', 1, 5, null, 'ann', null)]::exchange.request[], "
+    "true",
     "settle_account": "'1'",
     "settle_idle_accounts": "5",
 }
@@ -163,7 +164,7 @@ def test_an_answer_that_depends_on_a_setting_is_found_out(traders: Market) -> No
         traders.connection,
         "query_orders",
         "begin return query select request, outcome, order_id, shares::float8::text::numeric, price, at, "
-        "code, message from {call}; end",
+        "code, message, sym, amount, ref from {call}; end",
     )
     with pytest.raises(AssertionError, match=r"executed 5 @"):
         test_settings_of_a_session_change_no_answer(traders)
@@ -186,7 +187,7 @@ def place_two(market: Market, **columns: str) -> list[str]:
         ["" if value == "NULL" else value for value in text[1:-1].split(",")]
         for text in (COLUMNS | columns).values()
     ]
-    requests = [f"({','.join(values)},)" for values in zip(*fields, strict=True)]
+    requests = [f"({','.join(values)},,)" for values in zip(*fields, strict=True)]
     query = "select coalesce(code, outcome) from exchange.process_batch(%s::text[]::exchange.request[])"
     return [row[0] for row in market.connection.execute(query, [requests]).fetchall()]
 
@@ -196,7 +197,7 @@ SHAPES = ["[0:1]={}", "[2:3]={}", "{{{}}}", "{null}", "{null,null}"]
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_array_may_be_crooked(traders: Market, shape: str) -> None:
-    two = ",".join(['"(1,place_order,1,X,10,5,,)"'] * 2)
+    two = ",".join(['"(1,place_order,1,X,10,5,,,)"'] * 2)
     text = shape.replace("{}", f"{{{two}}}")
     with pytest.raises(psycopg.Error, match="array of a batch") as refused:
         traders.connection.execute("select exchange.process_batch(%s)", [text])
@@ -210,7 +211,7 @@ def test_an_array_that_is_not_looked_at_is_found_out(traders: Market, shape: str
         traders.connection,
         "process_batch",
         "begin p_requests := array(select (sequence, action, account_id, sym, amount, limit_price, "
-        "order_id, certificate_name)::exchange.request from unnest(p_requests)); "
+        "order_id, certificate_name, terms)::exchange.request from unnest(p_requests)); "
         "return query select * from {call}; end",
     )
     with pytest.raises((AssertionError, pytest.fail.Exception, psycopg.Error)):

@@ -561,7 +561,7 @@ MUTANTS = {
                 array(
                     select (
                         place, place, account_key, symbol_key, side, shares, limit_price, holding_key, code,
-                        message
+                        message, terms
                     )::exchange.reservation
                     from unnest(p_orders) order by place
                 ),
@@ -645,16 +645,17 @@ MARKS = """
         return array(
             select ({fields})::exchange.request
             from unnest(p_requests) with ordinality as asked (
-                sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, place
+                sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name,
+                terms, place
             )
             inner join unnest({call}) with ordinality as marked (
-                s, marked_action, a, y, m, l, o, c, place
+                s, marked_action, a, y, m, l, o, c, t, place
             ) using (place)
             order by place
         );
     end
 """.replace(
-    "{fields}", "sequence, {action}, account_id, sym, amount, limit_price, order_id, certificate_name"
+    "{fields}", "sequence, {action}, account_id, sym, amount, limit_price, order_id, certificate_name, terms"
 )
 ALONE = """
     case

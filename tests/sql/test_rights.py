@@ -172,7 +172,7 @@ def test_functions_with_the_owners_rights_pin_their_search_path(connection: Conn
         "create table exchange.mine ()",
         "create or replace function exchange.place_order() returns integer language sql as 'select 1'",
         "select exchange.settle_accounts(array[1])",
-        "select exchange.place_orders(array[1], '{\"(1,place_order,1,X,1,1,,)\"}', null)",
+        "select exchange.place_orders(array[1], '{\"(1,place_order,1,X,1,1,,,)\"}', null)",
         "select exchange.lock_batch(null, true)",
         "select from exchange.check_integrity()",
         "select from exchange.certificate_accounts",

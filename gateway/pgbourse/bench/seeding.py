@@ -60,6 +60,7 @@ from (
                 (1 + number %% 20) * (1 - 2 * (number %% 2)),
                 100 + (10 + number %% 160 * 0.25) * (2 * (number %% 2) - 1),
                 null,
+                null,
                 null
             )::exchange.request
             order by number

@@ -41,7 +41,7 @@ def literal_of(asks: Sequence[Ask]) -> bytes:
         for action, account_id, sym, amount, limit, order_id, _ in ask.requests:
             rows.append(
                 f'"({sequence},{action},{account_id or ""},{sym or ""},{amount or ""},{limit or ""},'
-                f'{"" if order_id is None else order_id},{name})"'
+                f'{"" if order_id is None else order_id},{name},)"'
             )
     return f"{{{','.join(rows)}}}".encode("ascii")
 
