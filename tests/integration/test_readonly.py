@@ -67,7 +67,8 @@ def test_orders_wait_and_queries_are_answered(
     status, reason = health.get("/readyz")
     assert status == 503
     assert reason.startswith("the database takes no writes: ")
-    assert gateway.waiting() == 2 + 1 + 20  # of `both` one has begun, with its query
+    # Of `both` one has begun, with its query.
+    wait_until(lambda: gateway.waiting() == 2 + 1 + 20, "all others have been received and wait")
     alter(WRITABLE)
     assert buyer.reply()[0].tag == "opened"
     assert [child.tag for child in buyer.reply()] == ["status", "error"]
