@@ -28,6 +28,18 @@ begin
                 return query
                 select canceled.*
                 from exchange.cancel_orders(v_run.places, v_run.requests, p_held) as canceled;
+            when 'look_account' then
+                return query
+                select looked.*
+                from exchange.look_accounts(v_run.places, v_run.requests) as looked;
+            when 'list_orders' then
+                return query
+                select listed.*
+                from exchange.list_orders_of(v_run.places, v_run.requests) as listed;
+            when 'look_book' then
+                return query
+                select looked.*
+                from exchange.look_books(v_run.places, v_run.requests) as looked;
             when 'create' then
                 return query
                 select created.*

@@ -18,6 +18,8 @@ return case p_code
         then format(
             'limit %s is not allowed: a price of more than 0, %s', coalesce((p_request).limit_price::text, 'null'), exchange.number_rule()
         )
+    when 'invalid_max' then format('max %s is not allowed: a whole number from 1 to 1000', (p_request).amount)
+    when 'invalid_depth' then format('depth %s is not allowed: a whole number from 1 to 1000', (p_request).amount)
 end;
 
 comment on function exchange.refusal(text, exchange.request) is

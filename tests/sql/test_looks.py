@@ -1,0 +1,299 @@
+"""Looking: what an account has, its open orders, and a book, as the tables have them."""
+
+import psycopg
+import pytest
+
+from tests.sql.market import Market, Request
+
+
+@pytest.fixture
+def traders(market: Market) -> Market:
+    """Three accounts with money and shares of X and Y."""
+    for account in ("1", "2", "3"):
+        market.account(account, 1000)
+        market.grant(account, "X", 100)
+        market.grant(account, "Y", "7.5")
+    return market
+
+
+def account(market: Market, account_id: str) -> list[str]:
+    """Return what an account has, as in `account 854.33 + 145.67` or `SPY 80 + 20`; or the refusal."""
+    query = (
+        "select coalesce(message, format('%%s %%s + %%s', coalesce(sym, outcome), free, reserved)) "
+        "from exchange.look_account(%s)"
+    )
+    return [text for (text,) in market.connection.execute(query.encode(), [account_id])]
+
+
+def orders(market: Market, *arguments: object) -> list[str]:
+    """Return an account's open orders, as in `4: -50 X @ 145.5, 20 open`; or `more`, or the refusal."""
+    columns = "outcome, order_id, amount, sym, limit_price, open_shares, message"
+    query = f"select {columns} from exchange.list_orders({{}})"
+    listed = []
+    for outcome, order_id, amount, sym, price, open_shares, message in market.connection.execute(
+        query.format(", ".join(["%s"] * len(arguments))).encode(), arguments
+    ):
+        order = f"{order_id}: {amount} {sym} @ {price}, {open_shares} open"
+        listed.append(order if outcome == "order" else message or outcome)
+    return listed
+
+
+def book(market: Market, *arguments: object) -> list[str]:
+    """Return a book's levels, as in `bid 300 @ 145.5 (4)`; or the refusal."""
+    query = (
+        "select outcome, shares, price, orders, message from exchange.look_book({}) where outcome <> 'book'"
+    )
+    return [
+        message or (f"{outcome} {shares} @ {price} ({count})" if price else outcome)
+        for outcome, shares, price, count, message in market.connection.execute(
+            query.format(", ".join(["%s"] * len(arguments))).encode(), arguments
+        )
+    ]
+
+
+# --- accounts -----------------------------------------------------------------------------------------------
+
+
+def test_an_account_shows_what_is_free_and_what_is_reserved(traders: Market) -> None:
+    assert account(traders, "1") == ["account 1000 + 0", "X 100 + 0", "Y 7.5 + 0"]
+    traders.place("1", "X", 10, "12.50")
+    traders.place("1", "Y", "-7.5", 3)
+    traders.place("1", "X", "-1.5", 20)
+    assert account(traders, "1") == ["account 875 + 125", "X 98.5 + 1.5", "Y 0 + 7.5"]
+    traders.place("2", "X", -4, "12.5")
+    assert account(traders, "1") == ["account 875 + 75", "X 102.5 + 1.5", "Y 0 + 7.5"]
+    assert account(traders, "2") == ["account 1050 + 0", "X 96 + 0", "Y 7.5 + 0"]
+
+
+def test_positions_without_anything_are_left_out_and_others_stand_in_byte_order(market: Market) -> None:
+    market.account("1", 0)
+    for sym in ("b", "a", "B", "A1", "A"):
+        market.grant("1", sym, 1)
+    market.account("2", 100)
+    market.place("1", "a", -1, 5)
+    market.place("2", "a", 1, 5)
+    assert account(market, "1") == ["account 5 + 0", "A 1 + 0", "A1 1 + 0", "B 1 + 0", "b 1 + 0"]
+    assert account(market, "2") == ["account 95 + 0", "a 1 + 0"]
+    market.connection.execute("select exchange.settle_idle_accounts()")
+    assert account(market, "1") == ["account 5 + 0", "A 1 + 0", "A1 1 + 0", "B 1 + 0", "b 1 + 0"]
+
+
+def test_what_has_been_folded_in_counts_once(traders: Market) -> None:
+    for _ in range(40):
+        traders.place("1", "X", -1, 5)
+        traders.place("2", "X", 1, 5)
+        traders.connection.execute("select exchange.settle_idle_accounts()")
+    traders.place("1", "X", -1, 5)
+    traders.place("2", "X", 1, 5)
+    assert account(traders, "1") == ["account 1205 + 0", "X 59 + 0", "Y 7.5 + 0"]
+    assert account(traders, "2") == ["account 795 + 0", "X 141 + 0", "Y 7.5 + 0"]
+
+
+INCOMING = """
+insert into exchange.incoming_orders (session_pid, account_key, symbol_key, side, shares, limit_price, terms)
+values
+    (0, 1, 1, 'buy', 4, 2.5, null),
+    (0, 1, 1, 'buy', 60, null, row(null, 'market', 80, null, null, null, null, null)),
+    (0, 1, 2, 'sell', 3, 9, null),
+    (0, 1, 2, 'sell', 2, null, row('a', 'market', null, 'IOC', null, null, null, null)),
+    (0, 2, 1, 'buy', 1, 1, null)
+"""
+
+
+def test_what_is_reserved_between_the_stages_is_in_it(traders: Market) -> None:
+    traders.connection.execute(INCOMING)
+    assert account(traders, "1") == ["account 1000 + 90", "X 100 + 0", "Y 7.5 + 5"]
+    assert account(traders, "3") == ["account 1000 + 0", "X 100 + 0", "Y 7.5 + 0"]
+
+
+def test_an_armed_switch_is_told_in_whole_seconds_rounded_up(traders: Market) -> None:
+    query = "select outcome, extract(epoch from fires_at)::text from exchange.look_account('1')"
+    assert traders.connection.execute(query).fetchall()[0] == ("account", None)
+    traders.connection.execute(
+        "insert into exchange.switches values (1, 60, to_timestamp(1795395222.000001))"
+    )
+    told = traders.connection.execute(query).fetchall()
+    assert told == [("account", "1795395223.000000"), ("position", None), ("position", None)]
+    traders.connection.execute("update exchange.switches set fires_at = to_timestamp(1795395223)")
+    assert traders.connection.execute(query).fetchall() == told
+
+
+@pytest.mark.parametrize("function", ["look_account('9')", "list_orders('9')", "look_book('9', 'X')"])
+def test_an_account_that_does_not_exist_is_unknown(traders: Market, function: str) -> None:
+    query = f"select outcome, code, message from exchange.{function}"
+    refused = ("refused", "unknown_account", "no such account: 9")
+    assert traders.connection.execute(query.encode()).fetchall() == [refused]
+
+
+# --- open orders --------------------------------------------------------------------------------------------
+
+
+def test_open_orders_are_listed_by_id(traders: Market) -> None:
+    assert orders(traders, "1") == []
+    traders.place("1", "X", 10, "5.50")
+    traders.place("2", "X", 1, 6)
+    traders.place("1", "Y", "-2.50", 9)
+    traders.place("1", "X", 3, 4)
+    traders.place("3", "X", -5, 5)  # 1 with the second order, 4 with the first
+    first, second, third = "1: 10 X @ 5.5, 6 open", "3: -2.5 Y @ 9, 2.5 open", "4: 3 X @ 4, 3 open"
+    assert orders(traders, "1") == [first, second, third]
+    assert orders(traders, "1", "X") == [first, third]
+    assert orders(traders, "1", "x") == []
+    assert orders(traders, "1", None, 1) == [second, third]
+    assert orders(traders, "1", "X", 3) == [third]
+    assert orders(traders, "1", None, 4) == []
+    traders.cancel("1", 3)
+    assert orders(traders, "1") == [first, third]
+
+
+def test_a_list_says_if_there_are_more(traders: Market) -> None:
+    for _ in range(3):
+        traders.place("1", "X", 1, 5)
+    traders.place("1", "Y", 1, 5)
+    line = "{}: 1 X @ 5, 1 open"
+    assert orders(traders, "1", "X", None, 3) == [line.format(n) for n in (1, 2, 3)]
+    assert orders(traders, "1", "X", None, 2) == [line.format(1), line.format(2), "more"]
+    assert orders(traders, "1", "X", 1, 1) == [line.format(2), "more"]
+    assert orders(traders, "1", "X", 2, 1) == [line.format(3)]
+
+
+def test_a_list_has_a_thousand_orders_at_most(market: Market) -> None:
+    market.account("1", 10000)
+    market.grant("1", "X", 1)
+    batch = [Request("place_order", "1", "X", "1", "1")] * 1001
+    market.batch(batch)
+    listed = orders(market, "1")
+    assert (len(listed), listed[-1]) == (1001, "more")
+    market.cancel("1", 1)
+    listed = orders(market, "1")
+    assert (len(listed), listed[-1]) == (1000, "1001: 1 X @ 1, 1 open")
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1001", "1.5", "NaN", "Infinity"])
+@pytest.mark.parametrize(("action", "code"), [("list_orders", "invalid_max"), ("look_book", "invalid_depth")])
+def test_what_counts_no_rows_is_refused(traders: Market, action: str, code: str, number: str) -> None:
+    ((refused,),) = traders.batch([Request(action, "1", "X", number)])
+    assert (refused.outcome, refused.code) == ("refused", code)
+    what = code.partition("_")[2]
+    assert refused.message == f"{what} {number} is not allowed: a whole number from 1 to 1000"
+
+
+def test_a_list_tells_refs_and_times(traders: Market) -> None:
+    traders.place("1", "X", 1, 5)
+    traders.place("1", "X", 1, 5)
+    traders.connection.execute(
+        "insert into exchange.order_terms (order_id, account_key, ref, post) values (2, 1, 'a7', false)"
+    )
+    query = (
+        "select ref, listed.placed_at = date_trunc('second', orders.placed_at) "
+        "from exchange.list_orders('1') as listed "
+        "inner join exchange.orders using (order_id) order by order_id"
+    )
+    assert traders.connection.execute(query.encode()).fetchall() == [(None, True), ("a7", True)]
+
+
+# --- books --------------------------------------------------------------------------------------------------
+
+
+def test_a_book_is_told_by_price(traders: Market) -> None:
+    assert book(traders, "1", "X") == []
+    for amount, limit in ((10, 5), ("2.5", "5.0"), (1, "5.5"), (4, 3), (-1, 7), (-2, 7), (-3, 6)):
+        traders.place("1", "X", amount, limit)
+    told = ["bid 1 @ 5.5 (1)", "bid 12.5 @ 5 (2)", "bid 4 @ 3 (1)", "ask 3 @ 6 (1)", "ask 3 @ 7 (2)"]
+    assert book(traders, "2", "X") == told
+    assert book(traders, "2", "X", 1) == [told[0], told[3]]
+    assert book(traders, "2", "X", 2) == [told[0], told[1], told[3], told[4]]
+    traders.place("2", "X", -2, 5)
+    assert book(traders, "2", "X", 2) == ["bid 11.5 @ 5 (2)", *told[2:]]
+    traders.cancel("1", 7)
+    assert book(traders, "2", "X", 1) == ["bid 11.5 @ 5 (2)", "ask 3 @ 7 (2)"]
+
+
+def test_a_book_is_ten_levels_deep_unless_said(traders: Market) -> None:
+    for price in range(1, 13):
+        traders.place("1", "X", 1, price)
+        traders.place("1", "X", -1, 100 + price)
+    told = book(traders, "1", "X")
+    assert told == [f"bid 1 @ {12 - n} (1)" for n in range(10)] + [
+        f"ask 1 @ {101 + n} (1)" for n in range(10)
+    ]
+    assert len(book(traders, "1", "X", 1000)) == 24
+
+
+def test_a_halted_book_says_so(traders: Market) -> None:
+    traders.place("1", "X", 1, 5)
+    query = "select outcome, halted_at is not null from exchange.look_book('1', 'X')"
+    assert traders.connection.execute(query).fetchall() == [("book", False), ("bid", False)]
+    traders.connection.execute("select exchange.halt_symbol('X')")
+    told = traders.connection.execute(query).fetchall()
+    assert told == [("book", False), ("halted", True), ("bid", False)]
+    assert book(traders, "1", "Y") == []
+
+
+def test_an_unknown_symbol_has_no_book(traders: Market) -> None:
+    assert book(traders, "1", "x") == ["no such symbol: x"]
+    ((refused,),) = traders.batch([Request("look_book", "1", "Z")])
+    assert refused.code == "unknown_symbol"
+
+
+# --- all of them --------------------------------------------------------------------------------------------
+
+
+def test_a_look_sees_what_came_before_it_in_its_sequence(traders: Market) -> None:
+    looks = [Request("look_account", "1"), Request("list_orders", "1"), Request("look_book", "1", "X")]
+    answers = traders.batch(
+        [
+            *looks,
+            Request("place_order", "1", "X", "4", "5"),
+            *looks,
+            Request("cancel_order", "1", order_id=1),
+            *looks,
+        ]
+    )
+    told = [[(answer.outcome, answer.shares) for answer in parts] for parts in answers]
+    nothing: list[list[tuple[str, str | None]]] = [
+        [("account", "1000"), ("position", "100"), ("position", "7.5")],
+        [("orders", None)],
+        [("book", None)],
+    ]
+    assert told[:3] == nothing
+    assert told[4:7] == [
+        [("account", "980"), *nothing[0][1:]],
+        [("orders", None), ("order", "4")],
+        [("book", None), ("bid", "4")],
+    ]
+    assert told[8:] == nothing
+
+
+def test_looks_of_many_are_answered_each_in_its_place(traders: Market) -> None:
+    traders.place("1", "X", 4, 5)
+    traders.place("2", "Y", -2, 5)
+    batch = [
+        Request("look_account", account, sequence=place) for place, account in enumerate(("2", "9", "1", "2"))
+    ]
+    told = [[answer.shares or answer.code for answer in parts] for parts in traders.batch(batch)]
+    second = ["1000", "100", "5.5"]
+    assert told == [second, ["unknown_account"], ["980", "100", "7.5"], second]
+
+
+@pytest.mark.parametrize("function", ["look_account('1')", "list_orders('1')", "look_book('1', 'X')"])
+def test_a_look_changes_nothing(traders: Market, function: str) -> None:
+    """So it works while the database takes no writes, and nobody waits for it or makes it wait."""
+    traders.place("1", "X", 4, 5)
+    query = f"select count(*) from exchange.{function}".encode()
+    traders.connection.execute("set default_transaction_read_only = on")
+    (rows,) = traders.connection.execute(query).fetchall()
+    assert rows[0] > 0
+    traders.connection.execute("begin")
+    traders.connection.execute(query)
+    locked = "select count(*) from pg_locks where pid = pg_backend_pid() and "
+    locked += "(locktype in ('advisory', 'tuple', 'transactionid') or mode = 'RowShareLock')"
+    assert traders.connection.execute(locked.encode()).fetchall() == [(0,)]
+    traders.connection.execute("rollback")
+
+
+def test_a_gateway_may_look_and_read_no_table(traders: Market) -> None:
+    traders.connection.execute("set role exchange_gateway")
+    assert account(traders, "1") == ["account 1000 + 0", "X 100 + 0", "Y 7.5 + 0"]
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        traders.connection.execute("select exchange.look_accounts(null, null)")
