@@ -5,41 +5,46 @@ It has no batches, credits or locks: one request after the other, lists and loop
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from decimal import Decimal, localcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import ROUND_CEILING, Decimal, localcontext
 
-__all__ = ["Order", "ReferenceExchange"]
+from pgbourse.loadtest.reference_order import PLAIN, Order, Terms
+
+__all__ = ["PLAIN", "Account", "Book", "Order", "ReferenceExchange", "Terms"]
+
+# Cash and what is reserved of it, when the switch fires, and (sym, shares, reserved shares) of each position.
+Account = tuple[Decimal, Decimal, int | None, list[tuple[str, Decimal, Decimal]]]
+# Whether it is halted, and (price, shares, number of orders) of the bids and of the asks, best first.
+Levels = list[tuple[Decimal, Decimal, int]]
+Book = tuple[bool, Levels, Levels]
+
+_ZERO = Decimal(0)
 
 
-@dataclass
-class Order:
-    """An order as it was placed, and its state. Shares are positive on both sides."""
-
-    order_id: int
-    account: str
-    sym: str
-    buying: bool
-    limit: Decimal
-    open: Decimal
-    canceled: Decimal = Decimal(0)
-    fills: list[tuple[Decimal, Decimal]] = field(default_factory=list)
-
-    def matches(self, other: Order) -> bool:
-        """Return whether the two can trade: same symbol, opposite sides, crossing limits."""
-        if self.sym != other.sym or self.buying == other.buying:
-            return False
-        buy, sell = (self, other) if self.buying else (other, self)
-        return buy.limit >= sell.limit
+@contextmanager
+def _exact() -> Iterator[None]:
+    """Compute without rounding: a budget over a price over a step may have 150 digits."""
+    with localcontext(prec=300):
+        yield
 
 
 class ReferenceExchange:
-    """The market's rules, as docs/protocol.md states them. Each method returns what the client is told."""
+    """The market's rules, as docs/protocol.md states them. Each method returns what the client is told.
+
+    A refusal is its code; where the client is told a number, that follows, as in `unfilled 30`. Orders are
+    named by their id, a number, or by their ref, a text.
+    """
 
     def __init__(self) -> None:
         self.cash: dict[str, Decimal] = {}
         self.shares: dict[tuple[str, str], Decimal] = {}
         self.symbols: set[str] = set()
+        self.halted: set[str] = set()  # symbols
+        self.frozen: set[str] = set()  # accounts
+        self.switches: dict[str, Decimal] = {}  # when they fire, by account
         self.orders: dict[int, Order] = {}
+        self._refs: dict[tuple[str, str], Order] = {}
         self._resting: dict[str, list[Order]] = {}  # by symbol; closed ones are removed when met
 
     def create_account(self, account: str, balance: Decimal) -> str:
@@ -57,82 +62,293 @@ class ReferenceExchange:
         self._add_shares(account, sym, shares)
         return "created"
 
-    def place_order(self, account: str, sym: str, amount: Decimal, limit: Decimal) -> str | Order:
-        """Place an order; the caller gives it the id that the real exchange gave (see `number`)."""
+    @_exact()
+    def place_order(
+        self, account: str, sym: str, amount: Decimal, limit: Decimal | None, terms: Terms = PLAIN
+    ) -> str | Order:
+        """Place an order; the caller gives it the id that the real exchange gave (see `number`).
+
+        An order that has its id already is the one that this one repeats.
+        """
         if account not in self.cash:
             return "unknown_account"
-        if amount == 0:
-            return "invalid_amount"
-        if limit <= 0:
-            return "invalid_limit"
-        if sym not in self.symbols:
-            return "unknown_symbol"
-        order = Order(0, account, sym, amount > 0, limit, abs(amount))
-        with localcontext(prec=100):
-            if order.buying:
-                if self.cash[account] < order.open * limit:
-                    return "insufficient_funds"
-                self.cash[account] -= order.open * limit
-            else:
-                if self.shares.get((account, sym), Decimal(0)) < order.open:
-                    return "insufficient_shares"
-                self.shares[account, sym] -= order.open
-            for resting in self._by_priority(order):
-                self._fill(order, resting)
-        return order
+        order = Order(0, account, sym, amount > 0, limit, abs(amount), terms)
+        return order.misspelt() or self._repeated(order) or self._enter(order)
 
     def number(self, order: Order, order_id: int) -> None:
         """Record the id of a placed order."""
         order.order_id = order_id
         self.orders[order_id] = order
         self._resting.setdefault(order.sym, []).append(order)
+        if order.terms.ref is not None:
+            self._refs[order.account, order.terms.ref] = order
 
-    def query_order(self, account: str, order_id: int) -> str | Order:
+    @_exact()
+    def replace_order(
+        self,
+        account: str,
+        named: int | str,
+        amount: Decimal,
+        limit: Decimal,
+        terms: Terms = PLAIN,
+        if_open: Decimal | None = None,
+    ) -> str | Order:
+        """Place an order in the place of another, on the same terms as `place_order`."""
+        if account not in self.cash:
+            return "unknown_account"
+        old = self._find(account, named)
+        sym = old.sym if old is not None else ""
+        order = Order(0, account, sym, amount > 0, limit, abs(amount), terms, replaced=old)
+        refusal = order.misspelt() or self._repeated(order)
+        if refusal is not None:
+            return refusal
+        if old is None:
+            return "unknown_order"
+        if old.open == 0:
+            return "nothing_open"
+        if old.buying != order.buying:
+            return "other_side"
+        if if_open is not None and old.open != if_open:
+            return f"open_differs {old.open.normalize():f}"
+        order.released = self._cancel(old)
+        placed = self._enter(order)
+        if isinstance(placed, str):
+            # Nothing has happened since, so what was given back is there to be taken again.
+            old.open, old.canceled = order.released, _ZERO
+            self._take(old)
+        return placed
+
+    def query_order(self, account: str, named: int | str) -> str | Order:
         """Return an order of this account."""
-        order = self.orders.get(order_id)
-        return order if order is not None and order.account == account else "unknown_order"
+        return self._find(account, named) or "unknown_order"
 
-    def cancel_order(self, account: str, order_id: int) -> str | Order:
+    @_exact()
+    def cancel_order(self, account: str, named: int | str) -> str | Order:
         """End the open part of an order of this account, and return the order."""
-        order = self.query_order(account, order_id)
-        if isinstance(order, str):
-            return order
+        order = self._find(account, named)
+        if order is None:
+            return "unknown_order"
         if order.open == 0:
             return "nothing_open"
-        with localcontext(prec=100):
-            if order.buying:
-                self.cash[account] += order.open * order.limit
-            else:
-                self._add_shares(account, order.sym, order.open)
-        order.canceled, order.open = order.open, Decimal(0)
+        self._cancel(order)
         return order
+
+    @_exact()
+    def reduce_order(
+        self, account: str, named: int | str, *, shares: Decimal | None = None, to: Decimal | None = None
+    ) -> str | tuple[Decimal, Decimal]:
+        """Cancel so much of the open part, or what is above; return the shares cancelled and those open."""
+        order = self._find(account, named)
+        if account not in self.cash or order is None:
+            return "unknown_order"
+        if order.open == 0:
+            return "nothing_open"
+        gone = shares if shares is not None else max(order.open - (to or _ZERO), _ZERO)
+        if gone >= order.open:
+            return self._cancel(order), _ZERO
+        if gone > 0:
+            order.open -= gone
+            order.reductions.append(gone)
+            self._give_back(order, gone)
+        return gone, order.open
+
+    @_exact()
+    def cancel_all(self, account: str, sym: str | None = None) -> str | list[tuple[int, Decimal]]:
+        """Cancel all open orders of the account, or those in a symbol; return their ids and shares."""
+        if account not in self.cash:
+            return "unknown_account"
+        return [(order.order_id, self._cancel(order)) for order in self._open_orders(account, sym)]
+
+    def arm_switch(self, account: str, seconds: int, now: Decimal) -> str | int:
+        """Have all orders cancelled so many seconds after now; return when, in whole seconds, rounded up."""
+        if account not in self.cash:
+            return "unknown_account"
+        if not 1 <= seconds <= 86400:
+            return "invalid_seconds"
+        self.switches[account] = now + seconds
+        return _round_up(now + seconds)
+
+    def disarm_switch(self, account: str) -> str:
+        """Disarm the switch, if it is armed."""
+        if account not in self.cash:
+            return "unknown_account"
+        self.switches.pop(account, None)
+        return "disarmed"
+
+    def fire_switch(self, account: str, now: Decimal) -> str:
+        """Cancel all open orders if the time has come."""
+        if account not in self.switches or now < self.switches[account]:
+            return "not_due"
+        del self.switches[account]
+        self.cancel_all(account)
+        return "fired"
+
+    @_exact()
+    def look_account(self, account: str) -> str | Account:
+        """Return what the account has, free and reserved; positions with anything in them, by symbol."""
+        if account not in self.cash:
+            return "unknown_account"
+        reserved = _ZERO
+        positions = {sym: [shares, _ZERO] for (owner, sym), shares in self.shares.items() if owner == account}
+        for order in self._open_orders(account):
+            if order.buying:
+                reserved += order.cost()
+            else:
+                positions[order.sym][1] += order.open
+        held = [(sym, free, bound) for sym, (free, bound) in sorted(positions.items()) if free or bound]
+        fires_at = self.switches.get(account)
+        return self.cash[account], reserved, None if fires_at is None else _round_up(fires_at), held
+
+    def list_orders(
+        self, account: str, sym: str | None = None, after: int = 0, most: int = 1000
+    ) -> str | tuple[list[Order], bool]:
+        """Return open orders of the account by id, and whether there are more."""
+        if account not in self.cash:
+            return "unknown_account"
+        found = [order for order in self._open_orders(account, sym) if order.order_id > after]
+        return found[:most], len(found) > most
+
+    @_exact()
+    def look_book(self, account: str, sym: str, depth: int = 10) -> str | Book:
+        """Return the best prices of both sides."""
+        if account not in self.cash:
+            return "unknown_account"
+        if sym not in self.symbols:
+            return "unknown_symbol"
+        sides: list[Levels] = []
+        for buying in (True, False):
+            levels: dict[Decimal, list[Decimal]] = {}
+            for order in self._resting.get(sym, []):
+                if order.open and order.buying == buying and order.limit is not None:
+                    levels.setdefault(order.limit, []).append(order.open)
+            best = sorted(levels, reverse=buying)[:depth]
+            sides.append([(price, sum(levels[price], _ZERO), len(levels[price])) for price in best])
+        return sym in self.halted, sides[0], sides[1]
 
     def book(self) -> list[tuple[int, Decimal]]:
         """Return the id and the open shares of every open order."""
         return sorted((order.order_id, order.open) for order in self.orders.values() if order.open > 0)
 
+    def _find(self, account: str, named: int | str) -> Order | None:
+        order = self.orders.get(named) if isinstance(named, int) else self._refs.get((account, named))
+        return order if order is not None and order.account == account else None
+
+    def _open_orders(self, account: str, sym: str | None = None) -> Sequence[Order]:
+        """Return the open orders of an account by id, of one symbol if it is given."""
+        found = [order for order in self.orders.values() if order.account == account and order.open > 0]
+        return sorted(
+            (order for order in found if sym in (None, order.sym)), key=lambda order: order.order_id
+        )
+
+    def _repeated(self, order: Order) -> str | Order | None:
+        """Return the order that this one says again, or why it can't be: another has its ref."""
+        if order.terms.ref is None or (order.account, order.terms.ref) not in self._refs:
+            return None
+        first = self._refs[order.account, order.terms.ref]
+        return first if first.meaning() == order.meaning() else f"ref_taken {first.order_id}"
+
+    def _enter(self, order: Order) -> str | Order:
+        """Let an order into the market: all of what it does at once, or a refusal, which changes nothing."""
+        if order.sym not in self.symbols:
+            return "unknown_symbol"
+        if order.account in self.frozen:
+            return "account_frozen"
+        if order.buying and self.cash[order.account] < order.cost():
+            return "insufficient_funds"
+        if not order.buying and self.shares.get((order.account, order.sym), _ZERO) < order.open:
+            return "insufficient_shares"
+        if order.sym in self.halted:
+            return "symbol_halted"
+        if order.terms.post and self._by_priority(order):
+            return "would_trade"
+        plan, stopped = self._plan(order)
+        filled = sum((shares for _, shares in plan), _ZERO)
+        if order.terms.tif == "FOK" and filled < order.open:
+            return f"unfilled {filled.normalize():f}"
+        self._take(order)
+        for resting, shares in plan:
+            if shares:
+                self._fill(order, resting, shares)
+            else:
+                order.passed.append(resting.order_id)
+                self._cancel(resting)
+        order.executed = filled
+        if stopped or not order.may_rest:
+            order.canceled_at_once = self._cancel(order)
+        return order
+
+    def _plan(self, order: Order) -> tuple[list[tuple[Order, Decimal]], bool]:
+        """Say which resting orders this one meets, and for how many shares; 0 where it passes its own.
+
+        Also whether it is over because it would trade with one of its own account.
+        """
+        plan: list[tuple[Order, Decimal]] = []
+        rest, budget, stp = order.open, order.terms.budget, order.terms.stp
+        for resting in self._by_priority(order):
+            price = resting.limit or _ZERO
+            shares = order.possible(rest, resting.open, price, budget)
+            if shares == 0:
+                break
+            if stp is not None and resting.account == order.account:
+                if stp in ("maker", "both"):
+                    plan.append((resting, _ZERO))
+                if stp in ("taker", "both"):
+                    return plan, True
+                continue
+            plan.append((resting, shares))
+            if shares < min(rest, resting.open):  # the budget pays for no more
+                break
+            rest -= shares
+            budget = None if budget is None else budget - shares * price
+        return plan, False
+
     def _by_priority(self, order: Order) -> list[Order]:
         """Return the resting orders that this one can trade with: best price first, then the earlier."""
         resting = [other for other in self._resting.get(order.sym, []) if other.open > 0]
-        self._resting[order.sym] = resting
         return sorted(
             [other for other in resting if order.matches(other)],
-            key=lambda other: (other.limit if order.buying else -other.limit, other.order_id),
+            key=lambda other: ((other.limit or _ZERO) * (1 if order.buying else -1), other.order_id),
         )
 
-    def _fill(self, order: Order, resting: Order) -> None:
-        shares = min(order.open, resting.open)
-        if shares == 0:
-            return
-        price = resting.limit
+    def _take(self, order: Order) -> None:
+        """Take from the account what the order can cost."""
+        if order.buying:
+            self.cash[order.account] -= order.cost()
+        else:
+            self._add_shares(order.account, order.sym, -order.open)
+
+    def _give_back(self, order: Order, shares: Decimal) -> None:
+        """Give back what was reserved for so many shares that don't trade; of a market buy, what it left."""
+        if not order.buying:
+            self._add_shares(order.account, order.sym, shares)
+        elif order.limit is not None:
+            self.cash[order.account] += shares * order.limit
+        else:
+            spent = sum((shares * price for shares, price in order.fills), _ZERO)
+            self.cash[order.account] += (order.terms.budget or _ZERO) - spent
+
+    def _cancel(self, order: Order) -> Decimal:
+        """End the open part, and return how many shares that were."""
+        gone = order.open
+        order.open, order.canceled = _ZERO, gone
+        self._give_back(order, gone)
+        return gone
+
+    def _fill(self, order: Order, resting: Order, shares: Decimal) -> None:
+        price = resting.limit or _ZERO
         buy, sell = (order, resting) if order.buying else (resting, order)
         order.open -= shares
         resting.open -= shares
         order.fills.append((shares, price))
         resting.fills.append((shares, price))
         self.cash[sell.account] += shares * price
-        self.cash[buy.account] += shares * (buy.limit - price)
+        if buy.limit is not None:
+            self.cash[buy.account] += shares * (buy.limit - price)
         self._add_shares(buy.account, buy.sym, shares)
 
     def _add_shares(self, account: str, sym: str, shares: Decimal) -> None:
-        self.shares[account, sym] = self.shares.get((account, sym), Decimal(0)) + shares
+        self.shares[account, sym] = self.shares.get((account, sym), _ZERO) + shares
+
+
+def _round_up(seconds: Decimal) -> int:
+    return int(seconds.to_integral_value(ROUND_CEILING))
