@@ -19,6 +19,7 @@ __all__ = [
     "Connection",
     "Market",
     "Request",
+    "Said",
     "Session",
     "always_hint",
     "literals",
@@ -31,6 +32,19 @@ __all__ = [
 Connection = psycopg.Connection[TupleRow]
 
 
+class Said(NamedTuple):
+    """What a request says beyond symbol, amount, limit and id: exchange.terms."""
+
+    ref: str | None = None
+    type: str | None = None
+    budget: str | None = None
+    tif: str | None = None
+    post: bool | None = None
+    stp: str | None = None
+    of_ref: str | None = None
+    if_open: str | None = None
+
+
 class Request(NamedTuple):
     """One request of a batch, as process_batch takes it."""
 
@@ -41,6 +55,7 @@ class Request(NamedTuple):
     limit: str | None = None
     order_id: int | None = None
     sequence: int = 1
+    said: Said | None = None
 
 
 class Answer(NamedTuple):
@@ -54,20 +69,33 @@ class Answer(NamedTuple):
     at: int | None
     code: str | None
     message: str | None
+    sym: str | None = None
+    amount: str | None = None
+    ref: str | None = None
 
 
 def literals(requests: Sequence[Request], certificates: Sequence[str | None] | None = None) -> list[str]:
     """Write requests as rows of exchange.request; clients without a certificate may come last."""
     names = [*(certificates or ()), *[None] * len(requests)]
     return [
-        "({})".format(
-            ",".join(
-                "" if value is None else '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
-                for value in (request.sequence, *request[:-1], name, None)
-            )
+        _composite(
+            request.sequence,
+            *request[:-2],
+            name,
+            None if request.said is None else _composite(*request.said),
         )
         for request, name in zip(requests, names, strict=False)
     ]
+
+
+def _composite(*values: object) -> str:
+    """Write a row as PostgreSQL reads it."""
+    return "({})".format(
+        ",".join(
+            "" if value is None else '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+            for value in values
+        )
+    )
 
 
 class Market:
@@ -116,7 +144,8 @@ class Market:
     ) -> list[list[Answer]]:
         """Carry out a batch, for clients with these certificates if given; return each request's answers."""
         rows = self.connection.execute(
-            "select request, outcome, order_id, shares::text, price::text, at, code, message "
+            "select request, outcome, order_id, shares::text, price::text, at, code, message, "
+            "sym, amount::text, ref "
             "from exchange.process_batch(%s::text[]::exchange.request[], %s)",
             [literals(requests, certificates), certificates is not None],
         ).fetchall()
