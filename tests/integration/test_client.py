@@ -7,10 +7,12 @@ from decimal import Decimal
 
 import pytest
 
-from pgbourse.client import Client, ClientError, ConnectionLost, ReplyError, RequestRefused, TimedOut
-from pgbourse.client.messages import (
+from pgbourse.client import (
     Cancel,
     Canceled,
+    Client,
+    ClientError,
+    ConnectionLost,
     Created,
     Grant,
     NewAccount,
@@ -19,7 +21,10 @@ from pgbourse.client.messages import (
     Order,
     Query,
     Refused,
+    ReplyError,
+    RequestRefused,
     Status,
+    TimedOut,
     transactions_document,
 )
 from pgbourse.testing import Exchange

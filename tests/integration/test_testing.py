@@ -7,8 +7,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pgbourse.client import ClientError
-from pgbourse.client.messages import Created, NewAccount, NewSymbol, create_document
+from pgbourse.client import ClientError, Created, NewAccount, NewSymbol, create_document
 from pgbourse.testing import Exchange, ExchangeError, open_exchange
 from tests.integration.client import wait_until
 from tests.integration.conftest import waiting_workers

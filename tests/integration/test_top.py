@@ -13,8 +13,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from pgbourse.client import Client
-from pgbourse.client.messages import Grant, NewAccount, Order, transactions_document
+from pgbourse.client import Client, Grant, NewAccount, Order, transactions_document
 from pgbourse.database.embedded import EmbeddedPostgres
 from pgbourse.database.migrate import migrate
 from pgbourse.top.live import top

@@ -5,63 +5,86 @@
         order = client.place_order("1", "SPY", 10, Decimal("99.5"))
         print(client.query_order("1", order.order_id).open_shares)
 
-One thread at a time may use a connection. After a ConnectionLost it stays closed: make a new one, and query
-before you repeat what may have been carried out.
+One thread at a time may use a client. After a ConnectionLost, `resend_all` connects again and finds out what
+became of the requests without an answer: orders have refs, so none is placed twice.
 """
 
-import selectors
-import socket
+import itertools
+import secrets
 import ssl
-import time
-from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Self, TypeVar
 
-from pgbourse.client.messages import (
+from pgbourse.client.again import places_orders, problem_of_repeating
+from pgbourse.client.connection import ClientError, Connection, ConnectionLost, TimedOut
+from pgbourse.client.features import NotSupported, ask_server, expect_features, needed_features
+from pgbourse.client.replies import ReplyError, read_reply
+from pgbourse.client.requests import (
+    ArmSwitch,
     Cancel,
-    Canceled,
-    Created,
+    CancelAll,
     Creation,
+    DisarmSwitch,
     Grant,
+    ListOrders,
+    LookAccount,
+    LookBook,
     NewAccount,
     NewSymbol,
     Number,
-    Opened,
     Order,
+    OrderType,
     Query,
-    Refused,
-    ReplyError,
-    Result,
-    Status,
+    Reduce,
+    Replace,
+    SelfTrade,
+    TimeInForce,
     Transaction,
     create_document,
-    read_reply,
     transactions_document,
 )
-from pgbourse.errors import PgbourseError
-from pgbourse.tls import TlsSocket
-from pgbourse.wire.framing import Framer, Framing, wrap_reply
+from pgbourse.client.results import (
+    Account,
+    Armed,
+    Book,
+    Canceled,
+    CanceledAll,
+    Created,
+    Disarmed,
+    Opened,
+    Orders,
+    Reduced,
+    Refused,
+    Result,
+    Server,
+    Status,
+)
 
-__all__ = ["Client", "ClientError", "ConnectionLost", "ReplyError", "RequestRefused", "TimedOut"]
+__all__ = [
+    "Client",
+    "ClientError",
+    "ConnectionLost",
+    "NotSupported",
+    "ReplyError",
+    "RequestRefused",
+    "TimedOut",
+]
 
-_READ = selectors.EVENT_READ
-_WRITE = selectors.EVENT_WRITE
-_READ_BYTES = 64 * 1024
-_MAX_REPLY_BYTES = 1 << 30  # an order can have very many fills
-_UNKNOWN = "whether the request was carried out is unknown"
-
-_ResultT = TypeVar("_ResultT", Created, Opened, Status, Canceled)
-
-
-class ClientError(PgbourseError):
-    """The server can't be reached, or there is no reply to wait for."""
-
-
-class ConnectionLost(ClientError):
-    """No reply came: requests without an answer may or may not have been carried out."""
-
-
-class TimedOut(ConnectionLost):
-    """The server took too long."""
+_ResultT = TypeVar(
+    "_ResultT",
+    Created,
+    Opened,
+    Status,
+    Canceled,
+    Reduced,
+    CanceledAll,
+    Armed,
+    Disarmed,
+    Account,
+    Orders,
+    Book,
+)
 
 
 class RequestRefused(ClientError):
@@ -71,13 +94,21 @@ class RequestRefused(ClientError):
         super().__init__(refusal.message)
         self.refusal = refusal
 
+    @property
+    def code(self) -> str | None:
+        """The reason in one word, for programs; None if the server doesn't tell it."""
+        return self.refusal.code
+
 
 class Client:
-    """One connection to an exchange.
+    """A client of an exchange, with one connection.
 
     The methods named after a request send it, wait, and return its result, or raise RequestRefused. `create`
     and `transact` send several in one document and return refusals among the results. `send` and `receive`
     are the two halves of `ask`, which takes any document: send as many as you like before you receive.
+
+    Orders and replaces that have no ref get one, if the server knows refs. Its features are asked for once
+    for each connection, when first needed.
     """
 
     def __init__(
@@ -87,24 +118,21 @@ class Client:
         *,
         timeout: float | None = 30.0,
         tls: ssl.SSLContext | None = None,
+        refs: bool = True,
     ) -> None:
-        """Connect. No call waits longer than `timeout` seconds; with None, each waits as long as it takes.
+        """Connect. No reply is waited for longer than `timeout` seconds; with None, each as long as it takes.
 
-        With a context, such as ssl.create_default_context(cafile=…), the connection uses TLS.
+        With a context, such as ssl.create_default_context(cafile=…), the connection uses TLS. With `refs`
+        False, only those orders have a ref that are given one.
 
         Raises ClientError if the server can't be reached.
         """
-        self._timeout = timeout
-        try:
-            self._socket = _connect(host, port, timeout, tls)
-        except OSError as error:
-            raise ClientError(f"can't reach a server at {host}:{port}") from error
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._socket, _READ)
-        self._framer = Framer(_MAX_REPLY_BYTES)
-        self._replies: deque[bytes] = deque()  # received, but not yet asked for
-        self._unanswered = 0  # documents sent whose replies have not been asked for
-        self._end: ClientError | ReplyError | None = None  # why nothing more will be received
+        self._where = (host, port, timeout, tls)
+        self._connection = Connection(*self._where)
+        self._server: Server | None = None
+        self._makes_refs = refs
+        self._ref_prefix = secrets.token_hex(8)
+        self._ref_numbers = itertools.count(1)
 
     def __enter__(self) -> Self:
         return self
@@ -114,41 +142,123 @@ class Client:
 
     def close(self) -> None:
         """Close the connection. What was sent may still be carried out; its replies are lost."""
-        self._end = self._end or ClientError("this client is closed")
-        self._selector.close()
-        self._socket.close()
+        self._connection.close()
+
+    def server(self) -> Server:
+        """Return what the server says of itself. It is asked once for each connection."""
+        if self._server is None:
+            self._server = ask_server(self._connection)
+        return self._server
 
     def create_account(self, account_id: str, balance: Number) -> Created:
         """Create an account with this much cash."""
-        return self._one(create_document(NewAccount(account_id, balance)), Created)
+        return self._created(NewAccount(account_id, balance))
 
     def create_symbol(self, sym: str) -> Created:
         """Create a symbol."""
-        return self._one(create_document(NewSymbol(sym)), Created)
+        return self._created(NewSymbol(sym))
 
     def grant_shares(self, sym: str, account_id: str, shares: Number) -> Created:
         """Give an account shares of a symbol, which is created if it does not exist."""
-        return self._one(create_document(Grant(sym, account_id, shares)), Created)
+        return self._created(Grant(sym, account_id, shares))
 
-    def place_order(self, account_id: str, sym: str, amount: Number, limit: Number) -> Opened:
-        """Buy `amount` shares, or sell them if it is negative, at `limit` or a better price."""
-        return self._one(transactions_document(account_id, Order(sym, amount, limit)), Opened)
+    def place_order(
+        self,
+        account_id: str,
+        sym: str,
+        amount: Number,
+        limit: Number | None = None,
+        *,
+        type: OrderType | None = None,
+        budget: Number | None = None,
+        ref: str | None = None,
+        tif: TimeInForce | None = None,
+        post: bool = False,
+        stp: SelfTrade | None = None,
+    ) -> Opened:
+        """Buy `amount` shares, or sell them if it is negative, at `limit` or a better price: see `Order`."""
+        order = Order(sym, amount, limit, type=type, budget=budget, ref=ref, tif=tif, post=post, stp=stp)
+        return self._one(account_id, order, Opened)
 
-    def query_order(self, account_id: str, order_id: int) -> Status:
-        """Query an order of this account."""
-        return self._one(transactions_document(account_id, Query(order_id)), Status)
+    def replace_order(
+        self,
+        account_id: str,
+        order_id: int | None = None,
+        *,
+        of: str | None = None,
+        amount: Number,
+        limit: Number,
+        open: Number | None = None,
+        ref: str | None = None,
+        tif: TimeInForce | None = None,
+        post: bool = False,
+        stp: SelfTrade | None = None,
+    ) -> Opened:
+        """Cancel the open part of an order and place another in its stead, in one step: see `Replace`."""
+        item = Replace(
+            order_id, of=of, amount=amount, limit=limit, open=open, ref=ref, tif=tif, post=post, stp=stp
+        )
+        return self._one(account_id, item, Opened)
 
-    def cancel_order(self, account_id: str, order_id: int) -> Canceled:
+    def reduce_order(
+        self,
+        account_id: str,
+        order_id: int | None = None,
+        *,
+        ref: str | None = None,
+        shares: Number | None = None,
+        to: Number | None = None,
+    ) -> Reduced:
+        """Cancel so many shares of an order's open part, or all but `to`; it keeps its place in the queue."""
+        return self._one(account_id, Reduce(order_id, ref=ref, shares=shares, to=to), Reduced)
+
+    def query_order(self, account_id: str, order_id: int | None = None, *, ref: str | None = None) -> Status:
+        """Query an order of this account, by its id or its ref."""
+        return self._one(account_id, Query(order_id, ref=ref), Status)
+
+    def cancel_order(
+        self, account_id: str, order_id: int | None = None, *, ref: str | None = None
+    ) -> Canceled:
         """End the open part of an order of this account; refused if nothing is open."""
-        return self._one(transactions_document(account_id, Cancel(order_id)), Canceled)
+        return self._one(account_id, Cancel(order_id, ref=ref), Canceled)
+
+    def cancel_all(self, account_id: str, sym: str | None = None) -> CanceledAll:
+        """Cancel all open orders of the account, or those in one symbol."""
+        return self._one(account_id, CancelAll(sym), CanceledAll)
+
+    def arm_switch(self, account_id: str, seconds: int) -> Armed:
+        """Have all open orders cancelled after so many seconds, unless this is called again before."""
+        return self._one(account_id, ArmSwitch(seconds), Armed)
+
+    def disarm_switch(self, account_id: str) -> Disarmed:
+        """Take back what the last `arm_switch` said."""
+        return self._one(account_id, DisarmSwitch(), Disarmed)
+
+    def look_account(self, account_id: str) -> Account:
+        """Look at the account's cash and positions, and at what its open orders have reserved of them."""
+        return self._one(account_id, LookAccount(), Account)
+
+    def list_orders(
+        self, account_id: str, sym: str | None = None, *, after: int | None = None, max: int | None = None
+    ) -> Orders:
+        """List the account's open orders by id: see `ListOrders`."""
+        return self._one(account_id, ListOrders(sym, after, max), Orders)
+
+    def look_book(self, account_id: str, sym: str, depth: int | None = None) -> Book:
+        """Look at a symbol's book, at most `depth` prices of each side."""
+        return self._one(account_id, LookBook(sym, depth), Book)
 
     def create(self, *items: Creation) -> list[Result]:
         """Create accounts and symbols and grant shares, in this order; one result for each."""
         return self._several(create_document(*items), len(items))
 
     def transact(self, account_id: str, *items: Transaction) -> list[Result]:
-        """Place, query and cancel orders of an account, in this order; one result for each."""
-        return self._several(transactions_document(account_id, *items), len(items))
+        """Carry out requests of an account, in this order; one result for each.
+
+        Raises NotSupported, having sent nothing, if the server doesn't know what one of them asks for.
+        """
+        self._expect_no_replies()
+        return self._several(self._document(account_id, items), len(items))
 
     def ask(self, document: bytes | str) -> list[Result]:
         """Send an XML document and return the results that its reply holds.
@@ -159,33 +269,22 @@ class Client:
 
     def ask_raw(self, document: bytes | str) -> bytes:
         """Send an XML document and return its reply, as XML."""
-        if self._unanswered and self._end is None:
-            raise ClientError(f"receive the replies to {self._unanswered} earlier documents first")
+        self._expect_no_replies()
         self.send(document)
         return self.receive_raw()
 
     def send(self, document: bytes | str) -> None:
-        """Send an XML document without waiting for its reply, which `receive` will return in turn.
+        """Send an XML document, as it is, without waiting for its reply, which `receive` will return in turn.
 
         Replies that arrive meanwhile are read and kept, so that the server never waits for us.
 
         Raises TimedOut, or the error that has ended the connection before.
         """
-        if self._end is not None:
-            raise self._end
-        unsent = memoryview(
-            wrap_reply(document.encode() if isinstance(document, str) else document, Framing.LENGTH_LINE)
-        )
-        deadline = self._deadline()
-        self._unanswered += 1
-        while unsent and self._end is None:
-            try:
-                unsent = unsent[self._socket.send(unsent) :]
-            except BlockingIOError:
-                if self._wait(_READ | _WRITE, deadline) & _READ:
-                    self._read()
-            except OSError:
-                break  # the server has closed: its last reply may say why
+        self._connection.send(document.encode() if isinstance(document, str) else document)
+
+    def send_transactions(self, account_id: str, *items: Transaction) -> None:
+        """Send what `transact` would, without waiting for its reply."""
+        self._connection.send(self._document(account_id, items))
 
     def receive(self) -> list[Result]:
         """Wait for the reply to the earliest document that has none yet; return its results.
@@ -197,32 +296,72 @@ class Client:
 
     def receive_raw(self) -> bytes:
         """Like `receive`, but return the reply as XML."""
-        if not self._unanswered:
-            raise self._end or ClientError("there is no reply to wait for: nothing has been sent")
-        deadline = self._deadline()
-        while not self._replies:
-            if self._end is not None:
-                raise self._end
-            self._wait(_READ, deadline)
-            self._read()
-        self._unanswered -= 1
-        return self._replies.popleft()
+        return self._connection.receive()
 
     def drain(self) -> None:
         """Wait for all replies that are due, and drop them: then everything has been carried out.
 
         Raises what `receive` raises.
         """
-        while self._unanswered:
-            self.receive_raw()
+        while self._connection.unanswered:
+            self._connection.receive()
 
-    def _one(self, document: bytes, kind: type[_ResultT]) -> _ResultT:
-        (result,) = self._several(document, 1)
-        if isinstance(result, Refused):
-            raise RequestRefused(result)
-        if not isinstance(result, kind):
-            raise ReplyError(f"the server's reply does not answer the request: {result}")
-        return result
+    @property
+    def unanswered(self) -> tuple[bytes, ...]:
+        """The documents whose replies have not been received, oldest first."""
+        return tuple(self._connection.unanswered)
+
+    def resend_all(self) -> list[list[Result]]:
+        """Connect again, send again what has no reply, and return the results of each of those documents.
+
+        Nothing happens twice. An order that had been placed before is answered as it was then, and is a
+        `duplicate`; a cancel that had been done is refused with the code `nothing_open`, and an account that
+        had been created with `account_exists`. Replies that had arrived and were not received come first.
+
+        Raises ClientError if something would happen twice, NotSupported if the server has no refs, what
+        `receive` raises if this connection is lost as well: nothing is forgotten, and it may be called again.
+        """
+        lost = self._connection
+        if not lost.unanswered and lost.end is None:
+            return []
+        missing = list(lost.unanswered)[len(lost.replies) :]
+        if problem := problem_of_repeating(missing):
+            raise ClientError(f"what has no answer can't be sent again: {problem}")
+        lost.close()
+        connection = Connection(*self._where)
+        try:
+            server = ask_server(connection)
+            if places_orders(missing):
+                expect_features(server, {"ref"})
+        except BaseException:
+            connection.close()
+            raise
+        self._connection, self._server = connection, server
+        return [read_reply(reply) for reply in connection.send_again(lost.unanswered, lost.replies)]
+
+    def _document(self, account_id: str, items: Sequence[Transaction]) -> bytes:
+        """Write a document of requests that the server understands, with refs."""
+        if needed := needed_features(items):
+            expect_features(self.server(), needed)
+        if self._makes_refs and any(_lacks_ref(item) for item in items) and "ref" in self.server().features:
+            items = [self._with_ref(item) for item in items]
+        return transactions_document(account_id, *items)
+
+    def _with_ref(self, item: Transaction) -> Transaction:
+        if isinstance(item, Order | Replace) and item.ref is None:
+            return replace(item, ref=f"{self._ref_prefix}-{next(self._ref_numbers)}")
+        return item
+
+    def _expect_no_replies(self) -> None:
+        waiting = len(self._connection.unanswered)
+        if waiting and self._connection.end is None:
+            raise ClientError(f"receive the replies to {waiting} earlier documents first")
+
+    def _created(self, item: Creation) -> Created:
+        return _only(self.create(item), Created)
+
+    def _one(self, account_id: str, item: Transaction, kind: type[_ResultT]) -> _ResultT:
+        return _only(self.transact(account_id, item), kind)
 
     def _several(self, document: bytes, count: int) -> list[Result]:
         results = self.ask(document)
@@ -232,49 +371,15 @@ class Client:
             raise RequestRefused(results[0])  # the document as a whole
         raise ReplyError(f"the server's reply has {len(results)} results: {count} were asked for")
 
-    def _deadline(self) -> float | None:
-        return None if self._timeout is None else time.monotonic() + self._timeout
 
-    def _wait(self, interest: int, deadline: float | None) -> int:
-        """Wait until the socket is ready for one of these events, and return which."""
-        self._selector.modify(self._socket, interest)
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        events = self._selector.select(left)
-        if not events:
-            self._end = TimedOut(f"no reply within {self._timeout:g} seconds: {_UNKNOWN}")
-            self.close()
-            raise self._end
-        return events[0][1]
-
-    def _read(self) -> None:
-        """Read what has arrived: replies, or the end."""
-        try:
-            data = self._socket.recv(_READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._end = ConnectionLost(f"the connection was lost without a reply: {_UNKNOWN}")
-            self._end.__cause__ = error
-            return
-        frames = self._framer.feed(data) if data else self._framer.finish()
-        self._replies.extend(frame.document for frame in frames)
-        if self._framer.error is not None:
-            self._end = ReplyError("what the server sent is not a reply")
-            self._end.__cause__ = self._framer.error
-        elif not data:
-            self._end = ConnectionLost(f"the server closed the connection without a reply: {_UNKNOWN}")
+def _only(results: list[Result], kind: type[_ResultT]) -> _ResultT:
+    (result,) = results
+    if isinstance(result, Refused):
+        raise RequestRefused(result)
+    if not isinstance(result, kind):
+        raise ReplyError(f"the server's reply does not answer the request: {result}")
+    return result
 
 
-def _connect(
-    host: str, port: int, timeout: float | None, tls: ssl.SSLContext | None
-) -> socket.socket | TlsSocket:
-    """Connect, with TLS if there is a context, before the deadline; return the non-blocking socket.
-
-    Raises OSError if that fails.
-    """
-    connection = socket.create_connection((host, port), timeout=timeout)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if tls is not None:
-        connection = tls.wrap_socket(connection, server_hostname=host)
-    connection.setblocking(False)
-    return TlsSocket(connection, established=True) if isinstance(connection, ssl.SSLSocket) else connection
+def _lacks_ref(item: Transaction) -> bool:
+    return isinstance(item, Order | Replace) and item.ref is None
