@@ -22,6 +22,8 @@ Plan = dict[str, Any]
 BY_KEY = {"Index Scan", "Index Only Scan", "Tid Scan"}
 # What is read in parts, each of them limited: the book where there are hints.
 SORTED_PARTS = {"Merge Append", "Sort of Append"}
+# What comes in key order and is added up as it comes: the levels of a book.
+SORTED_SUMS = {"Sorted Aggregate of Index Scan"}
 # By what each table may be read: one of these, with all of its parts. The walks of the book, the quotes and
 # credits begin where live entries do, which keeps them short while a long snapshot elsewhere keeps dead ones.
 KEYS = {
@@ -35,6 +37,7 @@ KEYS = {
     "book_hints": [["symbol_key =", "side ="]],
     "incoming_orders": [],  # read by address alone
     "orders": [["order_id ="]],
+    "order_terms": [["order_id ="]],
     "positions": [["account_key =", "symbol_key ="]],
     "quotes": [["symbol_key =", "side ="]],
     "resting_orders": [
@@ -43,8 +46,16 @@ KEYS = {
         ["symbol_key =", "side =", "price_rank =", "order_id >=", "order_id <="],
         ["symbol_key =", "side =", "price_rank >=", "price_rank <=", "order_id >"],
     ],
+    "switches": [["account_key ="]],
     "symbols": [["sym ="], ["symbol_key ="]],
 }
+# By what a look reads, and nothing else does.
+KEYS_OF_LOOKS = {
+    "positions": [["account_key ="]],
+    "resting_orders": [["account_key ="], ["account_key =", "order_id >"]],
+}
+# What a look reads from end to end: a small table, for it has no index.
+SCANNED_BY_LOOKS = {"incoming_orders"}
 
 FILL_THE_BOOK = """
 insert into exchange.orders (order_id, account_key, symbol_key, side, shares, limit_price, placed_at)
@@ -218,6 +229,25 @@ def plans_of_stages(session: psycopg.Connection[TupleRow]) -> list[Plan]:
     return heard
 
 
+def plans_of_looks(session: psycopg.Connection[TupleRow]) -> list[Plan]:
+    """Return the plans of looks at accounts, lists of open orders, and books."""
+    market = Market(session)
+    batch = [
+        Request("look_account", "1"),
+        Request("look_account", "2", sequence=2),
+        Request("list_orders", "1", amount="5"),
+        Request("list_orders", "2", "X", order_id=7, sequence=2),
+        Request("look_book", "1", "X"),
+        Request("look_book", "2", "Y", amount="3", sequence=2),
+    ]
+    market.batch(batch)  # plans are made
+    with hearing(session) as heard:
+        answers = market.batch(batch)
+    assert [parts[0].outcome for parts in answers] == ["account"] * 2 + ["orders"] * 2 + ["book"] * 2
+    assert len(heard) > 3
+    return heard
+
+
 @contextmanager
 def hearing(session: psycopg.Connection[TupleRow]) -> Iterator[list[Plan]]:
     """Give a list that each plan is added to which the session tells of."""
@@ -247,28 +277,31 @@ def nodes(plan: Plan) -> Iterator[Plan]:
 
 
 def kind_below(node: Plan) -> str:
-    """Return of what kind the node below is; of a sort, also what it sorts."""
+    """Return of what kind the node below is; of a sort or a sum, also what it sorts or sums up."""
     below: Plan = node["Plans"][0]
     while below["Node Type"] in ("LockRows", "Result"):
         below = below["Plans"][0]
     kind: str = below["Node Type"]
-    return f"Sort of {below['Plans'][0]['Node Type']}" if kind == "Sort" else kind
+    what = {"Sort": "Sort", "Aggregate": f"{below.get('Strategy')} Aggregate"}.get(kind)
+    return f"{what} of {below['Plans'][0]['Node Type']}" if what else kind
 
 
-def offences(explained: Plan) -> list[str]:
+def offences(explained: Plan, *, of_looks: bool = False) -> list[str]:
     """Return what a hot statement's plan must not do."""
     found = []
+    scanned = SCANNED_BY_LOOKS if of_looks else set()
     for node in nodes(explained["Plan"]):
         kind, table = node["Node Type"], table_of(node)
         if kind == "ModifyTable":
             continue
-        if table in KEYS and kind not in BY_KEY:
+        if table in KEYS and kind not in BY_KEY and not (kind == "Seq Scan" and table in scanned):
             found.append(f"{kind} on {table}")
-        if kind == "Limit" and (below := kind_below(node)) not in BY_KEY | SORTED_PARTS:
+        if kind == "Limit" and (below := kind_below(node)) not in BY_KEY | SORTED_PARTS | SORTED_SUMS:
             found.append(f"Limit over {below}")
         if table in KEYS and kind in ("Index Scan", "Index Only Scan"):
             condition = node.get("Index Cond", "")
-            if not any(all(part in condition for part in key) for key in KEYS[table]):
+            keys = KEYS[table] + (KEYS_OF_LOOKS.get(table, []) if of_looks else [])
+            if not any(all(part in condition for part in key) for key in keys):
                 found.append(f"{table} not by key, but by {condition or 'nothing'}")
     query = " ".join(explained["Query Text"].split())
     return [f"{offence}: {query}" for offence in found]
@@ -281,6 +314,9 @@ def test_hot_statements_read_by_key(tables: Connection, session: Connection, hin
         always_hint(tables)
     plans = plans_of(session) + plans_of(session, "ann") + plans_of_stages(session)
     assert [offence for plan in plans for offence in offences(plan)] == []
+    looks = plans_of_looks(session)
+    assert [offence for plan in looks for offence in offences(plan, of_looks=True)] == []
+    plans += looks
     read = {table_of(node) for plan in plans for node in nodes(plan["Plan"])}
     assert read >= KEYS.keys()
 
@@ -324,4 +360,28 @@ def test_missing_planner_settings_would_be_found(tables: Connection, session: Co
 def test_a_looser_query_would_be_found(tables: Connection, session: Connection, offence: str) -> None:
     wrap(tables, "match", f"begin {LOOSE[offence]}; select * into order_ids, codes from {{call}}; end")
     found = offences_of(session)
+    assert any(offence in text for text in found), found
+
+
+LOOSE_LOOKS = {
+    # A list of accounts' orders that goes by the book.
+    "resting_orders not by key": (
+        "list_orders_of",
+        "perform from exchange.resting_orders where order_id > 0 order by order_id limit 1",
+    ),
+    # Levels that are made of the whole side.
+    "Limit over": (
+        "look_books",
+        "perform open_shares, count(*) from exchange.resting_orders where symbol_key = 1 and side = 'buy' "
+        "and (price_rank, order_id) >= (-1000, 0) group by open_shares order by open_shares limit 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("tables", ["large"], indirect=True)
+@pytest.mark.parametrize("offence", LOOSE_LOOKS)
+def test_a_looser_look_would_be_found(tables: Connection, session: Connection, offence: str) -> None:
+    function, query = LOOSE_LOOKS[offence]
+    wrap(tables, function, f"begin {query}; return query select * from {{call}}; end")
+    found = [text for plan in plans_of_looks(session) for text in offences(plan, of_looks=True)]
     assert any(offence in text for text in found), found
