@@ -18,6 +18,7 @@ return row(
     p_order.account_key,
     p_order_id,
     p_order.limit_price,
+    (p_order.terms).budget,
     p_shares,
     p_resting_place,
     p_resting.order_id,
@@ -28,7 +29,7 @@ return row(
 comment on function exchange.event_of(
     exchange.event_kind, exchange.incoming_orders, bigint, numeric, integer, exchange.run_resting
 ) is
-'The event that tells of so many shares of an incoming order; of a trade also with which resting order.';
+'The event that tells of so many shares of an incoming order, or of a resting one that it met; then also of which.';
 
 revoke all on function exchange.event_of(
     exchange.event_kind, exchange.incoming_orders, bigint, numeric, integer, exchange.run_resting

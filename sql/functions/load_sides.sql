@@ -28,8 +28,8 @@ begin
         from (
             select
                 incoming.symbol_key,
-                max(incoming.limit_price) filter (where incoming.side = 'buy') as highest_buy,
-                min(incoming.limit_price) filter (where incoming.side = 'sell') as lowest_sell,
+                max(coalesce(incoming.limit_price, 'Infinity')) filter (where incoming.side = 'buy') as highest_buy,
+                min(coalesce(incoming.limit_price, 0)) filter (where incoming.side = 'sell') as lowest_sell,
                 count(*) filter (where incoming.side = 'buy') as buys,
                 count(*) filter (where incoming.side = 'sell') as sells
             from unnest(p_incoming) with ordinality as incoming
@@ -43,7 +43,7 @@ begin
             where symbols.symbol_key = traded.symbol_key and symbols.halted_at is null
             offset 0
         ) as not_halted
-        -- Sells trade with the buys down to their limit, buys with the sells up to theirs.
+        -- Sells trade with the buys down to their limit, buys with the sells up to theirs; market orders with all.
         cross join lateral (
             values
             ('buy'::exchange.side, exchange.price_rank('buy', traded.lowest_sell), traded.sells::integer),

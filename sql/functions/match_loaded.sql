@@ -2,6 +2,7 @@
 --
 -- A loop over the orders: trade with the best resting order, again and again; rest the remainder. The resting orders of a side are
 -- a chain: v_best leads to the first, v_next from each to the one behind it. Each symbol has two sides: its buys, then its sells.
+-- An order with terms is planned to its end before it begins: plan_order.
 --
 -- Ends before the last order, or amid it, where all that was loaded of a side is used up and the table may have more.
 create or replace function exchange.match_loaded(p_incoming exchange.incoming_orders[], p_run exchange.run)
@@ -9,22 +10,21 @@ returns exchange.run
 language plpgsql
 as $$
 declare
-    c_count constant integer := cardinality(p_incoming);
     c_sides constant exchange.run_side[] := p_run.sides;
-    v_symbol_keys bigint[]; -- ascending, so that width_bucket finds a symbol's place by binary search
+    c_symbol_keys constant bigint[] := p_run.symbol_keys; -- ascending, so that width_bucket finds a symbol's place by binary search
 
     v_order_ids bigint[] := p_run.order_ids;
     v_codes text[] := p_run.codes;
     v_events exchange.run_event[] := array[]::exchange.run_event[];
 
     -- By side.
-    v_best integer[] := array_fill(null::integer, array[cardinality(c_sides)]);
-    v_last_ranks numeric[] := array_fill(null::numeric, array[cardinality(c_sides)]); -- how far it was loaded, where the table may have more
+    v_best integer[] := p_run.best;
+    v_last_ranks numeric[] := p_run.last_ranks;
 
     -- By resting order: those loaded, then those that came to rest.
     v_resting exchange.run_resting[] := p_run.resting;
-    v_open numeric[] := array_fill(null::numeric, array[cardinality(v_resting)]);
-    v_next integer[] := array_fill(null::integer, array[cardinality(v_resting)]);
+    v_open numeric[] := p_run.open;
+    v_next integer[] := p_run.next;
 
     i integer := p_run.place; -- the incoming order
     v_order exchange.incoming_orders;
@@ -36,36 +36,26 @@ declare
     v_place integer; -- where that is in v_resting
     v_before integer;
     v_shares numeric;
+    v_is_planned boolean;
+    v_plan exchange.run_plan;
+    v_step exchange.run_step;
 begin
-    for n in 1 .. cardinality(c_sides) / 2 loop
-        v_symbol_keys[n] := c_sides[2 * n].symbol_key;
-    end loop;
-
-    -- What was loaded of a side stands in v_resting one behind the other.
-    for n in 1 .. cardinality(v_resting) loop
-        v_resting_order := v_resting[n];
-        v_side := v_resting_order.side_place;
-        v_open[n] := v_resting_order.open_shares;
-        if v_best[v_side] is null then
-            v_best[v_side] := n;
-        else
-            v_next[n - 1] := n;
-        end if;
-        if n - v_best[v_side] + 1 = c_sides[v_side].depth then
-            v_last_ranks[v_side] := v_resting_order.price_rank;
-        end if;
-    end loop;
-    p_run.best_loaded := v_best;
-
-    p_run.used_up := false;
-    p_run.reduced := false;
-    while i <= c_count loop
+    while i <= cardinality(p_incoming) loop
         v_order := p_incoming[i];
-        v_symbol := width_bucket(v_order.symbol_key, v_symbol_keys);
-
-        -- A symbol that is halted has no sides.
-        if v_symbol_keys[v_symbol] is distinct from v_order.symbol_key then
-            v_codes[i] := 'symbol_halted';
+        v_symbol := width_bucket(v_order.symbol_key, c_symbol_keys);
+        v_side := 2 * v_symbol - (v_order.side = 'sell')::integer; -- the other side
+        v_place := v_best[v_side];
+        v_is_planned := v_order.terms is distinct from null and exchange.is_planned(v_order.terms);
+        if c_symbol_keys[v_symbol] is distinct from v_order.symbol_key then
+            v_codes[i] := 'symbol_halted'; -- such a symbol has no sides
+        elsif v_is_planned then
+            v_plan := exchange.plan_order(v_order, v_place, v_last_ranks[v_side] is null, v_resting, v_open, v_next);
+            p_run.lacks := v_plan.lacks;
+            exit when v_plan.lacks;
+            v_codes[i] := v_plan.code;
+            p_run.messages[i] := v_plan.message;
+        end if;
+        if v_codes[i] is not null then
             v_events := v_events || exchange.event_of('refuse', v_order, null, v_order.shares, null, null);
             i := i + 1;
             continue;
@@ -75,26 +65,41 @@ begin
             v_order_ids[i] := nextval('exchange.order_ids');
             v_left := v_order.shares;
         end if;
-
-        -- Trade with the first order of the other side, at its limit, as long as that is within this order's.
         v_reach := -exchange.price_rank(v_order.side, v_order.limit_price);
-        v_side := 2 * v_symbol - (v_order.side = 'sell')::integer;
-        v_place := v_best[v_side];
-        while v_left > 0 and v_resting[v_place].price_rank <= v_reach loop
-            v_resting_order := v_resting[v_place];
-            v_shares := least(v_left, v_open[v_place]);
-            v_left := v_left - v_shares;
-            v_open[v_place] := v_open[v_place] - v_shares;
-            v_events := v_events || exchange.event_of('trade', v_order, v_order_ids[i], v_shares, v_place, v_resting_order);
-            if v_open[v_place] = 0 then
-                p_run.used_up := true;
-                v_place := v_next[v_place];
-            else
-                p_run.reduced := true;
+        if v_is_planned then
+            foreach v_step in array v_plan.steps loop
+                v_place := v_step.place;
+                v_resting_order := v_resting[v_place];
+                v_open[v_place] := v_open[v_place] - v_step.shares;
+                v_events := v_events || exchange.event_of(v_step.kind, v_order, v_order_ids[i], v_step.shares, v_place, v_resting_order);
+            end loop;
+            p_run.used_up := true;
+            p_run.reduced := true;
+            v_best[v_side] := v_plan.best;
+            v_left := v_plan.rests;
+            p_run.ends := p_run.ends
+                || row(i, v_order.shares - v_left - v_plan.cancels, v_plan.cancels, v_plan.passed)::exchange.order_end;
+            if v_left = 0 then
+                v_events := v_events || exchange.event_of('cancel', v_order, v_order_ids[i], v_plan.cancels, null, null);
             end if;
-        end loop;
-        v_best[v_side] := v_place;
-        exit when v_left > 0 and v_place is null and v_last_ranks[v_side] is not null;
+        else
+            -- Trade with the first order of the other side, at its limit, as long as that is within this order's.
+            while v_left > 0 and v_resting[v_place].price_rank <= v_reach loop
+                v_resting_order := v_resting[v_place];
+                v_shares := least(v_left, v_open[v_place]);
+                v_left := v_left - v_shares;
+                v_open[v_place] := v_open[v_place] - v_shares;
+                v_events := v_events || exchange.event_of('trade', v_order, v_order_ids[i], v_shares, v_place, v_resting_order);
+                if v_open[v_place] = 0 then
+                    p_run.used_up := true;
+                    v_place := v_next[v_place];
+                else
+                    p_run.reduced := true;
+                end if;
+            end loop;
+            v_best[v_side] := v_place;
+            exit when v_left > 0 and v_place is null and v_last_ranks[v_side] is not null;
+        end if;
 
         -- Rest what is left, behind everything as good or better. Beyond what was loaded of its side it joins no chain: nobody gets
         -- there before the book is loaded again.

@@ -14,6 +14,7 @@ returns table (
     place integer,
     outcome text,
     order_id bigint,
+    shares numeric,
     code text,
     message text
 )
@@ -47,7 +48,9 @@ begin
 
     select
         matched.order_ids,
-        matched.codes
+        matched.codes,
+        matched.messages,
+        matched.told
     into v_matched
     from exchange.match(v_taken.incoming) as matched;
 
@@ -60,38 +63,67 @@ begin
 
     return query
     select
-        v_taken.places[n],
-        case when v_matched.codes[n] is null then 'opened' else 'refused' end,
-        v_matched.order_ids[n],
-        v_matched.codes[n],
-        case
-            when v_matched.codes[n] is not null then (
-                select exchange.refusal(
-                    v_matched.codes[n], row(null, null, null, symbols.sym, null, null, null, null, null)::exchange.request
+        answer.place,
+        answer.outcome,
+        answer.order_id,
+        answer.shares,
+        answer.code,
+        answer.message
+    from (
+        select
+            v_taken.places[n] as place,
+            0 as part,
+            case when v_matched.codes[n] is null then 'opened' else 'refused' end as outcome,
+            v_matched.order_ids[n] as order_id,
+            null::numeric as shares,
+            v_matched.codes[n] as code,
+            case
+                when v_matched.codes[n] is not null then (
+                    select
+                        coalesce(
+                            v_matched.messages[n],
+                            exchange.refusal(
+                                v_matched.codes[n], row(null, null, null, symbols.sym, null, null, null, null, null)::exchange.request
+                            )
+                        )
+                    from exchange.symbols
+                    where symbols.symbol_key = (v_taken.incoming[n]).symbol_key
                 )
-                from exchange.symbols
-                where symbols.symbol_key = (v_taken.incoming[n]).symbol_key
-            )
-        end
-    from generate_series(1, cardinality(v_taken.places)) as n
-    union all
-    select
-        left_over.place,
-        case when waits.waits then 'later' else 'gone' end,
-        null,
-        case when waits.waits then 'locked' end,
-        null
-    from unnest(v_left) as left_over (place)
-    cross join lateral (select p_incoming_ids[left_over.place] = any(v_still_there) as waits) as waits
-    order by 1;
+            end as message
+        from generate_series(1, cardinality(v_taken.places)) as n
+        union all
+        select
+            v_taken.places[array_position(v_matched.order_ids, terms.order_id)],
+            part.ordinality,
+            part.outcome,
+            part.order_id,
+            part.shares,
+            null,
+            null
+        from unnest(v_matched.told) as terms
+        cross join lateral exchange.opened_parts(terms) with ordinality as part
+        union all
+        select
+            left_over.place,
+            0,
+            case when waits.waits then 'later' else 'gone' end,
+            null,
+            null,
+            case when waits.waits then 'locked' end,
+            null
+        from unnest(v_left) as left_over (place)
+        cross join lateral (select p_incoming_ids[left_over.place] = any(v_still_there) as waits) as waits
+    ) as answer
+    order by answer.place, answer.part;
 end
 $$;
 
 comment on function exchange.match_orders(bigint[], tid[], integer[], boolean) is
-'Takes incoming orders, named by incoming_id, into the market: one row for each, by its place in p_incoming_ids. opened: it has '
-'an order_id, and has traded or rests. refused: its reservation is given back. gone: it was given back before, and nothing '
-'happened. later (code locked): its symbol''s lock was not taken, and nothing happened. p_addresses and p_slots, as reserve_orders '
-'returned them, tell where the rows are and which locks to take; if p_waits is false, none is waited for.';
+'Takes incoming orders, named by incoming_id, into the market: a row for each, by its place in p_incoming_ids. opened: it has '
+'an order_id, and has traded or rests; what opened_parts says of it follows in rows of their own. refused: its reservation is given '
+'back. gone: it was given back before, and nothing happened. later (code locked): its symbol''s lock was not taken, and nothing '
+'happened. p_addresses and p_slots, as reserve_orders returned them, tell where the rows are and which locks to take; if p_waits is '
+'false, none is waited for.';
 
 revoke all on function exchange.match_orders(bigint[], tid[], integer[], boolean) from public;
 grant execute on function exchange.match_orders(bigint[], tid[], integer[], boolean) to exchange_gateway;

@@ -232,6 +232,7 @@ create type exchange.run_event as (
     account_key bigint,
     order_id bigint,
     limit_price numeric,
+    budget numeric,
     shares numeric,
     resting_place integer,
     resting_id bigint,
@@ -239,30 +240,82 @@ create type exchange.run_event as (
     price numeric
 );
 comment on type exchange.run_event is 'Something that happened in a match. Its events, in their order, are all that it did.';
-comment on column exchange.run_event.kind is 'trade, add or refuse.';
+comment on column exchange.run_event.kind is 'What: trade, remove, add, cancel or refuse.';
 comment on column exchange.run_event.symbol_key is 'The symbol.';
 comment on column exchange.run_event.side is 'The incoming order''s side.';
 comment on column exchange.run_event.account_key is 'The account that placed the incoming order.';
 comment on column exchange.run_event.order_id is 'The incoming order; null where it was refused.';
-comment on column exchange.run_event.limit_price is 'Its limit.';
-comment on column exchange.run_event.shares is 'How many shares were traded, came to rest, or were refused.';
+comment on column exchange.run_event.limit_price is 'Its limit; null for a market order.';
+comment on column exchange.run_event.budget is
+'Of a market buy, what was reserved for it. Each ends with a cancel, of 0 shares if all is filled, which gives back what is not spent.';
+comment on column exchange.run_event.shares is
+'How many shares were traded, came to rest, were cancelled, or were refused; of a remove, of the resting order.';
 comment on column exchange.run_event.resting_place is
-'The place among the resting orders of the match: of the one that was traded with, or of the incoming order that came to rest.';
-comment on column exchange.run_event.resting_id is 'Of a trade, the resting order.';
-comment on column exchange.run_event.resting_account_key is 'Of a trade, the account that placed the resting order.';
-comment on column exchange.run_event.price is 'Of a trade, the price of a share: the resting order''s limit.';
+'The place among the resting orders of the match: of the one that was traded with or removed, or of the incoming order that came '
+'to rest.';
+comment on column exchange.run_event.resting_id is 'Of a trade or a remove, the resting order.';
+comment on column exchange.run_event.resting_account_key is 'Likewise, the account that placed the resting order.';
+comment on column exchange.run_event.price is 'Of a trade, the price of a share: the resting order''s limit. Of a remove, that limit.';
+
+create type exchange.run_step as (
+    kind exchange.event_kind,
+    place integer,
+    shares numeric
+);
+comment on type exchange.run_step is 'A step of an order that was planned.';
+comment on column exchange.run_step.kind is 'trade or remove.';
+comment on column exchange.run_step.place is 'The place of the resting order among those of the match.';
+comment on column exchange.run_step.shares is 'How many shares are traded; or all that are open of the resting order.';
+
+create type exchange.run_plan as (
+    lacks boolean,
+    code text,
+    message text,
+    steps exchange.run_step array,
+    passed bigint array,
+    best integer,
+    rests numeric,
+    cancels numeric
+);
+comment on type exchange.run_plan is 'What an order with terms will do when it is matched, all of it, and how it ends.';
+comment on column exchange.run_plan.lacks is
+'True where too little of the book is loaded to tell, and nothing else is set; else null.';
+comment on column exchange.run_plan.code is 'Why it is refused; null where it isn''t.';
+comment on column exchange.run_plan.message is 'The same for people.';
+comment on column exchange.run_plan.steps is 'Its steps, in their order.';
+comment on column exchange.run_plan.passed is 'The orders of its own account that these remove; null where there are none.';
+comment on column exchange.run_plan.best is 'The place of the best resting order of the other side after that.';
+comment on column exchange.run_plan.rests is 'How many shares come to rest.';
+comment on column exchange.run_plan.cancels is 'How many of its shares are cancelled.';
+
+create type exchange.order_end as (
+    place integer,
+    executed numeric,
+    canceled numeric,
+    passed bigint array
+);
+comment on type exchange.order_end is 'What became of an order with terms in a match.';
+comment on column exchange.order_end.place is 'The place of the incoming order.';
+comment on column exchange.order_end.executed is 'How many shares were filled.';
+comment on column exchange.order_end.canceled is 'How many were cancelled.';
+comment on column exchange.order_end.passed is 'The orders of its own account that were cancelled rather than traded with.';
 
 create type exchange.run as (
     place integer,
     shares_left numeric,
     order_ids bigint array,
     codes text array,
+    messages text array,
+    ends exchange.order_end array,
     sides exchange.run_side array,
+    symbol_keys bigint array,
     last_ranks numeric array,
     best_loaded integer array,
     best integer array,
     resting exchange.run_resting array,
     open numeric array,
+    next integer array,
+    lacks boolean,
     events exchange.run_event array,
     adds integer,
     used_up boolean,
@@ -273,12 +326,17 @@ comment on column exchange.run.place is 'The place of the incoming order that co
 comment on column exchange.run.shares_left is 'What is left of that one, where it has traded already; null where it has not begun.';
 comment on column exchange.run.order_ids is 'Of each incoming order, the id that it has got.';
 comment on column exchange.run.codes is 'Of each incoming order, why it was refused.';
+comment on column exchange.run.messages is 'The same for people, where only the match can tell; null where none was.';
+comment on column exchange.run.ends is 'What became of those orders with terms that have been planned and carried out.';
 comment on column exchange.run.sides is 'The sides of the book that come into it: of each symbol its buys, then its sells.';
+comment on column exchange.run.symbol_keys is 'Of each two of them, the symbol, ascending.';
 comment on column exchange.run.last_ranks is 'Of each side, the price_rank up to which it was loaded; null where it was loaded whole.';
 comment on column exchange.run.best_loaded is 'Of each side, the place of the best order in resting, as loaded.';
 comment on column exchange.run.best is 'The same, now.';
 comment on column exchange.run.resting is 'The resting orders that were loaded, then those that have come to rest.';
 comment on column exchange.run.open is 'Of each resting order, the shares that are open now.';
+comment on column exchange.run.next is 'Of each resting order, the place of the next one on its side; null where none is loaded.';
+comment on column exchange.run.lacks is 'Whether it ended because too little is loaded to plan the order that comes next.';
 comment on column exchange.run.events is 'What has happened with what is loaded now.';
 comment on column exchange.run.adds is 'How many of these events are of the kind add.';
 comment on column exchange.run.used_up is 'Whether they have used up a resting order.';

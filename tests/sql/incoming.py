@@ -17,10 +17,10 @@ array(
         row(
             placed.place, pg_backend_pid(), accounts.account_key, symbols.symbol_key,
             (case when placed.amount > 0 then 'buy' else 'sell' end)::exchange.side,
-            abs(placed.amount), placed.limit_price, null
+            abs(placed.amount), placed.limit_price, placed.terms::exchange.terms
         )::exchange.incoming_orders
-    from unnest(%s::text[], %s::text[], %s::text[]::numeric[], %s::text[]::numeric[])
-        with ordinality as placed (account_id, sym, amount, limit_price, place)
+    from unnest(%s::text[], %s::text[], %s::text[]::numeric[], %s::text[]::numeric[], %s::text[])
+        with ordinality as placed (account_id, sym, amount, limit_price, terms, place)
     inner join exchange.accounts using (account_id)
     inner join exchange.symbols using (sym)
     order by placed.place
@@ -31,16 +31,18 @@ insert into exchange.deposits (account_key, symbol_key, amount, deposited_at)
 select
     account_key,
     case side when 'sell' then symbol_key end,
-    case side when 'sell' then shares else shares * limit_price end,
+    case side when 'sell' then shares else coalesce((terms).budget, shares * limit_price) end,
     now()
 from unnest({_ORDERS})
 """
 _BRING = f"""
-insert into exchange.incoming_orders (session_pid, account_key, symbol_key, side, shares, limit_price)
-select session_pid, account_key, symbol_key, side, shares, limit_price from unnest({_ORDERS})
+insert into exchange.incoming_orders (session_pid, account_key, symbol_key, side, shares, limit_price, terms)
+select session_pid, account_key, symbol_key, side, shares, limit_price, terms from unnest({_ORDERS})
 returning incoming_id, ctid::text, (symbol_key & 63)::integer
 """
 _MATCH = f"select unnest(order_ids), unnest(codes) from exchange.match({_ORDERS})"
+
+_TERMS = ("ref", "type", "budget", "tif", "post", "stp", "of_ref", "if_open")
 
 # All that a match does, but for times: what was placed, traded, and is open, and what everybody is owed.
 _HAPPENED = (
@@ -61,7 +63,21 @@ class Incoming(NamedTuple):
     account: str
     sym: str
     amount: str
-    limit: str
+    limit: str | None  # None for a market order
+    terms: str | None = None  # exchange.terms, as text
+
+    @classmethod
+    def read(cls, text: str) -> Incoming:
+        """Read an order as in `1 X -10 5 tif=IOC stp=maker`, or `1 X 10 - type=market budget=50`."""
+        account, sym, amount, limit, *said = text.split()
+        terms = dict(word.split("=") for word in said)
+        return cls(
+            account,
+            sym,
+            amount,
+            None if limit == "-" else limit,
+            "({})".format(",".join(terms.get(name, "") for name in _TERMS)) if terms else None,
+        )
 
 
 def open_market(market: Market, accounts: int, *syms: str) -> None:

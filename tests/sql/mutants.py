@@ -66,7 +66,7 @@ def after_match(change: str) -> Mutant:
             v_execution_id bigint := coalesce((select max(execution_id) from exchange.executions), 0);
             v_quote_id bigint := coalesce((select max(quote_id) from exchange.quotes), 0);
         begin
-            select * into order_ids, codes from {{call}};
+            select * into order_ids, codes, messages, told from {{call}};
             {change};
         end
         """,
@@ -86,7 +86,7 @@ def hiding(condition: str) -> Mutant:
             delete from exchange.resting_orders as gone using unnest(v_hidden) as hidden
             where gone.symbol_key = hidden.symbol_key and gone.side = hidden.side
                 and gone.price_rank = hidden.price_rank and gone.order_id = hidden.order_id;
-            select * into order_ids, codes from {{call}};
+            select * into order_ids, codes, messages, told from {{call}};
             insert into exchange.resting_orders select * from unnest(v_hidden);
         end
         """,

@@ -116,7 +116,9 @@ def test_nothing_but_halted_orders(traders: Market) -> None:
 
 
 def test_no_orders_at_all(traders: Market) -> None:
-    assert traders.connection.execute("select * from exchange.match('{}')").fetchall() == [([], [])]
+    assert traders.connection.execute("select * from exchange.match('{}')").fetchall() == [
+        ([], [], None, None)
+    ]
 
 
 def test_the_quotes_follow_the_best_orders(traders: Market) -> None:

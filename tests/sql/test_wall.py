@@ -15,7 +15,16 @@ from tests.sql.market import Connection, wrap
 COMMON = {"symbols"}
 PASSED = {"incoming_orders", "credits"}
 HOLDINGS = {"accounts", "balances", "positions", "deposits"}
-MARKET = {"resting_orders", "quotes", "book_hints", "orders", "executions", "order_ids"}
+MARKET = {
+    "resting_orders",
+    "quotes",
+    "book_hints",
+    "orders",
+    "order_terms",
+    "order_ids",
+    "executions",
+    "cancellations",
+}
 
 COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 NAME = re.compile(r"\bexchange\.(\w+)")

@@ -120,7 +120,7 @@ def batches(
     for _ in range(number):
         drawn = [draw.order() for _ in range(orders)]
         requests = (
-            f'"({sequence},place_order,{rng.choice(accounts)},{sym},{shares},{limit},,)"'
+            f'"({sequence},place_order,{rng.choice(accounts)},{sym},{shares},{limit},,,)"'
             for sequence, (sym, shares, limit) in enumerate(drawn, 1)
         )
         yield (_STAGES if stages else _BATCH).format(orders=orders, requests=",".join(requests))
