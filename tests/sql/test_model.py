@@ -7,13 +7,15 @@ A failure names its seed.
 import itertools
 import os
 import random
+from collections.abc import Sequence
 from decimal import Decimal, localcontext
 
 import pytest
 
 from pgbourse.loadtest.reference import Order, ReferenceExchange
 from tests.sql.market import Answer, Connection, Market, Request, always_hint
-from tests.sql.trading import random_batch
+from tests.sql.told import assert_answered, assert_same, terms_of
+from tests.sql.trading import Trading
 
 FIRST_SEED = int(os.environ.get("PGBOURSE_FUZZ_FIRST_SEED", "0"))
 SEEDS = range(FIRST_SEED, FIRST_SEED + int(os.environ.get("PGBOURSE_FUZZ_SEEDS", "12")))
@@ -45,26 +47,44 @@ def reserve(
     reserved, refused, later = [], {}, []
     begun: set[int] = set()
     stopped: set[int] = set()
+    refs: set[tuple[str, str]] = set()  # of orders that are reserved for, and not decided yet
     for place in sorted(places, key=lambda place: batch[place].sequence):
         request = batch[place]
-        account, sym, amount = request.account or "", request.sym or "", Decimal(request.amount or 0)
-        holding: object = account if amount > 0 else (account, sym)
-        has = model.cash.get(account) if amount > 0 else model.shares.get((account, sym))
-        needed = amount * Decimal(request.limit or 0) if amount > 0 else -amount
-        is_good = amount != 0 and account in model.cash and sym in model.symbols
+        order = order_of(request)
+        ref = (order.account, order.terms.ref or "")
+        holding: object = order.account if order.buying else (order.account, order.sym)
+        has = model.cash.get(order.account) if order.buying else model.shares.get((order.account, order.sym))
+        is_known = not isinstance(model.query_order(*ref), str)
+        is_good = (
+            order.misspelt() is None
+            and order.account in model.cash.keys() - model.frozen
+            and order.sym in model.symbols
+            and not is_known
+        )
+        needed = (order.cost() if order.buying else order.shares) if is_good else Decimal(0)
         if request.sequence in stopped:
             later.append(place)
+        elif is_good and ref in refs:
+            later.append(place)
+            stopped.add(request.sequence)
         elif not is_good or left.setdefault(holding, has or Decimal(0)) >= needed:
-            reserved.append(place)  # or refused for another reason, which the model knows
+            reserved.append(place)  # or refused for another reason, or said again, which the model knows
             if is_good:
                 left[holding] -= needed
                 begun.add(request.sequence)
+                refs |= {ref} if ref[1] else set()
         elif request.sequence in begun:
             later.append(place)
             stopped.add(request.sequence)
         else:
-            refused[place] = "insufficient_funds" if amount > 0 else "insufficient_shares"
+            refused[place] = "insufficient_funds" if order.buying else "insufficient_shares"
     return sorted(reserved, key=places.index), refused, sorted(later, key=places.index)
+
+
+def order_of(request: Request) -> Order:
+    amount, limit = Decimal(request.amount or 0), None if request.limit is None else Decimal(request.limit)
+    terms = terms_of(request.said)
+    return Order(0, request.account or "", request.sym or "", amount > 0, limit, abs(amount), terms)
 
 
 def play(model: ReferenceExchange, batch: list[Request], answers: list[list[Answer]]) -> None:
@@ -82,48 +102,11 @@ def play(model: ReferenceExchange, batch: list[Request], answers: list[list[Answ
                 with localcontext(prec=100):
                     places, refused, later = reserve(model, batch, places)
                 for place, code in refused.items():
-                    assert_same(code, answers[place])
+                    assert_same([{"outcome": "refused", "code": code}], answers[place])
             for place in places:
-                assert_same(expected(model, batch[place], answers[place]), answers[place])
+                assert_answered(model, batch[place], answers[place])
             most = 8 if later else 2 * most
             places, rest = (later + rest)[:most], (later + rest)[most:]
-
-
-def expected(model: ReferenceExchange, request: Request, answers: list[Answer]) -> str | Order:
-    """Carry out a request in the model; a new order gets the id that the real exchange gave."""
-    account, sym, order_id = request.account or "", request.sym or "", request.order_id or 0
-    amount, limit = Decimal(request.amount or 0), Decimal(request.limit or 0)
-    match request.action:
-        case "create_account":
-            return model.create_account(account, amount)
-        case "grant_shares":
-            return model.grant_shares(sym, account, amount)
-        case "place_order":
-            placed = model.place_order(account, sym, amount, limit)
-            if isinstance(placed, str):
-                return placed
-            assert answers[0].order_id is not None, answers
-            model.number(placed, answers[0].order_id)
-            return "opened"
-        case "query_order":
-            return model.query_order(account, order_id)
-    return model.cancel_order(account, order_id)
-
-
-def assert_same(result: str | Order, answers: list[Answer]) -> None:
-    if isinstance(result, str):
-        assert [answer.code or answer.outcome for answer in answers] == [result]
-        return
-    parts: list[tuple[str, Decimal, Decimal | None]] = []
-    if result.open:
-        parts.append(("open", result.open, None))
-    if result.canceled:
-        parts.append(("canceled", result.canceled, None))
-    parts += [("executed", shares, price) for shares, price in result.fills]
-    assert parts == [
-        (answer.outcome, Decimal(answer.shares or 0), None if answer.price is None else Decimal(answer.price))
-        for answer in answers
-    ]
 
 
 def assert_same_state(model: ReferenceExchange, connection: Connection) -> None:
@@ -146,15 +129,51 @@ def assert_same_state(model: ReferenceExchange, connection: Connection) -> None:
 def test_random_batches_agree_with_the_model(market: Market, seed: int, hinted: bool) -> None:
     if hinted:
         always_hint(market.connection)
-    chance = random.Random(seed)
+    agree(market, random.Random(seed), ())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_batches_of_all_kinds_agree_with_the_model(market: Market, seed: int) -> None:
+    agree(market, random.Random(seed), ["look"])
+
+
+def agree(market: Market, chance: random.Random, kinds: Sequence[str]) -> None:
+    """Trade at random with the real exchange and with the model, and compare all that they say."""
     batches, size = chance.choice([10, 30]), chance.choice([1, 5, 40, 150])
     accounts, syms, sequences = chance.choice([2, 5, 12]), chance.choice([1, 3]), chance.choice([1, 1, 6])
-    model = ReferenceExchange()
+    model, trading = ReferenceExchange(), Trading(chance, accounts, syms, kinds)
     for number in range(batches):
         newest = max(model.orders, default=0)
-        batch = random_batch(chance, chance.randint(1, size), accounts, syms, newest, creating=number == 0)
+        batch = trading.batch(chance.randint(1, size), newest, creating=number == 0)
         batch = [request._replace(sequence=chance.randint(1, sequences)) for request in batch]
         answers = market.batch(batch)
         play(model, batch, answers)
         assert_same_state(model, market.connection)
+        if kinds:
+            interfere(market, model, chance)
     assert market.violations() == []
+
+
+def interfere(market: Market, model: ReferenceExchange, chance: random.Random) -> None:
+    """Do what no client can: let the time of a switch come, or take a symbol or an account out of trading."""
+    account = chance.choice(sorted(model.cash) or [None])
+    sym = chance.choice(sorted(model.symbols) or [None])
+    dice = chance.random()
+    if account in model.switches and dice < 0.5:
+        market.connection.execute(
+            "update exchange.switches set fires_at = to_timestamp(0) where account_key = "
+            "(select account_key from exchange.accounts where account_id = %s)",
+            [account],
+        )
+        model.switches[account] = Decimal(0)
+    elif dice < 0.1:
+        toggle(market, model.frozen, account, "freeze_account", "unfreeze_account")
+    elif dice < 0.2:
+        toggle(market, model.halted, sym, "halt_symbol", "resume_symbol")
+
+
+def toggle(market: Market, those: set[str], name: str | None, take_out: str, put_back: str) -> None:
+    if name is not None:
+        function = put_back if name in those else take_out
+        market.connection.execute(f"select exchange.{function}(%s)".encode(), [name])
+        those ^= {name}
