@@ -80,15 +80,23 @@ class WireClient:
 
     def reply(self) -> etree._Element:
         """Wait for the next reply."""
+        return etree.fromstring(self.reply_bytes())
+
+    def reply_bytes(self) -> bytes:
+        """Wait for the next reply and return it as it came."""
         while not self._replies:
             data = self.socket.recv(65536)
             assert data, "the server closed the connection without a reply"
             self._replies += [frame.document for frame in self._framer.feed(data)]
-        return etree.fromstring(self._replies.pop(0))
+        return self._replies.pop(0)
 
     def ask(self, document: bytes) -> etree._Element:
         self.send(document)
         return self.reply()
+
+    def ask_bytes(self, document: bytes) -> bytes:
+        self.send(document)
+        return self.reply_bytes()
 
     def rest(self) -> bytes:
         """Return everything that comes until the server closes; what `reply` has taken is not part of it."""
