@@ -10,7 +10,7 @@ from typing import cast
 from unittest.mock import patch
 from xml.etree import ElementTree
 
-from pgbourse.serve.batch import Ask, literal_of
+from pgbourse.serve.batch import literal_of
 from pgbourse.serve.turns import Peer, Portion, Turn
 from pgbourse.wire import elements
 from pgbourse.wire.framing import Frame, Framer
@@ -87,8 +87,9 @@ def messages_are_clean(data: bytes) -> None:
         assert len(document.children) == expected
     for request in document.requests:
         _assert_fit_for_sql(request)
-    portion = Portion(Turn(cast("Peer", SimpleNamespace(certificate_name=None))), document.requests, 1)
-    literal_of([Ask(portion, portion.open())]).decode("ascii")
+    portion = Portion(Turn(cast("Peer", SimpleNamespace(certificate_name=None))))
+    portion.begin(document.requests, 1)
+    literal_of([portion]).decode("ascii")
     _assert_reply(document, [_REFUSED for _ in document.requests])
     _assert_reply(document, [_ROWS.get(request.action, _CREATED) for request in document.requests])
 

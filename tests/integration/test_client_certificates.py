@@ -16,7 +16,8 @@ from lxml import etree
 from pgbourse.cli import cli
 from pgbourse.client import Client, RequestRefused
 from pgbourse.client.ping import PingError, ping
-from pgbourse.serve.batch import Ask, literal_of
+from pgbourse.serve.batch import literal_of
+from pgbourse.serve.turns import Portion
 from pgbourse.tls import client_context
 from tests.integration.client import WireClient, wait_until
 from tests.integration.conftest import Block, Gateway, Session, StartGateway
@@ -171,11 +172,11 @@ def test_clients_that_are_mixed_up_are_found_out(
     monkeypatch: pytest.MonkeyPatch,
     mutant: Callable[[list[str | None]], list[str | None]],
 ) -> None:
-    def wrong(asks: Sequence[Ask]) -> bytes:
-        names = mutant([ask.certificate_name for ask in asks])
-        for ask, name in zip(asks, names, strict=True):
-            ask.certificate_name = name
-        return literal_of(asks)
+    def wrong(portions: Sequence[Portion]) -> bytes:
+        names = mutant([portion.certificate_name for portion in portions])
+        for portion, name in zip(portions, names, strict=True):
+            portion.certificate_name = name
+        return literal_of(portions)
 
     monkeypatch.setattr("pgbourse.serve.carrier.literal_of", wrong)
     with pytest.raises(AssertionError):

@@ -9,7 +9,7 @@ from pgbourse.serve.ready import Ready
 from pgbourse.serve.tally import Tally
 from pgbourse.serve.turns import Portion, Turn
 from pgbourse.serve.writegate import WriteGate
-from pgbourse.wire.framing import Framing, wrap_reply
+from pgbourse.wire.framing import Frame, Framing, wrap_reply
 
 __all__ = ["Answering"]
 
@@ -29,10 +29,10 @@ class Answering:
         self._ready = ready
         self._gate = gate
         self._reader = reader
-        self._framing_of_reply: Callable[[Framing], Framing | None] = {
-            "plain": lambda _: None,
-            "length": lambda _: Framing.LENGTH_LINE,
-            "mirror": lambda framing: framing,
+        self._wrap: Callable[[bytes, Frame], bytes] = {
+            "plain": lambda reply, _: wrap_reply(reply, None),
+            "length": lambda reply, _: wrap_reply(reply, Framing.LENGTH_LINE),
+            "mirror": lambda reply, frame: wrap_reply(reply, frame.framing),
         }[reply_framing]
 
     def finish(self, portions: Sequence[Portion], taken: Count, tally: Tally | None, *, wakes: bool) -> None:
@@ -63,7 +63,7 @@ class Answering:
             elif portion.waits:
                 frames = turn.put_back()
                 self._reader.let_go(frames)
-                taken.add(frames, -1)
+                taken.add_frames(frames, -1)
                 let_go += 1  # until the gate submits it anew
                 self._gate.wait(turn)
             elif turn.wants_reader:
@@ -88,31 +88,31 @@ class Answering:
         turn = portion.turn
         requests, results = portion.take_results()
         turn.tries = 0 if results else turn.tries + 1
-        turn.take_results(results)
         turn.most = min(2 * turn.most, 1 << 30)  # take_back limits it again if some have no result
-        items = turn.finish()
+        items = turn.take_results(results)
         if items and len(items[0].frame.document) > LARGE:  # which only the first can be
             self._reader.let_go([items[0].frame])
-        replies = b"".join(
-            [wrap_reply(item.reply(), self._framing_of_reply(item.frame.framing)) for item in items]
-        )
+        replies = b"".join([self._wrap(item.reply(), item.frame) for item in items])
+        if tally is not None:
+            tally.ended([*requests, *portion.requests], results, lost=portion.lost)
+        # If the client doesn't stay, its turn may be in other hands as soon as it has its replies.
+        unfinished = turn.unfinished
         if portion.lost:
             if replies:
                 turn.peer.answer(replies, unfinished=True)
             self._abandon(turn, taken)
             stays = False
-        elif replies or not turn.unfinished:
-            stays = turn.peer.answer(replies, unfinished=turn.unfinished)
+        elif replies or not unfinished:
+            stays = turn.peer.answer(replies, unfinished=unfinished)
         else:
             stays = True
         if tally is not None:
-            tally.ended([*requests, *portion.requests], results, lost=portion.lost)
             tally.answered(items)
         return stays
 
     def _abandon(self, turn: Turn, taken: Count) -> None:
         self._reader.let_go(item.frame for item in turn.drop())
         if turn.large is not None:
-            taken.add([turn.large])
+            taken.add_frames([turn.large])
             turn.large = None
-        taken.add(turn.peer.abandon())
+        taken.add_frames(turn.peer.abandon())

@@ -1,44 +1,24 @@
-"""A batch in a worker's hands: what is asked in one call, its literal, and each request's result."""
+"""A batch in a worker's hands: the literal of what is asked in one call, and each request's result."""
 
 from collections.abc import Sequence
 
-from pgbourse.serve.turns import Portion, writes
-from pgbourse.wire.messages import Request, ResultRow
+from pgbourse.serve.turns import Portion
+from pgbourse.wire.messages import ResultRow
 
-__all__ = ["Ask", "hand_out", "literal_of"]
-
-
-class Ask:
-    """The requests of a portion, in order, that one call asks for."""
-
-    __slots__ = ("certificate_name", "places", "portion", "requests", "sequence")
-
-    def __init__(self, portion: Portion, places: Sequence[int], sequence: int = 1) -> None:
-        """Ask for the requests in these places; requests of one `sequence` keep their order."""
-        self.portion = portion
-        self.places = places
-        self.sequence = sequence
-        self.certificate_name = portion.certificate_name
-        self.requests: Sequence[Request] = portion.requests
-        if len(places) < len(portion.requests):
-            self.requests = [portion.requests[place] for place in places]
-
-    @property
-    def writes(self) -> bool:
-        """Whether this needs a database that takes writes."""
-        return any(map(writes, self.requests))
+__all__ = ["hand_out", "literal_of"]
 
 
-def literal_of(asks: Sequence[Ask]) -> bytes:
+def literal_of(portions: Sequence[Portion]) -> bytes:
     """Write what is asked for as one literal of exchange.request[].
 
-    They hold only letters, digits, sign and point: only the names of certificates need quotes. What is
-    empty is null.
+    The requests of a portion are one sequence, which keeps its order. They hold only letters, digits, sign
+    and point: only the names of certificates need quotes. What is empty is null.
     """
     rows: list[str] = []
-    for ask in asks:
-        sequence, name = str(ask.sequence), _quoted(ask.certificate_name)
-        for action, account_id, sym, amount, limit, order_id, _ in ask.requests:
+    for sequence, portion in enumerate(portions, 1):
+        name = portion.certificate_name
+        name = "" if name is None else _quoted(name)
+        for action, account_id, sym, amount, limit, order_id, _ in portion.asked():
             rows.append(
                 f'"({sequence},{action},{account_id or ""},{sym or ""},{amount or ""},{limit or ""},'
                 f'{"" if order_id is None else order_id},{name},)"'
@@ -46,17 +26,15 @@ def literal_of(asks: Sequence[Ask]) -> bytes:
     return f"{{{','.join(rows)}}}".encode("ascii")
 
 
-def _quoted(name: str | None) -> str:
+def _quoted(name: str) -> str:
     """Quote printable ASCII for a row, and what that needs again for the array that the row stands in."""
-    if name is None:
-        return ""
     field = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return field.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def hand_out(asks: Sequence[Ask], rows: Sequence[ResultRow]) -> bool:
+def hand_out(portions: Sequence[Portion], rows: Sequence[ResultRow]) -> bool:
     """Give each portion the rows of each request. True if some were left for later, because of locks."""
-    results: list[list[ResultRow] | None] = [[] for ask in asks for _ in ask.places]
+    results: list[list[ResultRow] | None] = [[] for portion in portions for _ in portion.places]
     some_are_left = False
     for row in rows:
         if row.outcome == "later":
@@ -65,14 +43,16 @@ def hand_out(asks: Sequence[Ask], rows: Sequence[ResultRow]) -> bool:
         elif (answer := results[row.request - 1]) is not None:
             answer.append(row)
     start = 0
-    for ask in asks:
-        end = start + len(ask.places)
-        if len(ask.places) == len(ask.portion.requests):
-            ask.portion.results[:] = results[start:end]
-        else:
-            for place, answer in zip(ask.places, results[start:end], strict=True):
-                ask.portion.results[place] = answer
-        if some_are_left:
-            ask.portion.is_locked = None in results[start:end]
+    for portion in portions:
+        places = portion.places
+        end = start + len(places)
+        answers = results[start:end]
         start = end
+        if len(places) == len(portion.results):
+            portion.results[:] = answers
+        else:
+            for place, answer in zip(places, answers, strict=True):
+                portion.results[place] = answer
+        if some_are_left:
+            portion.is_locked = None in answers
     return some_are_left

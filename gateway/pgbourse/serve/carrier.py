@@ -5,10 +5,10 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pgbourse.serve.batch import Ask, hand_out, literal_of
+from pgbourse.serve.batch import hand_out, literal_of
 from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, FateUnknown, ReadOnly, Reserved
 from pgbourse.serve.patience import PatientCaller
-from pgbourse.serve.turns import Portion
+from pgbourse.serve.turns import Portion, writes
 from pgbourse.serve.writegate import WriteGate
 from pgbourse.wire.messages import ResultRow
 
@@ -41,41 +41,36 @@ class Carrier:
         """Reserve for the orders of these portions, and note in each which ones are to be matched."""
         self._ask(portions, self._reserve)
 
-    def _ask(self, portions: Sequence[Portion], call: Callable[[Sequence[Ask]], None]) -> None:
+    def _ask(self, portions: Sequence[Portion], call: Callable[[Sequence[Portion]], None]) -> None:
         """Make one call for all, or several if it fails."""
         if self._gate.reason:
             for portion in portions:
                 portion.leave_writes()
-        asks = [
-            Ask(portion, portion.open(), sequence)
-            for sequence, portion in enumerate(portions, 1)
-            if portion.requests
-        ]
-        if not asks:
+        asked = [portion for portion in portions if portion.places]
+        if not asked:
             return
         try:
-            call(asks)
+            call(asked)
         except ReadOnly as error:
             self._gate.shut(str(error))
             self._ask(portions, call)
         except CallFailed as error:
-            _log.warning("a batch of %d clients failed, trying each alone: %s", len(asks), error)
-            for ask in asks:
-                self._ask_in_parts(ask, call)
+            _log.warning("a batch of %d clients failed, trying each alone: %s", len(asked), error)
+            for portion in asked:
+                self._ask_in_parts(portion, call)
         except (FateUnknown, ConnectionGone) as error:
-            _log.error("closing %d clients, fate of their requests unknown: %s", len(asks), error)
-            for ask in asks:
-                ask.portion.lost = True
+            _log.error("closing %d clients, fate of their requests unknown: %s", len(asked), error)
+            for portion in asked:
+                portion.lost = True
 
-    def _ask_in_parts(self, whole: Ask, call: Callable[[Sequence[Ask]], None]) -> None:
+    def _ask_in_parts(self, portion: Portion, call: Callable[[Sequence[Portion]], None]) -> None:
         """Ask for a portion of a failed batch by itself, and in halves if it fails again."""
-        portion = whole.portion
         failures = 0
-        parts = [whole.places]  # the next one is the last
+        parts = [portion.places]  # the next one is the last
         while parts and not portion.is_locked:
-            places = parts.pop()
+            places = portion.places = parts.pop()
             try:
-                call([Ask(portion, places)])
+                call([portion])
             except CallFailed as error:
                 half = len(places) // 2
                 if half and failures < FAILURES - 1:
@@ -94,18 +89,18 @@ class Carrier:
                 portion.lost = True
                 return
 
-    def _process(self, asks: Sequence[Ask]) -> None:
+    def _process(self, portions: Sequence[Portion]) -> None:
         """Carry out all in one transaction. Raises what PatientCaller.call does."""
-        requests = literal_of(asks)
+        requests = literal_of(portions)
 
         def call(caller: Caller, waits: bool) -> bool:
-            return hand_out(asks, caller.process_batch(requests, self._certified, waits))
+            return hand_out(portions, caller.process_batch(requests, self._certified, waits))
 
-        self._database.call_for_locks(call, bool, writes=any(ask.writes for ask in asks))
+        self._database.call_for_locks(call, bool, writes=any(map(_writes, portions)))
 
-    def _reserve(self, asks: Sequence[Ask]) -> None:
+    def _reserve(self, portions: Sequence[Portion]) -> None:
         """Reserve for all in one transaction. Raises what PatientCaller.call does."""
-        requests = literal_of(asks)
+        requests = literal_of(portions)
 
         def call(caller: Caller, _: bool) -> list[Reserved]:
             return caller.reserve(requests, self._certified)  # which never waits for an account
@@ -114,19 +109,22 @@ class Carrier:
         if _is_locked(rows):
             self._database.note_locks(in_the_way=True)
         start = 0
-        for ask in asks:
-            _take_reserved(ask, rows[start : start + len(ask.places)])
-            start += len(ask.places)
+        for portion in portions:
+            _take_reserved(portion, rows[start : start + len(portion.places)])
+            start += len(portion.places)
 
 
 def _is_locked(rows: Sequence[Reserved]) -> bool:
     return any(row.code == "locked" for row in rows)
 
 
-def _take_reserved(ask: Ask, rows: Sequence[Reserved]) -> None:
+def _writes(portion: Portion) -> bool:
+    return any(map(writes, portion.asked()))
+
+
+def _take_reserved(portion: Portion, rows: Sequence[Reserved]) -> None:
     """Note which orders of a portion are reserved for, and which are refused; the others stay open."""
-    portion = ask.portion
-    for place, row in zip(ask.places, rows, strict=True):
+    for place, row in zip(portion.places, rows, strict=True):
         if row.incoming_id is not None:
             portion.reserved.append((place, row))
         elif row.code == "locked":

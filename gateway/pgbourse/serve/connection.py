@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from pgbourse.serve.turns import Turn
 from pgbourse.wire.framing import Frame, Framer
 
 __all__ = ["ClientConnection", "IoState", "Wire"]
@@ -97,6 +98,7 @@ class ClientConnection:
         "framer",
         "io",
         "socket",
+        "turn",
     )
 
     def __init__(
@@ -109,6 +111,7 @@ class ClientConnection:
         self.socket = client
         self.address = address
         self.certificate_name: str | None = None  # of the certificate that the client presented
+        self.turn: Turn | None = None  # dispatch keeps it here while it doesn't hold the client
         self.framer = framer
         self.attend = attend
         self.io = IoState()
@@ -129,10 +132,9 @@ class ClientConnection:
 
     def take(self) -> Frame | None:
         """Take the next document, or None. Only the worker that holds the connection may."""
-        try:
-            frame = self._waiting.popleft()
-        except IndexError:
+        if not self._waiting:
             return None
+        frame = self._waiting.popleft()
         self._taken += len(frame.document)
         return frame
 
@@ -149,10 +151,9 @@ class ClientConnection:
         """
         with self._lock:
             self._say(replies)
-            backed_up = len(self._output) >= OUTPUT_BYTES
-            self._held = unfinished or (bool(self._waiting) and not backed_up)
-            attention = self._output or self._lost or self._ended or self._pressed
-            held = self._held
+            output = self._output
+            held = self._held = unfinished or (bool(self._waiting) and len(output) < OUTPUT_BYTES)
+            attention = output or self._lost or self._ended or self._pressed
         if attention:
             self.attend(self)
         return held
@@ -172,8 +173,8 @@ class ClientConnection:
 
     # For the server: called by the I/O thread.
 
-    def receive(self, frames: list[Frame]) -> bool | None:
-        """Queue documents for a worker. True if the connection must now be handed to dispatch.
+    def receive(self, frames: list[Frame], size: int) -> bool | None:
+        """Queue documents, of `size` bytes in all. True if dispatch must now be given the connection.
 
         None if the connection has been abandoned, and the documents with it.
         """
@@ -181,7 +182,7 @@ class ClientConnection:
             if self._abandoned:
                 return None
             self._waiting.extend(frames)
-            self._received += sum([len(frame.document) for frame in frames])
+            self._received += size
             self._pressed = self._has_many(1)
             return self._claim()
 
@@ -258,6 +259,7 @@ class ClientConnection:
             self._ended = True
             self._lose()
             self.socket.close()
+            self.turn = None
 
     # Called with the lock held.
 

@@ -16,8 +16,12 @@ class Count:
         self.documents = 0
         self.size = 0
 
-    def add(self, frames: Iterable[Frame], times: int = 1) -> None:
+    def add(self, documents: int, size: int) -> None:
+        """Count so many documents, and their bytes."""
+        self.documents += documents
+        self.size += size
+
+    def add_frames(self, frames: Iterable[Frame], times: int = 1) -> None:
         """Count these documents; with -1 times, take them off the count."""
         for frame in frames:
-            self.documents += times
-            self.size += times * len(frame.document)
+            self.add(times, times * len(frame.document))

@@ -19,7 +19,7 @@ from pgbourse.serve.patience import PatientCaller
 from pgbourse.serve.reader import Reader
 from pgbourse.serve.ready import Ready
 from pgbourse.serve.tally import Tally
-from pgbourse.serve.turns import Peer, Turn
+from pgbourse.serve.turns import Peer, Turn, begin_turn
 from pgbourse.serve.worker import Worker
 from pgbourse.serve.writegate import WriteGate
 from pgbourse.wire.framing import Frame
@@ -112,11 +112,11 @@ class Dispatcher:
 
     def submit(self, peers: Sequence[Peer]) -> None:
         """Hand over clients whose documents wait. A client is not handed over again before it was let go."""
-        self._ready.submit([Turn(peer) for peer in peers])
+        self._ready.submit([peer.turn or begin_turn(peer) for peer in peers])
 
-    def count(self, frames: Sequence[Frame]) -> None:
-        """Count these documents as waiting. Only one thread may call it."""
-        self._submitted.add(frames)
+    def count(self, documents: int, size: int) -> None:
+        """Count so many documents, and their bytes, as waiting. Only one thread may call it."""
+        self._submitted.add(documents, size)
 
     def waiting(self) -> tuple[int, int]:
         """Return how many documents and bytes wait for a worker."""
@@ -159,12 +159,12 @@ class Dispatcher:
     # What the reader does with a turn.
 
     def _go_on(self, turn: Turn, frame: Frame) -> None:
-        self._taken_by_reader.add([frame])
+        self._taken_by_reader.add(1, len(frame.document))
         self._ready.bring_back([turn])
         self._make_room()
 
     def _give_up(self, turn: Turn, frame: Frame) -> None:
-        self._taken_by_reader.add([frame])
+        self._taken_by_reader.add(1, len(frame.document))
         self._answering.abandon([turn], self._taken_by_reader)
 
     def _make_room(self) -> None:

@@ -43,8 +43,10 @@ class Gatherer:
         turn = self._ready.next()
         size = 0
         shares: list[int] = []
-        frames: list[tuple[Turn, Frame]] = []
+        whose: list[Turn] = []  # turn by document
+        frames: list[Frame] = []
         documents: list[int] = []
+        taken_bytes = 0
         while turn is not None:
             turns.append(turn)
             room = min(share, self._batch_requests - size)
@@ -53,22 +55,26 @@ class Gatherer:
             expected = turn.left
             is_open = turn.pending is None and turn.large is None
             while is_open and expected < room and (frame := turn.peer.take()) is not None:
-                if len(frame.document) > LARGE:
+                document = frame.document
+                length = len(document)
+                if length > LARGE:
                     turn.large = frame
                     is_open = False
                 else:
-                    frames.append((turn, frame))
-                    expected += max(1, frame.document.count(b"<") - 2)  # the root has two, a child one or two
+                    whose.append(turn)
+                    frames.append(frame)
+                    taken_bytes += length
+                    expected += max(1, document.count(b"<") - 2)  # the root has two, a child one or two
             shares.append(room)
             documents.append(len(frames) - before)
             size += min(room, expected)
             turn = self._ready.next() if size < self._batch_requests else None
         self._ready.wake()  # another worker, if more waits than this batch takes
-        self._taken.add(frame for _, frame in frames)
+        self._taken.add(len(frames), taken_bytes)
         self._on_taken()
-        read = parse_all([frame.document for _, frame in frames])
-        for (turn, frame), document in zip(frames, read, strict=True):
-            turn.add(frame, document)
+        read = parse_all([frame.document for frame in frames])
+        for turn, frame, parsed in zip(whose, frames, read, strict=True):
+            turn.add(frame, parsed)
         fronts = self._fronts if self._ready.has_stages else 0
         if size <= FEW and self._ready.held <= len(turns):
             fronts = 0

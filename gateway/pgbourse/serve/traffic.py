@@ -216,9 +216,10 @@ class Traffic:
         if self._settings.close_after_reply:
             del frames[1:]
         connection.io.idle_since = self.now
-        claimed = connection.receive(frames)
+        size = sum([len(frame.document) for frame in frames])
+        claimed = connection.receive(frames, size)
         if claimed is not None:
-            self._dispatcher.count(frames)
+            self._dispatcher.count(len(frames), size)
         if claimed:
             self._ready.append(connection)
 

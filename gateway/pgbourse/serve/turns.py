@@ -12,7 +12,7 @@ from pgbourse.serve.calls import Reserved
 from pgbourse.wire.framing import Frame
 from pgbourse.wire.messages import Action, Document, Reply, Request, ResultRow, format_reply
 
-__all__ = ["Item", "Peer", "Portion", "Turn", "writes"]
+__all__ = ["Item", "Peer", "Portion", "Turn", "begin_turn", "writes"]
 
 
 # Requests in a portion after one of which some were left for later, and where there is no such limit.
@@ -24,6 +24,7 @@ class Peer(Protocol):
     """A client as dispatch sees it: documents come in order, and replies go in the same order."""
 
     certificate_name: str | None  # of the certificate that the client presented
+    turn: "Turn | None"  # its turn, once it has had one
 
     def take(self) -> Frame | None:
         """Return the next document, or None."""
@@ -41,25 +42,28 @@ class Peer(Protocol):
 class Item:
     """One document in dispatch's hands."""
 
-    __slots__ = ("_reply", "_results", "begun", "document", "frame", "missing")
+    __slots__ = ("_reply", "_results", "document", "frame", "missing")
 
     def __init__(self, frame: Frame, document: Document) -> None:
         self.frame = frame
         self.document = document
-        self.begun = False  # whether a portion had requests of it
         self.missing = len(document.requests)  # requests without a result
         self._results: Sequence[Sequence[ResultRow]] = ()  # if they came all at once, as nearly always
         self._reply: Reply | None = None  # else
 
+    @property
+    def begun(self) -> bool:
+        """Whether requests have results."""
+        return self.missing < len(self.document.requests)
+
     def take_results(self, results: Sequence[Sequence[ResultRow]]) -> None:
         """Take the results of the next requests."""
-        if not self.begun and len(results) == self.missing:
+        if len(results) == len(self.document.requests):
             self._results = results
         else:
             if self._reply is None:
                 self._reply = Reply(self.document)
             self._reply.add(results)
-        self.begun = True
         self.missing -= len(results)
 
     def reply(self) -> bytes:
@@ -68,7 +72,7 @@ class Item:
 
 
 class Portion:
-    """What is carried out of one turn at once, and what becomes of it.
+    """What is carried out of one turn at once, and what becomes of it. A turn uses the same one again.
 
     It may take several calls: what has no result yet is asked for again.
     """
@@ -80,6 +84,7 @@ class Portion:
         "front",
         "is_locked",
         "lost",
+        "places",
         "refused_by",
         "requests",
         "reserved",
@@ -88,38 +93,56 @@ class Portion:
         "waits",
     )
 
-    def __init__(self, turn: "Turn", requests: list[Request], documents: int, front: int = -1) -> None:
+    def __init__(self, turn: "Turn") -> None:
         self.turn = turn
+        self.certificate_name = turn.peer.certificate_name
+        self.reserved: list[tuple[int, Reserved]] = []  # orders that are to be matched, with their places
+        self.away = 0  # how many parts of it lanes have; their lock guards it
+        self.lost = False  # may or may not have committed; that ends the turn
+        self.begin([], 0)
+
+    def begin(self, requests: list[Request], documents: int, front: int = -1) -> None:
+        """Begin anew, with these requests."""
         self.requests = requests
+        self.results: list[Sequence[ResultRow] | None] = [None] * len(requests)  # for each request its rows
+        self.places: Sequence[int] = range(len(requests))  # of what the next call asks for
         self.documents = documents  # that it has requests of, for the metrics
         self.front = front  # the worker who reserves for these orders, to be matched then; -1: in one stage
-        self.certificate_name = turn.peer.certificate_name
-        self.results: list[Sequence[ResultRow] | None] = [None] * len(requests)  # for each request its rows
-        self.reserved: list[tuple[int, Reserved]] = []  # orders that are to be matched, with their places
         self.refused_by = ""  # the server that refused some of them when it was to reserve
-        self.away = 0  # how many of them lanes have; their lock guards it
         self.is_locked = False  # what has no result needs a lock that somebody else has
-        self.lost = False  # may or may not have committed
         self.waits = False  # what is left of the turn waits until the database takes writes
 
-    def open(self) -> list[int]:
-        """Return the places of the requests that have no result."""
-        return [place for place, rows in enumerate(self.results) if rows is None]
+    def asked(self) -> Sequence[Request]:
+        """Return the requests in these places."""
+        requests = self.requests
+        if len(self.places) == len(requests):
+            return requests
+        return [requests[place] for place in self.places]
+
+    def ask_again(self) -> None:
+        """Let the next call ask for the requests that have no result."""
+        self.places = [place for place, rows in enumerate(self.results) if rows is None]
 
     def take_results(self) -> tuple[list[Request], list[Sequence[ResultRow]]]:
         """Let go and return the requests, from the first, that have results, and these."""
         requests, results = self.requests, self.results
-        count = results.index(None) if None in results else len(results)
-        self.requests, self.results = requests[count:], results[count:]
-        return requests[:count], cast("list[Sequence[ResultRow]]", results[:count])
+        if None in results:
+            count = results.index(None)
+            self.requests, self.results = requests[count:], results[count:]
+            requests, results = requests[:count], results[:count]
+        else:
+            self.requests, self.results = [], []
+        return requests, cast("list[Sequence[ResultRow]]", results)
 
     def leave_writes(self) -> None:
         """Give the first open request that writes, and all behind it, back to the turn if none is done."""
-        place = next((i for i in self.open() if writes(self.requests[i])), None)
+        self.ask_again()
+        place = next((i for i in self.places if writes(self.requests[i])), None)
         if place is not None and not any(self.results[place:]):
             self.turn.give_back(len(self.requests) - place)
             del self.requests[place:]
             del self.results[place:]
+            self.ask_again()
             self.waits = True
 
 
@@ -129,9 +152,12 @@ def writes(request: Request) -> bool:
 
 
 class Turn:
-    """One client's documents, from the first that is not answered, and a cursor within their requests."""
+    """One client's documents, from the first that is not answered, and a cursor within their requests.
 
-    __slots__ = ("_begun", "_items", "_requests", "large", "most", "peer", "pending", "tries")
+    It lasts as long as the client, and is empty whenever dispatch doesn't have the client.
+    """
+
+    __slots__ = ("_begun", "_items", "_portion", "_requests", "large", "most", "peer", "pending", "tries")
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
@@ -142,12 +168,13 @@ class Turn:
         self._items: deque[Item] = deque()  # neither of them answered
         self._requests: list[Request] = []  # of these documents
         self._begun = 0  # how many of them have been in a portion
+        self._portion = Portion(self)
 
     @property
     def left(self) -> int:
         """How many requests the next portion can have."""
         if self.pending is not None:
-            return len(self.pending.open())
+            return len(self.pending.places)
         return len(self._requests) - self._begun
 
     @property
@@ -171,8 +198,9 @@ class Turn:
         If orders are carried out in stages, then by one of so many workers in front: a portion holds only
         orders that one of them reserves, or no orders.
         """
+        portion = self._portion
         if self.pending is not None:
-            portion, self.pending = self.pending, None
+            self.pending = None
             return portion
         requests = self._requests[self._begun : self._begun + min(most, self.most)]
         front = -1
@@ -181,7 +209,8 @@ class Turn:
             end = next((i for i, request in enumerate(requests) if _front(request, fronts) != front), most)
             del requests[end:]
         self._begun += len(requests)
-        return Portion(self, requests, max(1, documents), front)
+        portion.begin(requests, max(1, documents), front)
+        return portion
 
     def take_back(self, portion: Portion) -> None:
         """Take back the portion in hand, which has requests without a result, to go on with them.
@@ -189,6 +218,7 @@ class Turn:
         Orders that earlier ones may pay for are asked for again and again: so few of them at a time.
         """
         if any(portion.results):
+            portion.ask_again()
             self.pending = portion
             return
         self.give_back(len(portion.requests))
@@ -199,34 +229,32 @@ class Turn:
         """Take the last requests of the portion in hand as if no portion had had them."""
         self._begun -= count
 
-    def take_results(self, results: Sequence[Sequence[ResultRow]]) -> None:
-        """Take the results of the requests in the last portion."""
+    def take_results(self, results: Sequence[Sequence[ResultRow]]) -> list[Item]:
+        """Take the results of the first requests of the last portion.
+
+        Let go and return the documents, from the first, of which every request has a result then.
+        """
+        items = self._items
+        finished: list[Item] = []
         start = 0
-        for item in self._items:
-            if start == len(results):
-                break
+        while items:
+            item = items[0]
             if item.missing:
                 part = results[start : start + item.missing]
-                item.take_results(part)
-                start += len(part)
-
-    def finish(self) -> list[Item]:
-        """Let go and return the documents, from the first, of which every request has a result."""
-        finished: list[Item] = []
-        while self._items and not self._items[0].missing:
-            finished.append(self._items.popleft())
-        if not self._items:
-            self._requests.clear()
-            self._begun = 0
+                if part:
+                    start += len(part)
+                    item.take_results(part)
+                if item.missing:
+                    return finished
+            finished.append(items.popleft())
+        self._forget()
         return finished
 
     def drop(self) -> list[Item]:
         """Let go and return all documents, finished or not, except the large one."""
         items = list(self._items)
         self._items.clear()
-        self._requests.clear()
-        self._begun = 0
-        self.pending = None
+        self._forget()
         return items
 
     def put_back(self) -> list[Frame]:
@@ -240,6 +268,20 @@ class Turn:
             self.peer.put_back(frames if self.large is None else [*frames, self.large])
             self.large = None
         return frames
+
+    def _forget(self) -> None:
+        """Forget what concerned documents that have all gone."""
+        self._requests.clear()
+        self._begun = 0
+        self.pending = None
+        self.tries = 0
+        self.most = _MANY
+
+
+def begin_turn(peer: Peer) -> Turn:
+    """Make the turn of a client that has none, and keep it there."""
+    turn = peer.turn = Turn(peer)
+    return turn
 
 
 def _front(request: Request, fronts: int) -> int:

@@ -12,7 +12,7 @@ from pgbourse.wire.beginnings import SEPARATORS, FrameError, Framing, find_reque
 __all__ = ["Frame", "FrameError", "Framer", "Framing", "wrap_reply"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Frame:
     """A complete document, not parsed yet, and the framing that it came in."""
 
@@ -23,6 +23,8 @@ class Frame:
 
 _LENGTH_LINE = re.compile(rb"([0-9]{1,20})\r?\n")
 _LENGTH_LINE_START = re.compile(rb"[0-9]{1,20}\r?")
+# A length that can be nothing else: the fourth byte isn't a NUL.
+_PLAIN_LENGTH_LINE = re.compile(rb"([0-9]{1,20})\r?\n(?=<[^\0])")
 
 
 class Framer:
@@ -72,6 +74,8 @@ class Framer:
         """
         if self.error is not None or self._finished:
             return []
+        if not self._buffer and self._framing is None and (frame := self._whole(data, now)) is not None:
+            return [frame]
         self._now = now
         self._buffer += data
         return self._frames()
@@ -88,6 +92,19 @@ class Framer:
         if self.error is None and self.mid_frame:
             self._fail(FrameError(f"the input ended within a request, after {self.progress} of it"))
         return frames
+
+    def _whole(self, data: bytes | bytearray | memoryview, now: float) -> Frame | None:
+        """Return the document if the data are a length line and all of it, as nearly always."""
+        line = _PLAIN_LENGTH_LINE.match(data)
+        if line is None:
+            return None
+        start = line.end()
+        length = int(bytes(line[1]))
+        if start + length != len(data) or length > self._max:
+            return None
+        self._after_nul = False
+        self._after_utf16le = False
+        return Frame(bytes(data[start:]), Framing.LENGTH_LINE, now)
 
     def _fail(self, error: FrameError) -> None:
         self.error = error
