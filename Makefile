@@ -15,7 +15,7 @@ help:
 	@echo 'make test-on PG=15   run the tests of the SQL on an installed PostgreSQL of that version'
 	@echo 'make lint   run ruff, mypy, sqlfluff, and squawk for the locks of migrations'
 	@echo 'make wheels ask the package registry whether everything installs without a compiler, on every platform'
-	@echo 'make bench  measure this machine, about 38 minutes (ARGS="--quick --output report.html": five, with plots)'
+	@echo 'make bench  measure this machine, about 39 minutes (ARGS="--quick --output report.html": five, with plots)'
 	@echo 'make docs   rewrite docs/sql.md from the catalog, and the output in docs/dba.md from a run'
 	@echo 'make soak   run the reliability tests in their long form, 20 to 60 minutes: hundreds of crashes, thousands of random batches'
 	@echo 'make fuzz   try to break framing and messages for SECONDS=60 (Linux; adds the fuzzer to the environment)'

@@ -220,6 +220,7 @@ def test_points_cover_what_a_report_promises() -> None:
     assert [(point.hostile, point.clients) for point in of["hostile"]] == [
         ("", 32), ("orders", 32), ("queries", 32)
     ]  # fmt: skip
+    assert [(point.refs, point.clients, point.orders) for point in of["refs"]] == [(True, 128, 1)]
     assert [(point.flush_ms, point.clients) for point in of["flush"]] == [(4, 128)]
     two, many = (points(replace(FULL, cores=cores), cores) for cores in (2, 16))
     for group, for_two, for_many in (("lanes", "0 1 2", "0 1 2 4 8"), ("processes", "1 2", "1 2 4 8")):
@@ -246,6 +247,7 @@ def test_a_round_takes_every_point_once_and_close_to_what_it_is_compared_with() 
         (("history", "1M"), ("clients", "128"), 3),
         (("resting", "100k"), ("clients", "128"), 3),
         (("makers", "64"), ("makers", "all"), 1),
+        (("refs", "each"), ("clients", "128"), 3),
         (("clients", "1"), ("functions", FUNCTIONS.label), 1),
         (("functions", FUNCTIONS.label), ("yardstick", YARDSTICK.label), 1),
     ):

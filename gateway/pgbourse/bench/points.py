@@ -19,7 +19,7 @@ __all__ = [
 
 YARDSTICK_CLIENTS = (8, 32)  # ratios are to the better of them
 GROUPS = (
-    "clients", "orders", "cores", "history", "resting", "idle", "makers", "flush", "hostile", "lanes",
+    "clients", "orders", "cores", "history", "resting", "idle", "refs", "makers", "flush", "hostile", "lanes",
     "processes", "functions", "snapshot", "soak",
 )  # fmt: skip
 _CLIENTS = (1, 8, 32, 128, 512)
@@ -39,6 +39,7 @@ class Point:
     connections: int = 0  # open in total; 0: only those of the clients
     makers: int = 0  # accounts that quote while the others take; 0: orders are drawn evenly
     requotes: bool = False  # makers cancel an older order with each document
+    refs: bool = False  # each order has one
     hostile: str = ""  # what other clients send in huge documents meanwhile: orders or queries
     flush_ms: float = 0  # how much longer each flush of the log takes than the disk needs
     serve: str = ""  # options of the server
@@ -70,7 +71,7 @@ FULL = Plan(5, 8.0, 2.0, 12.0, 60.0, 120.0, 15.0, (10_000, 100_000, 1_000_000), 
 QUICK = Plan(2, 2.0, 0.5, 3.0, 10.0, 10.0, 3.0, (10_000, 100_000), 10_000)
 
 BASE = Point("clients", "128")  # the point that these groups are compared with
-_BESIDE_BASE = ("history", "resting", "idle", "flush")
+_BESIDE_BASE = ("history", "resting", "idle", "refs", "flush")
 # Steps of a round that are not points, because they use no gateway.
 YARDSTICK = Point("yardstick", "pgbench")
 FUNCTIONS = Point("functions", "without a gateway")
@@ -86,6 +87,7 @@ def points(plan: Plan, cores: int) -> list[Point]:
     if plan.connections:
         found.append(Point("idle", str(plan.connections), connections=plan.connections))
     found += [
+        Point("refs", "each", refs=True),
         Point("makers", str(plan.makers), makers=plan.makers),
         Point("makers", "all", makers=plan.accounts),
         Point("makers", "1", makers=1),

@@ -19,6 +19,7 @@ _GROUPS = {
     "history": "{label} orders of history, {clients} clients",
     "resting": "{label} resting orders, {clients} clients",
     "idle": "{label} connections open, {clients} clients busy",
+    "refs": "1 order a document, each with a ref, {clients} clients",
     "makers": "{label} account(s) quote and are taken from, {clients} clients",
     "flush": "every flush takes {label} ms longer, {clients} clients",
     "lanes": "{label} lane(s), {clients} clients",

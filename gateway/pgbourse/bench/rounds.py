@@ -156,8 +156,11 @@ class Rounds:
         calls = [{"function": name} | _summary(runs, best) for name, runs in self._sql.items() if runs]
         return {"yardstick": yardstick, "points": measured, "sql": calls}
 
-    def _make_feeder(self, orders: int = 1, makers: int = 0, requotes: bool = False) -> Feeder:
-        return Feeder(replace(self._workload, orders=orders, makers=makers, requotes=requotes))
+    def _make_feeder(
+        self, orders: int = 1, makers: int = 0, requotes: bool = False, refs: bool = False
+    ) -> Feeder:
+        named = "r" if refs else ""
+        return Feeder(replace(self._workload, orders=orders, makers=makers, requotes=requotes, refs=named))
 
     @contextlib.contextmanager
     def _database(self, point: Point) -> Iterator[str]:
@@ -173,7 +176,7 @@ class Rounds:
     ) -> dict[str, Any]:
         """Run the point's load against a server over this database and return the figures."""
         seconds = seconds or self._plan.seconds
-        feeder = self._feeder(point.orders, point.makers, point.requotes)
+        feeder = self._feeder(point.orders, point.makers, point.requotes, point.refs)
         self._rig.checkpoint()
         with contextlib.ExitStack() as stack:
             server = stack.enter_context(self._rig.serving(database, point.cores, point.serve))
