@@ -21,6 +21,7 @@ PROGRAMS = [
         [sys.executable, "{file}"],
         r"5\n.*insufficient.*\nCancellation\(shares=Decimal\('5'\), .*\)\n",
     ),
+    ("python", [sys.executable, "{file}"], r"True True\n0 2\n500 500\n"),
     ("python", [sys.executable, "{file}"], r"(\[Created\(account_id='1\d\d', sym=None\)\]\n){100}"),
     ("java", ["java", "{file}"], r'<\?xml .*<results><created id="4"/></results>\n'),
     ("go", ["go", "run", "{file}"], r'<\?xml .*<results><created id="5"/></results>\n'),

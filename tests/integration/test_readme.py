@@ -24,7 +24,7 @@ def _steps() -> list[tuple[str, str]]:
 
 def test_quickstart_prints_what_the_readme_says(gateway: Gateway) -> None:
     steps = _steps()
-    assert len(steps) == 4
+    assert len(steps) == 7
     shell = f'pgbourse() {{ {shlex.quote(sys.executable)} -m pgbourse.cli "$@"; }}\n'
     for command, output in steps:
         done = subprocess.run(
