@@ -91,7 +91,7 @@ def test_a_framer_that_holds_too_much_is_found_out(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("place", "broken"),
     [
-        ("pgbourse.wire.messages.escape", lambda text: text),
+        ("pgbourse.wire.replies.escape", lambda text: text),
         ("pgbourse.wire.elements.refuse_doctype", lambda _: None),
         ("pgbourse.wire.fields.MAX_ORDER_ID", 10**19 - 1),
         ("pgbourse.wire.fields.Field.problem", lambda *_: None),

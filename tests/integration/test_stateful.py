@@ -340,5 +340,5 @@ def test_a_broken_gateway_is_found_out(
 ) -> None:
     """An <error> that repeats nothing of its child."""
     refuse = requests.refuse
-    monkeypatch.setattr(requests, "refuse", lambda get, _repeated, message: refuse(get, (), message))
+    monkeypatch.setattr(requests, "refuse", lambda get, _, *why: refuse(get, (), *why))
     assert_found_out(start_gateway(), connection)

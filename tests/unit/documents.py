@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree
 
-from pgbourse.wire.messages import Document, Refusal, Request, ResultRow, format_reply, parse
+from pgbourse.wire.messages import Answered, Document, Refusal, Request, ResultRow, format_reply, parse
 
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 
@@ -14,14 +14,18 @@ def row(
     price: str | None = None,
     at: int | None = None,
     message: str | None = None,
+    sym: str | None = None,
+    amount: str | None = None,
 ) -> ResultRow:
-    return ResultRow(1, outcome, order_id, shares, price, at, None if message is None else "a_code", message)
+    code = None if message is None else "a_code"
+    return ResultRow(1, outcome, order_id, shares, price, at, code, message, sym, amount)
 
 
 def one(document: str | bytes) -> Request | Refusal:
     """Parse a document that asks for one result."""
     parsed = parse(document.encode() if isinstance(document, str) else document)
     (child,) = parsed.children
+    assert not isinstance(child, Answered)
     assert parsed.requests == ([child] if isinstance(child, Request) else [])
     return child
 

@@ -174,8 +174,8 @@ def _row(outcome: str = "created", **values: Any) -> ResultRow:
         ),
         (
             transactions_document("1", Query(7)),
-            [_row("refused", message="no such order: 7 <&>")],
-            Refused("no such order: 7 <&>", {"id": "7"}),
+            [_row("refused", message="no such order: 7 <&>", code="unknown_order")],
+            Refused("no such order: 7 <&>", {"id": "7"}, code="unknown_order"),
         ),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgbourse.wire.messages import Request, ResultRow, error_reply, format_reply, parse
+from pgbourse.wire.messages import Answered, Refusal, Request, ResultRow, error_reply, format_reply, parse
 from tests.unit.documents import DECLARATION, refused, reply_to, row, transaction
 
 
@@ -131,6 +131,7 @@ FRAGMENTS = st.sampled_from(
         *('<order sym="A" amount="1" limit="1"/>', "<order amount='&#9;&lt;\u2028'/>", '<query id="1"/>'),
         *(
             "<cancel id='-'>",
+            "<server/>",
             "</cancel>",
             "<a:b xmlns:a='u'>",
             "</a:b>",
@@ -162,5 +163,5 @@ def test_any_bytes_get_a_well_formed_reply(document: bytes) -> None:
     results = ElementTree.fromstring(reply)
     assert results.tag == "results"
     assert [child.tag for child in results] == [
-        "created" if isinstance(child, Request) else "error" for child in parsed.children
+        {Request: "created", Refusal: "error", Answered: "server"}[type(child)] for child in parsed.children
     ]

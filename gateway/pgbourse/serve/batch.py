@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pgbourse.serve.turns import Portion
-from pgbourse.wire.messages import ResultRow
+from pgbourse.wire.messages import ResultRow, Terms
 
 __all__ = ["hand_out", "literal_of"]
 
@@ -18,12 +18,17 @@ def literal_of(portions: Sequence[Portion]) -> bytes:
     for sequence, portion in enumerate(portions, 1):
         name = portion.certificate_name
         name = "" if name is None else _quoted(name)
-        for action, account_id, sym, amount, limit, order_id, _ in portion.asked():
+        for action, account_id, sym, amount, limit, order_id, _, terms, _ in portion.asked():
             rows.append(
                 f'"({sequence},{action},{account_id or ""},{sym or ""},{amount or ""},{limit or ""},'
-                f'{"" if order_id is None else order_id},{name},)"'
+                f'{"" if order_id is None else order_id},{name},{"" if terms is None else _row(terms)})"'
             )
     return f"{{{','.join(rows)}}}".encode("ascii")
+
+
+def _row(terms: Terms) -> str:
+    """Write terms as a row within the row of a request, which needs quotes for its commas."""
+    return f'\\"({",".join([value or "" for value in terms])})\\"' if any(terms) else ""
 
 
 def _quoted(name: str) -> str:

@@ -41,8 +41,8 @@ __all__ = [
 _as_result_row: Callable[[tuple[Any, ...]], ResultRow] = partial(tuple.__new__, ResultRow)
 
 _CALLS = {
-    b"process_batch": b"select request, outcome, order_id, shares, price, at, code, message from "
-    b"exchange.process_batch($1, $2, $3)",
+    b"process_batch": b"select request, outcome, order_id, shares, price, at, code, message, sym, amount, "
+    b"ref from exchange.process_batch($1, $2, $3)",
     b"reserve": b"select request, incoming_id, address, slot, code, message from "
     b"exchange.reserve_orders($1, $2)",
     b"match": b"select place, outcome, order_id, code, message from exchange.match_orders($1, $2, $3, $4)",

@@ -29,13 +29,20 @@ __all__ = [
 
 
 class DocumentRefused(PgbourseError):
-    """Nothing of the document can be carried out; the text says why."""
+    """Nothing of the document can be carried out; the text says why, and the code says it to programs."""
+
+    def __init__(self, message: str, code: str = "malformed", root: "Element | None" = None) -> None:
+        """`root` is the root element, without its children, where all that is wrong comes after it."""
+        super().__init__(message)
+        self.code = code
+        self.root = root
 
 
 class Element(Protocol):
     """What we use of an element.
 
-    lxml offers more, but listing the attributes takes time in proportion to the square of their number.
+    lxml offers more. Listing the values takes time in proportion to the square of their number: look at the
+    names first.
     """
 
     @property
@@ -47,6 +54,8 @@ class Element(Protocol):
         """The text before the first child."""
 
     def get(self, name: str) -> str | None: ...
+    def keys(self) -> list[str]: ...
+    def values(self) -> list[str]: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator["Element"]: ...
     def __getitem__(self, place: int) -> "Element": ...
@@ -90,6 +99,8 @@ _BETWEEN = f"<{_MARK}/>".encode()
 _NO_TAGS = re.compile(rb"(?s:<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|<\?.*?(?:\?>|\Z))")
 # What may precede a DOCTYPE. Possessive, so that no byte is looked at twice.
 _PROLOG = re.compile(rb"(?:\xef\xbb\xbf)?+(?:[ \t\r\n]++|<\?(?s:.*?)\?>|<!--(?s:.*?)-->)*+")
+# What looks like the start tag of a root element, also possessive: what it is, the parser tells.
+_START_TAG = re.compile(rb"(?P<start><[A-Za-z_](?:[^<>\"']|\"[^\"]*+\"|'[^']*+')*+)>")
 # How nearly all documents in UTF-8 begin.
 _UTF_8 = re.compile(rb"<(?:[A-Za-z]|\?xml version=[\"']1\.0[\"'](?: encoding=[\"'](?i:UTF-8)[\"'])?\?>)")
 _USUAL_DECLARATION = re.compile(
@@ -129,7 +140,7 @@ def read_tree(document: bytes, max_children: int) -> tuple[Element, Iterator[Ele
     try:
         root = etree.fromstring(text, _here.parser)
     except etree.XMLSyntaxError as error:
-        raise _not_readable(error) from None
+        raise _not_readable(error, text) from None
     return root, iter(root)
 
 
@@ -205,7 +216,7 @@ def _read_pieces(text: bytes) -> Iterator[Any]:
                 if root[-1] is not child:
                     yield from _take_off_what_ended(root[-1])
     except etree.XMLSyntaxError as error:
-        raise _not_readable(error) from None
+        raise _not_readable(error, text) from None
 
 
 def _take_off_what_ended(unfinished: Any) -> Iterator[Any]:
@@ -222,7 +233,7 @@ def _take_off_what_ended(unfinished: Any) -> Iterator[Any]:
 
 def too_many_children(most: int) -> DocumentRefused:
     """Return the error for a document with too many children."""
-    return DocumentRefused(f"the document has more than {most} children: split it")
+    return DocumentRefused(f"the document has more than {most} children: split it", "too_large")
 
 
 def _refuse_large_elements(text: bytes, max_children: int) -> None:
@@ -236,7 +247,7 @@ def _refuse_large_elements(text: bytes, max_children: int) -> None:
         raise too_many_children(max_children)
     if text.count(b"=") > 8 * tags + 10_000:
         raise DocumentRefused(
-            "the document has more than 8 attributes for each tag: leave out the unknown ones"
+            "the document has more than 8 attributes for each tag: leave out the unknown ones", "too_large"
         )
 
 
@@ -269,11 +280,24 @@ def _as_utf8(document: bytes) -> bytes:
     raise DocumentRefused(f"the encoding '{shorten(encoding)}' is unknown: UTF-8 always works")
 
 
-def _not_readable(error: etree.XMLSyntaxError) -> DocumentRefused:
+def _not_readable(error: etree.XMLSyntaxError, text: bytes) -> DocumentRefused:
     """Return what is wrong in a document and where, in one short line."""
     line, column = error.position
     what = one_line(error.msg)
     for end in (f", line {line}, column {column}", ", use XML_PARSE_HUGE option"):
         what = what.removesuffix(end).rstrip()
     what = re.sub(r"\S{41,}", lambda long: shorten(long.group()), what)  # names invented by clients
-    return DocumentRefused(f"not readable as XML: {what}, line {line}, column {column}")
+    message = f"not readable as XML: {what}, line {line}, column {column}"
+    return DocumentRefused(message, root=_read_root(text))
+
+
+def _read_root(text: bytes) -> Any:
+    """Return the root element of a document that can't be read, without its children; None if that's it."""
+    prolog = _PROLOG.match(text)
+    tag = _START_TAG.match(text, prolog.end() if prolog else 0)
+    if tag is None:
+        return None
+    try:
+        return etree.fromstring(tag.group("start") + b"/>", _here.parser)
+    except etree.XMLSyntaxError:
+        return None

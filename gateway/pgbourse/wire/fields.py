@@ -9,13 +9,24 @@ from dataclasses import dataclass
 
 __all__ = [
     "ACCOUNT_ID",
+    "AFTER",
     "AMOUNT",
     "BALANCE",
+    "BUDGET",
+    "DEPTH",
+    "FLAG",
     "LIMIT",
+    "MAX",
     "MAX_ORDER_ID",
+    "OPEN",
     "ORDER_ID",
+    "REF",
+    "SECONDS",
     "SHARES",
+    "STP",
     "SYM",
+    "TIF",
+    "TYPE",
     "Field",
     "escape",
     "order_number",
@@ -40,10 +51,11 @@ _SHOWN_CHARACTERS = 40
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A kind of value: which texts are allowed, and how errors say so."""
+    """A kind of value: which texts are allowed, and how errors say so, to people and to programs."""
 
     allowed: re.Pattern[str]
     rule: str
+    code: str
     is_number: bool = False
 
     def problem(self, name: str, value: str | None) -> str | None:
@@ -56,6 +68,10 @@ class Field:
             return f"{name} '{shorten(value)}' is not a number: {_NUMBER_RULE}"
         return f"{name} '{shorten(value)}' is not allowed: it must be {self.rule}"
 
+    def code_of(self, value: str | None) -> str:  # noqa: ARG002 - only some kinds look at the value
+        """Return the code of the problem that a value has."""
+        return self.code
+
 
 class _OrderId(Field):
     def problem(self, name: str, value: str | None) -> str | None:
@@ -65,14 +81,50 @@ class _OrderId(Field):
             return f"no such order: {shorten(value.lstrip('0'))}"
         return problem
 
+    def code_of(self, value: str | None) -> str:
+        return "unknown_order" if value and self.allowed.fullmatch(value) else self.code
 
-ACCOUNT_ID = Field(re.compile("[0-9]{1,255}"), "1 to 255 decimal digits")
-SYM = Field(re.compile(_SYM), "1 to 255 ASCII letters and digits")
-BALANCE = Field(re.compile(_ZERO_OR_MORE), "a number of 0 or more", is_number=True)
-SHARES = Field(re.compile(_POSITIVE), "a number above 0", is_number=True)
-AMOUNT = Field(re.compile(_NOT_ZERO), "a number above 0 to buy, below 0 to sell", is_number=True)
-LIMIT = Field(re.compile(_POSITIVE), "a number above 0", is_number=True)
-ORDER_ID = _OrderId(re.compile("[0-9]+"), "an order's id, in decimal digits")
+
+def _words(code: str, *words: str) -> Field:
+    """Return a field that holds one of a few words, as they are spelt here."""
+    *most, last = words
+    return Field(re.compile("|".join(words)), f"{', '.join(most)} or {last}", code)
+
+
+def _whole(code: str, what: str, numbers: str, rule: str) -> Field:
+    """Return a field that holds a whole number; `numbers` are those allowed, without zeros in front."""
+    return Field(re.compile(rf"0{{0,12}}(?:{numbers})"), f"{what}, {rule}", code)
+
+
+ACCOUNT_ID = Field(re.compile("[0-9]{1,255}"), "1 to 255 decimal digits", "invalid_account")
+SYM = Field(re.compile(_SYM), "1 to 255 ASCII letters and digits", "invalid_symbol")
+BALANCE = Field(re.compile(_ZERO_OR_MORE), "a number of 0 or more", "invalid_balance", is_number=True)
+SHARES = Field(re.compile(_POSITIVE), "a number above 0", "invalid_amount", is_number=True)
+AMOUNT = Field(
+    re.compile(_NOT_ZERO), "a number above 0 to buy, below 0 to sell", "invalid_amount", is_number=True
+)
+LIMIT = Field(re.compile(_POSITIVE), "a number above 0", "invalid_limit", is_number=True)
+ORDER_ID = _OrderId(re.compile("[0-9]+"), "an order's id, in decimal digits", "invalid_id")
+
+# What an order can say beyond the base protocol,
+REF = Field(re.compile(r"[A-Za-z0-9._\-:]{1,64}"), "1 to 64 ASCII letters, digits and . _ - :", "invalid_ref")
+TYPE = _words("invalid_type", "limit", "market")
+BUDGET = Field(re.compile(_POSITIVE), "a number above 0", "invalid_budget", is_number=True)
+TIF = _words("invalid_tif", "GTC", "IOC", "FOK")
+FLAG = _words("invalid_flag", "true", "false")
+STP = _words("invalid_stp", "taker", "maker", "both")
+# and the elements beyond it.
+OPEN = Field(re.compile(_ZERO_OR_MORE), "a number of 0 or more", "invalid_amount", is_number=True)
+AFTER = Field(re.compile("[0-9]+"), "an order's id, in decimal digits", "invalid_id")
+SECONDS = _whole(
+    "invalid_seconds",
+    "a whole number of seconds",
+    "[0-9]{1,4}|[1-7][0-9]{4}|8[0-5][0-9]{3}|86[0-3][0-9]{2}|86400",
+    "1 to 86,400, or 0 to disarm",
+)
+_TO_1000 = "[1-9][0-9]{0,2}|1000"
+MAX = _whole("invalid_max", "a whole number", _TO_1000, "1 to 1,000")
+DEPTH = _whole("invalid_depth", "a whole number", _TO_1000, "1 to 1,000")
 
 
 def order_number(text: str) -> int | None:

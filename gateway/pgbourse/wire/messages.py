@@ -1,11 +1,9 @@
-"""XML documents -> typed requests, and results -> XML replies, as docs/protocol.md describes them.
+"""XML documents -> typed requests, as docs/protocol.md describes them; pgbourse.wire.replies is the way back.
 
 No sockets and no SQL. Nothing is shared between documents, so any number of threads may read and write them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
 
 from pgbourse.wire.elements import (
     DocumentRefused,
@@ -14,28 +12,39 @@ from pgbourse.wire.elements import (
     read_tree,
     too_many_children,
 )
-from pgbourse.wire.fields import ACCOUNT_ID, escape, shorten
+from pgbourse.wire.fields import ACCOUNT_ID, FLAG, shorten
+from pgbourse.wire.replies import Reply, ResultRow, error_reply, format_reply
 from pgbourse.wire.requests import (
+    ANY,
     CREATION,
     GRANTS,
+    IN_CREATE,
+    IN_SYMBOL,
+    IN_TRANSACTIONS,
     SYMBOL,
     THE_SHARES,
-    TRANSACTION,
     Action,
-    Get,
+    Answered,
+    Child,
+    Document,
     Refusal,
     Request,
+    Terms,
     refuse,
+    unknown,
 )
+from pgbourse.wire.terms import CHILDREN, SERVER
 
 __all__ = [
     "MAX_CHILDREN",
     "Action",
+    "Answered",
     "Document",
     "Refusal",
     "Reply",
     "Request",
     "ResultRow",
+    "Terms",
     "error_reply",
     "format_reply",
     "parse",
@@ -46,30 +55,6 @@ __all__ = [
 MAX_CHILDREN = 250_000
 
 _CHILDREN_A_PAUSE = 64  # they take 0.2 milliseconds
-
-
-class ResultRow(NamedTuple):
-    """A row of exchange.process_batch's result: one part of the answer to one request.
-
-    Numbers are exact decimals, as text.
-    """
-
-    request: int  # its place in the batch, from 1
-    outcome: str
-    order_id: int | None = None
-    shares: str | None = None
-    price: str | None = None
-    at: int | None = None  # whole seconds since the epoch
-    code: str | None = None  # of a refusal
-    message: str | None = None
-
-
-@dataclass(slots=True)
-class Document:
-    """What a document asks for: one entry for each result in its reply, in order."""
-
-    children: list[Request | Refusal]
-    requests: list[Request]  # the children that the database has to answer
 
 
 def parse(document: bytes, pause: Callable[[], None] | None = None) -> Document:
@@ -106,51 +91,72 @@ def _parse_read(root: Element) -> Document:
         return _refused(refused)
 
 
-def _refused(refused: DocumentRefused) -> Document:
-    return Document([Refusal("", str(refused))], [])
+def _refused(refused: DocumentRefused, *, codes: bool = False) -> Document:
+    """Return what comes of a document of which nothing can be carried out."""
+    root = refused.root
+    if root is not None and root.tag in ("transactions", "create"):
+        codes = root.get("codes") == "true"
+    return Document([Refusal("", str(refused), refused.code)], [], codes)
 
 
 def _understand(root: Element, elements: Iterator[Element]) -> Document:
     name = root.tag
-    if name == "transactions":
-        children = _transactions(root.get("id"), elements)
-    elif name == "create":
-        children = _creations(elements)
-    else:
+    if name not in ("transactions", "create"):
         raise DocumentRefused(
             f"unknown root element <{shorten(name)}>: it must be <create> or <transactions>"
         )
-    if len(children) > MAX_CHILDREN:
-        raise too_many_children(MAX_CHILDREN)
-    return Document(children, [child for child in children if type(child) is Request])
+    codes = root.get("codes")
+    if codes is not None and (problem := FLAG.problem("codes", codes)):
+        raise DocumentRefused(problem, FLAG.code)
+    try:
+        children = _transactions(root.get("id"), elements) if name == "transactions" else _creations(elements)
+        if len(children) > MAX_CHILDREN:
+            raise too_many_children(MAX_CHILDREN)
+    except DocumentRefused as refused:
+        return _refused(refused, codes=codes == "true")
+    requests = [child for child in children if type(child) is Request]
+    return Document(children, requests, codes == "true")
 
 
-def _transactions(account_id: str | None, elements: Iterator[Element]) -> list[Request | Refusal]:
+def _transactions(account_id: str | None, elements: Iterator[Element]) -> list[Child]:
     problem = ACCOUNT_ID.problem("the id of <transactions>", account_id)
-    children: list[Request | Refusal] = []
+    if problem or account_id is None:
+        return _refused_transactions(problem or "", elements)
+    children: list[Child] = []
     for child in elements:
         name = child.tag
-        kind = TRANSACTION.get(name)
-        if problem:
-            children.append(refuse(child.get, kind.repeated if kind else _KNOWN, problem))
-        elif kind is None:
-            children.append(_unknown(name, child.get, _IN_TRANSACTIONS))
+        kind = CHILDREN.get(name)
+        if kind is None:
+            children.append(unknown(name, child.get, IN_TRANSACTIONS))
         else:
-            children.append(kind.read(child.get, account_id))
-    if problem and not children:
-        raise DocumentRefused(problem)
+            children.append(kind.read(child, account_id))
     return children
 
 
-def _creations(elements: Iterator[Element]) -> list[Request | Refusal]:
-    children: list[Request | Refusal] = []
+def _refused_transactions(problem: str, elements: Iterator[Element]) -> list[Child]:
+    children: list[Child] = []
+    for child in elements:
+        kind = CHILDREN.get(child.tag)
+        if kind is None:
+            children.append(refuse(child.get, ANY, problem, ACCOUNT_ID.code))
+        else:
+            children.append(kind.refuse(child, problem, ACCOUNT_ID.code))
+    if not children:
+        raise DocumentRefused(problem, ACCOUNT_ID.code)
+    return children
+
+
+def _creations(elements: Iterator[Element]) -> list[Child]:
+    children: list[Child] = []
     for child in elements:
         name = child.tag
         kind = CREATION.get(name)
         if kind is not None:
             children.append(kind.read(child.get))
+        elif name == "server":
+            children.append(SERVER.read())
         elif name != "symbol":
-            children.append(_unknown(name, child.get, _IN_CREATE))
+            children.append(unknown(name, child.get, IN_CREATE))
         elif len(child):
             children.extend(_grants(child))
         else:
@@ -164,116 +170,12 @@ def _grants(symbol: Element) -> Iterator[Request | Refusal]:
         known = {"sym": symbol.get("sym"), "id": child.get("id")}
         kind = GRANTS.get(child.tag)
         if kind is None:
-            yield _unknown(child.tag, known.get, _IN_SYMBOL)
+            yield unknown(child.tag, known.get, IN_SYMBOL)
         elif len(child):
             what = (
                 f"unknown element <{shorten(child[0].tag)}>: <account> in <symbol> holds a number of shares"
             )
-            yield kind.refuse(known.get, what)
+            yield kind.refuse(known.get, what, "unknown_element")
         else:
             known[THE_SHARES] = (child.text or "").strip(" \t\r\n")
             yield kind.read(known.get)
-
-
-def _may_hold(name: str, allowed: Iterable[str]) -> str:
-    *most, last = [f"<{child}>" for child in allowed]
-    return f"<{name}> may hold {', '.join(most) + ' and ' if most else ''}{last}"
-
-
-_IN_TRANSACTIONS = _may_hold("transactions", TRANSACTION)
-_IN_CREATE = _may_hold("create", (*CREATION, "symbol"))
-_IN_SYMBOL = _may_hold("symbol", GRANTS)
-
-_KNOWN = ("sym", "amount", "limit", "id")  # what the <error> of an unknown element repeats
-
-
-def _unknown(name: str, get: Get, allowed: str) -> Refusal:
-    return refuse(get, _KNOWN, f"unknown element <{shorten(name)}>: {allowed}")
-
-
-_HEAD = '<?xml version="1.0" encoding="UTF-8"?><results>'
-_TAIL = "</results>"
-
-
-class Reply:
-    """A document's reply, written as its requests are answered: XML in UTF-8 on one line, without a newline.
-
-    Both methods raise ValueError if a request has no row, or a row has an unknown outcome: that must not look
-    like success.
-    """
-
-    __slots__ = ("_children", "_pieces")
-
-    def __init__(self, document: Document) -> None:
-        self._children = iter(document.children)
-        self._pieces = [_HEAD]
-
-    def add(self, results: Sequence[Sequence[ResultRow]]) -> None:
-        """Write the results of the next requests: for each of them its rows, in the database's order."""
-        pieces: list[str] = []
-        for rows in results:
-            for child in self._children:
-                if type(child) is Request:
-                    pieces.append(_result(child, rows))
-                    break
-                pieces.append(_refused_child(child))
-        self._pieces.append("".join(pieces))
-
-    def end(self) -> bytes:
-        """Write what is left, which the database had no part in, and return the whole reply."""
-        for child in self._children:
-            self._pieces.append(_refused_child(child))
-        self._pieces.append(_TAIL)
-        return "".join(self._pieces).encode()
-
-
-def format_reply(document: Document, results: Sequence[Sequence[ResultRow]]) -> bytes:
-    """Return a document's whole reply, given the results of all its requests as `Reply` takes them."""
-    pieces = [_HEAD]
-    rows_of = iter(results)
-    for child in document.children:
-        if type(child) is Request:
-            pieces.append(_result(child, next(rows_of, ())))
-        else:
-            pieces.append(_refused_child(child))
-    pieces.append(_TAIL)
-    return "".join(pieces).encode()
-
-
-def error_reply(message: str) -> bytes:
-    """Return the reply to a document of which nothing was carried out, or to input that is not a document."""
-    return format_reply(Document([Refusal("", message)], []), ())
-
-
-def _refused_child(child: Request | Refusal) -> str:
-    if isinstance(child, Request):
-        raise ValueError(f"the database gave no answer to {child}")
-    return f"<error{child.echo}>{escape(child.message)}</error>"
-
-
-def _result(request: Request, rows: Sequence[ResultRow]) -> str:
-    if not rows:
-        raise ValueError(f"the database gave no answer to {request}")
-    row = rows[0]
-    outcome = row.outcome
-    echo = request.echo
-    if outcome == "opened":
-        return f'<opened{echo} id="{row.order_id}"/>'
-    if outcome in ("refused", "failed"):
-        return f"<error{echo}>{escape(row.message or row.code or outcome)}</error>"
-    if outcome == "created":
-        return f"<created{echo}/>"
-    parts = "".join([_part(row) for row in rows])
-    if request.action == Action.QUERY_ORDER:
-        return f"<status{echo}>{parts}</status>"
-    return f"<canceled{echo}>{parts}</canceled>"
-
-
-def _part(row: ResultRow) -> str:
-    if row.outcome == "executed":
-        return f'<executed shares="{row.shares}" price="{row.price}" time="{row.at}"/>'
-    if row.outcome == "open":
-        return f'<open shares="{row.shares}"/>'
-    if row.outcome == "canceled":
-        return f'<canceled shares="{row.shares}" time="{row.at}"/>'
-    raise ValueError(f"the database answered with an unknown outcome: {row}")
