@@ -15,7 +15,12 @@ select
         offset 0
     )
     or (
-        (p_action in ('place_order', 'query_order', 'cancel_order')) is true
+        (
+            p_action in (
+                'place_order', 'replace_order', 'reduce_order', 'reduce_order_to', 'query_order', 'cancel_order', 'cancel_all',
+                'arm_switch', 'disarm_switch', 'look_account', 'list_orders', 'look_book'
+            )
+        ) is true
         and exists (
             select
             from exchange.certificate_accounts

@@ -33,6 +33,9 @@ begin
             )::exchange.request as request,
             case
                 when asked.action in ('create_account', 'create_symbol', 'grant_shares') then 'create'
+                when asked.action in (
+                    'replace_order', 'reduce_order', 'reduce_order_to', 'cancel_all', 'arm_switch', 'disarm_switch', 'fire_switch'
+                ) then 'change'
                 when asked.action in ('forbidden_order', 'forbidden_creation', 'later') then 'marked'
                 else asked.action
             end as kind

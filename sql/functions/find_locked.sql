@@ -18,13 +18,25 @@ begin
         ) as traded on true
         left join lateral (
             select found.symbol_key
-            from exchange.account_order(asked.account_id, asked.order_id) as found
+            from exchange.account_order(
+                asked.account_id,
+                asked.order_id,
+                case asked.action when 'replace_order' then (asked.terms).of_ref else (asked.terms).ref end
+            ) as found
+            where asked.action in ('cancel_order', 'reduce_order', 'reduce_order_to', 'replace_order')
         ) as owned on true
         where
             case
                 when asked.action in ('create_account', 'create_symbol', 'grant_shares') then not p_held.creates
                 when asked.action = 'place_order' then not exchange.is_held(p_held, traded.symbol_key)
-                when asked.action = 'cancel_order' then not exchange.is_held(p_held, owned.symbol_key)
+                when asked.action in ('cancel_order', 'reduce_order', 'reduce_order_to', 'replace_order')
+                    then not exchange.is_held(p_held, owned.symbol_key)
+                when asked.action in ('cancel_all', 'fire_switch')
+                    then exists (
+                        select
+                        from exchange.resting_of(asked.account_id, asked.sym) as resting
+                        where not exchange.is_held(p_held, resting.symbol_key)
+                    )
             end
     );
 end

@@ -12,7 +12,9 @@ begin
         sum(case incoming.side when 'sell' then reserved.cost else 0 end),
         sum(case incoming.side when 'buy' then reserved.cost else 0 end)
     from unnest(p_incoming) as incoming
-    cross join lateral exchange.order_cost(incoming.side, incoming.shares, incoming.limit_price) as reserved (cost)
+    cross join lateral exchange.order_cost(
+        incoming.side, incoming.shares, incoming.limit_price, (incoming.terms).budget
+    ) as reserved (cost)
     group by incoming.account_key, incoming.symbol_key;
 
     return coalesce(cardinality(p_incoming), 0)::bigint;

@@ -19,7 +19,7 @@ begin
         from (
             select
                 placed.holding_key,
-                sum(exchange.order_cost(placed.side, placed.shares, placed.limit_price)) as needed
+                sum(exchange.order_cost(placed.side, placed.shares, placed.limit_price, (placed.terms).budget)) as needed
             from unnest(p_orders) as placed
             where placed.code is null
             group by placed.holding_key

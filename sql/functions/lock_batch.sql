@@ -2,7 +2,7 @@
 --
 --   1. creation  one advisory lock (classid 5001), for batches that create anything
 --   2. symbols   advisory locks (classid 5000), by slot, ascending
---   3. accounts  row locks in balances of those that place orders, by account_key, ascending
+--   3. accounts  row locks in balances of those that act (survey), by account_key, ascending
 --
 -- Nothing that a batch does afterwards waits for another transaction, so no two can wait for each other.
 --
@@ -13,10 +13,17 @@ returns exchange.held_locks
 language plpgsql
 as $$
 declare
-    v_actions constant text[] := array(select distinct asked.action from unnest(p_requests) as asked);
+    v_actions text[];
+    v_slots integer[];
+    v_acting text[];
     v_held exchange.held_locks;
 begin
     perform exchange.require_read_committed();
+    select
+        coalesce(array_agg(distinct asked.action), '{}'),
+        coalesce(bool_or(exchange.is_beyond(asked.action, asked.terms)), false)
+    into v_actions, v_held.goes_beyond
+    from unnest(p_requests) as asked;
 
     -- Lock 1 of 3: creation.
     v_held.creates := v_actions && array['create_account', 'create_symbol', 'grant_shares'];
@@ -29,38 +36,51 @@ begin
         v_held.own_symbols_after := coalesce((select max(symbols.symbol_key) from exchange.symbols), 0);
     end if;
 
-    -- Lock 2 of 3: the symbols, ascending. An order's symbol never changes, so it can be read before it is locked.
-    if v_actions && array['place_order', 'cancel_order'] then
-        v_held.symbol_slots := exchange.lock_symbols(
-            array(
-                select exchange.symbol_slot(traded.symbol_key)
-                from (select distinct asked.sym from unnest(p_requests) as asked where asked.action = 'place_order') as named
-                cross join lateral (
-                    select symbols.symbol_key
-                    from exchange.symbols
-                    where symbols.sym = named.sym
-                    offset 0
-                ) as traded
-                union all
-                select owned.symbol_slot
-                from unnest(p_requests) as asked
-                cross join lateral exchange.account_order(asked.account_id, asked.order_id) as owned
-                where asked.action = 'cancel_order'
-            ),
-            p_waits
+    -- Lock 2 of 3: the symbols, ascending.
+    if 'place_order' = any(v_actions) then
+        v_slots := array(
+            select exchange.symbol_slot(traded.symbol_key)
+            from (select distinct asked.sym from unnest(p_requests) as asked where asked.action = 'place_order') as named
+            cross join lateral (
+                select symbols.symbol_key
+                from exchange.symbols
+                where symbols.sym = named.sym
+                offset 0
+            ) as traded
         );
     end if;
+    if v_held.goes_beyond or 'cancel_order' = any(v_actions) then
+        v_slots := v_slots || exchange.changed_slots(p_requests);
+    end if;
+    if v_slots is not null then
+        v_held.symbol_slots := exchange.lock_symbols(v_slots, p_waits);
+    end if;
 
-    -- Lock 3 of 3: the accounts, ascending. Nothing after them waits. A batch that places no orders doesn't even try to
-    -- lock rows, so a batch of queries works while the database takes no writes.
-    if 'place_order' = any(v_actions) then
+    -- Lock 3 of 3: the accounts, ascending. Nothing after them waits. A batch that acts for none doesn't even try to lock rows, so a
+    -- batch of queries works while the database takes no writes.
+    if v_held.goes_beyond then
+        v_acting := array(select asked.account_id from exchange.survey(p_requests) as asked where asked.acts);
+    elsif 'place_order' = any(v_actions) then
+        v_acting := array(select asked.account_id from unnest(p_requests) as asked where asked.action = 'place_order');
+    end if;
+    if cardinality(v_acting) > 0 then
         select
             locked.balances,
             locked.others
         into v_held.balances, v_held.others
-        from exchange.lock_accounts(
-            array(select asked.account_id from unnest(p_requests) as asked where asked.action = 'place_order'), p_waits
-        ) as locked;
+        from exchange.lock_accounts(v_acting, p_waits) as locked;
+    end if;
+
+    -- What has come to rest for an account until it was locked may be of other symbols. They can't be waited for any more.
+    if v_actions && array['cancel_all', 'fire_switch'] then
+        v_held.symbol_slots := v_held.symbol_slots || exchange.lock_symbols(
+            array(
+                select missing.slot
+                from unnest(exchange.changed_slots(p_requests)) as missing (slot)
+                where missing.slot <> all(v_held.symbol_slots)
+            ),
+            false
+        );
     end if;
 
     return v_held;
@@ -68,7 +88,7 @@ end
 $$;
 
 comment on function exchange.lock_batch(exchange.request[], boolean) is
-'Takes all locks of a batch in the one order: creation, symbols ascending by slot, accounts that place orders '
+'Takes all locks of a batch in the one order: creation, symbols ascending by slot, accounts that act '
 'ascending by key. Returns what is held then: everything, if it waits.';
 
 revoke all on function exchange.lock_batch(exchange.request[], boolean) from public;

@@ -57,7 +57,7 @@ parts as (
         asked.request,
         case incoming.side when 'sell' then incoming.symbol_key else 0 end as symbol_key,
         0 as free,
-        coalesce(incoming.budget, exchange.order_cost(incoming.side, incoming.shares, incoming.limit_price)) as reserved
+        exchange.order_cost(incoming.side, incoming.shares, incoming.limit_price, incoming.budget) as reserved
     from (
         select
             incoming_orders.account_key,

@@ -14,8 +14,8 @@ begin
                 asked.sequence,
                 case
                     when certificate.is_permitted then asked.action
-                    when asked.action in ('place_order', 'query_order', 'cancel_order') then 'forbidden_order'
-                    else 'forbidden_creation'
+                    when asked.action in ('create_account', 'create_symbol', 'grant_shares') then 'forbidden_creation'
+                    else 'forbidden_order'
                 end,
                 asked.account_id,
                 asked.sym,

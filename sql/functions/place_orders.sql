@@ -4,7 +4,9 @@
 create or replace function exchange.place_orders(
     p_places integer[],
     p_requests exchange.request[],
-    p_held exchange.held_locks
+    p_held exchange.held_locks,
+    p_replaced_order_id bigint default null,
+    p_released_shares numeric default null
 )
 returns setof exchange.answer
 language plpgsql
@@ -17,6 +19,7 @@ declare
     v_incoming exchange.incoming_orders[];
     v_order_ids bigint[];
     v_codes text[];
+    v_messages text[];
     v_later integer[]; -- the places in this round of what has its turn in the next one
     v_most integer := 8; -- of the next round
     v_rest_places integer[] := array[]::integer[]; -- what is in no round yet
@@ -31,7 +34,7 @@ begin
             into v_balances
             from exchange.lock_accounts(array(select asked.account_id from unnest(v_requests) as asked), false) as locked;
         end if;
-        v_orders := exchange.reserve(v_requests, v_balances, p_held);
+        v_orders := exchange.reserve(v_requests, v_balances, p_held, p_held.goes_beyond);
 
         select
             array_agg(
@@ -47,9 +50,10 @@ begin
         if v_incoming is not null then
             select
                 matched.order_ids,
-                matched.codes
-            into v_order_ids, v_codes
-            from exchange.match(v_incoming) as matched;
+                matched.codes,
+                matched.messages
+            into v_order_ids, v_codes, v_messages
+            from exchange.match(v_incoming, p_replaced_order_id, p_released_shares) as matched;
         end if;
 
         return query
@@ -71,7 +75,7 @@ begin
         from (
             select
                 reserved.place,
-                reserved.message,
+                case when reserved.code is null then v_messages[reserved.turn] else reserved.message end as message,
                 case when reserved.code is null then v_order_ids[reserved.turn] end as order_id,
                 case when reserved.code is null then v_codes[reserved.turn] else reserved.code end as code
             from (
@@ -83,7 +87,24 @@ begin
                 from unnest(v_orders) as asked
             ) as reserved
         ) as decided
-        where decided.code is distinct from 'later';
+        where (decided.code in ('later', 'duplicate')) is not true;
+
+        if p_held.goes_beyond then
+            return query
+            select
+                v_places[told.place],
+                told.outcome,
+                told.order_id,
+                told.shares,
+                null::numeric,
+                null::timestamptz,
+                null::text,
+                null::text,
+                null::text,
+                null::numeric,
+                null::text
+            from exchange.answer_terms(v_orders, v_order_ids) as told;
+        end if;
 
         exit when v_later is null and cardinality(v_rest_places) = 0;
 
@@ -100,8 +121,8 @@ begin
 end
 $$;
 
-comment on function exchange.place_orders(integer[], exchange.request[], exchange.held_locks) is
+comment on function exchange.place_orders(integer[], exchange.request[], exchange.held_locks, bigint, numeric) is
 'Places a run of orders: reserves cash or shares for each, matches them in the order given, and rests what stays open. The caller '
-'holds the locks of all symbols and accounts: use place_order.';
+'holds the locks of all symbols and accounts, and says which order a replace has ended, and how much of it: use place_order.';
 
-revoke all on function exchange.place_orders(integer[], exchange.request[], exchange.held_locks) from public;
+revoke all on function exchange.place_orders(integer[], exchange.request[], exchange.held_locks, bigint, numeric) from public;

@@ -46,7 +46,10 @@ begin
 
     -- All locks first: nothing after them waits for anybody.
     v_held := exchange.lock_batch(v_requests, p_waits);
-    if not p_waits then
+    if v_held.goes_beyond then
+        v_requests := exchange.mark_later(v_requests, exchange.find_in_flight(v_requests, true));
+    end if;
+    if v_held.goes_beyond or not p_waits then
         v_requests := exchange.mark_later(v_requests, exchange.find_locked(v_requests, v_held));
     end if;
 

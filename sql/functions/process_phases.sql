@@ -40,6 +40,11 @@ begin
                 return query
                 select looked.*
                 from exchange.look_books(v_run.places, v_run.requests) as looked;
+            when 'change' then
+                return query
+                select changed.*
+                from exchange.change_one_by_one(v_run.places, v_run.requests, p_held) as changed;
+                p_held.balances := null;
             when 'create' then
                 return query
                 select created.*

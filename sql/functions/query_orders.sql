@@ -1,4 +1,4 @@
--- Returns the state of orders: what is open or was cancelled, then every execution, oldest first.
+-- Returns the state of orders: what is open or was cancelled, then every reduction, then every execution, oldest first.
 --
 -- It is one statement, so one snapshot: what it says of an order adds up even while others trade. It needs no lock.
 create or replace function exchange.query_orders(p_places integer[], p_requests exchange.request[])
@@ -9,102 +9,50 @@ as $$
 with asked as (
     select
         request.place as request,
-        request.order_id,
+        request.action,
+        request.order_id as asked_id,
+        request.terms,
+        owned.order_id,
         owned.side,
         owned.symbol_key,
         owned.price_rank
     from rows from (unnest(p_places), unnest(p_requests)) as request (
         place, sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, terms
     )
-    left join lateral exchange.account_order(request.account_id, request.order_id) as owned on true
-),
-
-parts as (
-    select
-        asked.request,
-        0 as place,
-        'open' as outcome,
-        asked.order_id,
-        resting_orders.open_shares as shares,
-        null::numeric as price,
-        null::timestamptz as at
-    from asked
-    inner join exchange.resting_orders
-        on
-            asked.symbol_key = resting_orders.symbol_key
-            and asked.side = resting_orders.side
-            and asked.price_rank = resting_orders.price_rank
-            and asked.order_id = resting_orders.order_id
-    union all
-    select
-        asked.request,
-        0 as place,
-        'canceled' as outcome,
-        asked.order_id,
-        canceled.shares,
-        null as price,
-        canceled.canceled_at as at
-    from asked
-    cross join lateral (
-        select
-            cancellations.shares,
-            cancellations.canceled_at
-        from exchange.cancellations
-        where cancellations.order_id = asked.order_id
-        offset 0
-    ) as canceled
-    where asked.side is not null
-    union all
-    select
-        asked.request,
-        executions.execution_id as place,
-        'executed' as outcome,
-        asked.order_id,
-        executions.shares,
-        executions.price,
-        executions.executed_at as at
-    from asked
-    inner join exchange.executions on asked.order_id = executions.buy_order_id
-    where asked.side = 'buy'
-    union all
-    select
-        asked.request,
-        executions.execution_id as place,
-        'executed' as outcome,
-        asked.order_id,
-        executions.shares,
-        executions.price,
-        executions.executed_at as at
-    from asked
-    inner join exchange.executions on asked.order_id = executions.sell_order_id
-    where asked.side = 'sell'
+    left join lateral exchange.account_order(request.account_id, request.order_id, (request.terms).ref) as owned on true
 ),
 
 answers as (
     select
-        parts.request,
-        parts.place,
-        parts.outcome,
-        parts.order_id,
-        parts.shares,
-        parts.price,
-        parts.at,
+        asked.request,
+        part.kind,
+        part.place,
+        part.outcome,
+        asked.order_id,
+        part.shares,
+        part.price,
+        part.at,
         null as code,
         null as message
-    from parts
+    from asked
+    cross join lateral exchange.order_parts(asked.order_id, asked.symbol_key, asked.side, asked.price_rank) as part
     union all
     select
         asked.request,
+        0 as kind,
         0 as place,
         'refused' as outcome,
-        asked.order_id,
+        asked.asked_id as order_id,
         null as shares,
         null as price,
         null as at,
-        'unknown_order' as code,
-        format('no such order: %s', asked.order_id) as message
+        refused.code,
+        exchange.refusal(
+            refused.code, (null, asked.action, null, null, null, null, asked.asked_id, null, asked.terms)::exchange.request
+        ) as message
     from asked
-    where asked.side is null
+    cross join lateral (select exchange.unknown_order(asked.asked_id, (asked.terms).ref) as code) as refused
+    where asked.order_id is null
 )
 
 select
@@ -120,11 +68,11 @@ select
     null::numeric,
     null::text
 from answers
-order by answers.request, answers.place
+order by answers.request, answers.kind, answers.place
 $$;
 
 comment on function exchange.query_orders(integer[], exchange.request[]) is
-'The state of orders, each asked for by an account: at most one row open or canceled, one row for each execution, '
-'oldest first; refused where the account has no such order. Use query_order for one.';
+'The state of orders, each asked for by an account: at most one row open or canceled, one row for each reduction and then for each '
+'execution, oldest first; refused where the account has no such order. Use query_order for one.';
 
 revoke all on function exchange.query_orders(integer[], exchange.request[]) from public;

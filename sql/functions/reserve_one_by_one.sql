@@ -37,7 +37,7 @@ begin
         if v_waits then
             orders[v_order.place].code := 'later';
         elsif v_order.code is null then
-            v_cost := exchange.order_cost(v_order.side, v_order.shares, v_order.limit_price);
+            v_cost := exchange.order_cost(v_order.side, v_order.shares, v_order.limit_price, (v_order.terms).budget);
             v_place := width_bucket(v_order.holding_key, v_holding_keys);
             if v_free[v_place] >= v_cost then
                 v_free[v_place] := v_free[v_place] - v_cost;

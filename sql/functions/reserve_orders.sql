@@ -10,7 +10,10 @@ returns table (
     address tid,
     slot integer,
     code text,
-    message text
+    message text,
+    outcome text,
+    order_id bigint,
+    shares numeric
 )
 language plpgsql
 security definer
@@ -28,6 +31,7 @@ declare
     v_others bigint[];
     v_account_ids text[];
     v_are_orders boolean;
+    v_has_terms boolean;
     v_orders exchange.reservation[];
     v_incoming_ids bigint[];
     v_addresses tid[];
@@ -39,8 +43,9 @@ begin
     end if;
     select
         array_agg(asked.account_id) filter (where asked.action = 'place_order'),
-        bool_and((asked.action in ('place_order', 'forbidden_order')) is true)
-    into v_account_ids, v_are_orders
+        bool_and((asked.action in ('place_order', 'forbidden_order')) is true),
+        bool_or(not (asked.terms is null))
+    into v_account_ids, v_are_orders, v_has_terms
     from unnest(v_requests) as asked;
     if not v_are_orders then
         raise exception 'only orders are reserved for'
@@ -56,7 +61,11 @@ begin
         v_requests := exchange.mark_later(v_requests, exchange.find_locked_accounts(v_requests, v_others));
     end if;
 
-    v_orders := exchange.reserve(v_requests, v_balances, null);
+    if v_has_terms then
+        v_requests := exchange.mark_later(v_requests, exchange.find_in_flight(v_requests, false));
+    end if;
+
+    v_orders := exchange.reserve(v_requests, v_balances, null, v_has_terms);
 
     with written as (
         insert into exchange.incoming_orders (session_pid, account_key, symbol_key, side, shares, limit_price, terms)
@@ -97,7 +106,10 @@ begin
                 )
             when decided.code is not null
                 then coalesce(decided.message, exchange.refusal(decided.code, v_requests[decided.place]))
-        end
+        end,
+        null::text,
+        null::bigint,
+        null::numeric
     from (
         select
             reserved.place,
@@ -107,7 +119,23 @@ begin
             count(*) filter (where reserved.code is null) over (order by reserved.place)::integer as turn
         from unnest(v_orders) as reserved
     ) as decided
+    where decided.code is distinct from 'duplicate'
     order by decided.place;
+
+    if v_has_terms then
+        return query
+        select
+            told.place,
+            null::bigint,
+            null::tid,
+            null::integer,
+            null::text,
+            null::text,
+            told.outcome,
+            told.order_id,
+            told.shares
+        from exchange.answer_terms(v_orders) as told;
+    end if;
 end
 $$;
 
@@ -115,7 +143,8 @@ comment on function exchange.reserve_orders(exchange.request[], boolean) is
 'Reserves cash or shares for orders (place_order requests, as in process_batch) and notes them as incoming orders. One row a '
 'request: incoming_id, and address and slot, for match_orders; or the code of why not: a refusal; later, of an order that what '
 'precedes it in its sequence may pay for once it is matched, and of what follows; locked, of an account that somebody else has at '
-'this moment, and of what follows. Never waits. The session has called begin_session.';
+'this moment, or of a ref that is in flight, and of what follows. An order that was placed before, under its ref, has rows behind all '
+'others, with outcome, order_id and shares as process_batch would give them. Never waits. The session has called begin_session.';
 
 revoke all on function exchange.reserve_orders(exchange.request[], boolean) from public;
 grant execute on function exchange.reserve_orders(exchange.request[], boolean) to exchange_gateway;

@@ -29,12 +29,16 @@ begin
                     when asked.action <> 'place_order' then case asked.action when 'later' then 'locked' else 'not_permitted' end
                     when accounts.account_key is null then 'unknown_account'
                     when asked.amount = 0 or not exchange.is_number(asked.amount) then 'invalid_amount'
-                    when asked.limit_price <= 0 or not exchange.is_number(asked.limit_price) then 'invalid_limit'
+                    when
+                        (asked.limit_price <= 0 or not exchange.is_number(asked.limit_price))
+                        and (asked.terms).type is distinct from 'market'
+                        then 'invalid_limit'
                     when symbols.symbol_key is null then 'unknown_symbol'
                     when accounts.frozen_at is not null then 'account_frozen'
                 end,
                 null,
-                asked.terms
+                asked.terms,
+                null
             )::exchange.reservation
         from unnest(p_requests) with ordinality as asked (
             sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, terms, place

@@ -131,15 +131,17 @@ create type exchange.held_locks as (
     symbol_slots integer[], -- noqa: LT01
     own_symbols_after bigint,
     balances exchange.run_balance[], -- noqa: LT01
-    others bigint[] -- noqa: LT01
+    others bigint[], -- noqa: LT01
+    goes_beyond boolean
 );
-comment on type exchange.held_locks is 'The locks that a batch holds.';
+comment on type exchange.held_locks is 'The locks that a batch holds, and what its requests are.';
 comment on column exchange.held_locks.creates is 'Whether it holds the lock for creation, so that nobody else creates anything.';
 comment on column exchange.held_locks.symbol_slots is 'The slots of the symbols that it may trade in.';
 comment on column exchange.held_locks.own_symbols_after is
 'If it creates, the highest symbol_key that there was before: symbols with higher ones are its own, and nobody else can see them.';
 comment on column exchange.held_locks.balances is 'The accounts that it may act for, ascending by key.';
 comment on column exchange.held_locks.others is 'The accounts that it would act for if nobody else had locked them.';
+comment on column exchange.held_locks.goes_beyond is 'Whether any of its requests goes beyond the base protocol (is_beyond).';
 
 create type exchange.reservation as (
     place integer,
@@ -152,7 +154,8 @@ create type exchange.reservation as (
     holding_key bigint,
     code text,
     message text,
-    terms exchange.terms
+    terms exchange.terms,
+    order_id bigint
 );
 comment on type exchange.reservation is 'An order in the stage that reserves, and what comes of it there.';
 comment on column exchange.reservation.place is 'The order''s place among the requests.';
@@ -166,9 +169,10 @@ comment on column exchange.reservation.holding_key is
 'What it takes from, as much as order_cost says: the position_key of shares, or of symbol 0 for cash.';
 comment on column exchange.reservation.code is
 'Null where that is reserved. Else why it is refused; or later, where it must be asked again after a match, which may pay for it; '
-'or locked, where somebody else has a lock that it needs.';
+'or locked, where somebody else has a lock that it needs; or duplicate, where it was placed before.';
 comment on column exchange.reservation.message is 'Why it is refused, for people.';
 comment on column exchange.reservation.terms is 'What else the order says; null where it says nothing else.';
+comment on column exchange.reservation.order_id is 'The order that has its ref already; null where there is none.';
 
 create type exchange.run_holding as (
     holding_key bigint,

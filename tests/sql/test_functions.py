@@ -363,7 +363,7 @@ def test_orders_of_others_look_like_none(traders: Market, function: str) -> None
     for unknown in (order_id, 987654321):
         answer = traders.connection.execute(query.encode(), ["2", unknown]).fetchall()
         refused = ("refused", None, None, None, "unknown_order", f"no such order: {unknown}")
-        assert answer == [refused]
+        assert [parts[:6] for parts in answer] == [refused]
     for account in ("9", None, "1 ", "01"):
         assert row(traders, query, account, order_id)[4] == "unknown_order"
     assert row(traders, query, "1", None)[4] == "unknown_order"

@@ -62,20 +62,29 @@ $do$;
 set search_path = trap, pg_catalog, exchange;
 """
 CALLS = {
+    "arm_switch": "'1', 60",
     "begin_session": "",
+    "cancel_all_orders": "'2'",
     "cancel_order": "'1', 1",
     "count_open": "",
     "create_account": "'9', 5",
     "create_symbol": "'Y'",
+    "disarm_switch": "'1'",
+    "fire_switches": "",
     "give_back_orphans": "",
     "grant_shares": "'Y', '1', 5",
     "list_applied_files": "",
+    "list_orders": "'1'",
     "lock_holders": "0",
+    "look_account": "'1'",
+    "look_book": "'1', 'X'",
     "match_orders": "array[1], array['(0,1)']::tid[], array[1]",
-    "place_order": "'2', 'X', 2, 5",
+    "place_order": "'2', 'X', 2, 5, 'a7'",
     "process_batch": "array[(1, 'place_order', '1', 'X', 1, 5, null, 'ann', null), "
     "(1, 'query_order', '1', null, null, null, 1, 'ann', null)]::exchange.request[], true",
     "query_order": "'1', 1",
+    "reduce_order": "'1', 1, shares => 1",
+    "replace_order": "'1', 1, -8, 5, 'b1'",
     "reserve_orders": "array[(1, 'place_order', '1', 'X', 1, 5, null, 'ann', null)]::exchange.request[], "
     "true",
     "settle_account": "'1'",
@@ -107,8 +116,11 @@ def test_what_stands_in_front_leads_no_function_astray(trapped: Connection) -> N
         trapped.execute("select abs(-1.5) < 2.0")
 
 
-# Two functions use nothing that could be planted: they count, and list.
-@pytest.mark.parametrize("function", sorted(API - {"count_open", "list_applied_files"}))
+# They use nothing that could be planted: they count, and list, or hand one request on.
+HARMLESS = {"cancel_all_orders", "count_open", "disarm_switch", "list_applied_files"}
+
+
+@pytest.mark.parametrize("function", sorted(API - HARMLESS))
 def test_a_function_that_takes_the_callers_search_path_is_found_out(
     trapped: Connection, function: str
 ) -> None:

@@ -37,7 +37,7 @@ KEYS = {
     "book_hints": [["symbol_key =", "side ="]],
     "incoming_orders": [],  # read by address alone
     "orders": [["order_id ="]],
-    "order_terms": [["order_id ="]],
+    "order_terms": [["order_id ="], ["account_key =", "ref ="]],
     "positions": [["account_key =", "symbol_key ="]],
     "quotes": [["symbol_key =", "side ="]],
     "resting_orders": [

@@ -561,7 +561,7 @@ MUTANTS = {
                 array(
                     select (
                         place, place, account_key, symbol_key, side, shares, limit_price, holding_key, code,
-                        message, terms
+                        message, terms, order_id
                     )::exchange.reservation
                     from unnest(p_orders) order by place
                 ),

@@ -10,11 +10,15 @@ from tests.sql.market import Connection, Market
 
 # What a gateway may call. Another function here is another thing that a stolen gateway can do.
 API = {
-    "cancel_order",
+    "arm_switch",
     "begin_session",
+    "cancel_all_orders",
+    "cancel_order",
     "count_open",
     "create_account",
     "create_symbol",
+    "disarm_switch",
+    "fire_switches",
     "give_back_orphans",
     "grant_shares",
     "list_applied_files",
@@ -26,6 +30,8 @@ API = {
     "place_order",
     "process_batch",
     "query_order",
+    "reduce_order",
+    "replace_order",
     "reserve_orders",
     "settle_account",
     "settle_idle_accounts",

@@ -101,6 +101,7 @@ def test_a_function_that_takes_a_temporary_table_is_found_out(market: Market) ->
 # Whose the order is, isn't asked.
 ANYBODYS_ORDER = """
 select
+    orders.order_id,
     orders.account_key,
     orders.symbol_key,
     orders.side,

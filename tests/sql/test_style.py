@@ -86,13 +86,25 @@ def test_functions_hold_no_dynamic_sql(path: Path) -> None:
     assert not re.search(r"\bexecute\b(?!\s+on\b)", code_of(path))
 
 
+# What people say by name of an order is spelt as on the wire.
+SAID = {"ref", "type", "budget", "tif", "post", "stp", "open", "of", "shares", "to_open"}
+
+
 def test_arguments_begin_with_p(connection: psycopg.Connection[TupleRow]) -> None:
     arguments = connection.execute(
         "select proname, name from pg_proc, unnest(proargnames, proargmodes) as argument (name, mode) "
         "where pronamespace = 'exchange'::regnamespace and coalesce(mode, 'i') in ('i', 'b', 'v')"
     ).fetchall()
     assert arguments
-    assert [argument for argument in arguments if not argument[1].startswith("p_")] == []
+    others = {argument for argument in arguments if not argument[1].startswith("p_")}
+    assert {name for _, name in others} == SAID
+    assert {function for function, _ in others} == {
+        "cancel_order",
+        "place_order",
+        "query_order",
+        "reduce_order",
+        "replace_order",
+    }
 
 
 def test_everything_has_a_comment(connection: psycopg.Connection[TupleRow]) -> None:
