@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
+from pgbourse.serve.accounts import Accounts
 from pgbourse.serve.counts import Count
 from pgbourse.serve.reader import LARGE, Reader
 from pgbourse.serve.ready import Ready
@@ -25,8 +26,11 @@ _LAST_ASIDE = 0.2
 class Answering:
     """Where turns go after a portion. Any worker may call this, for turns that it has in hand."""
 
-    def __init__(self, ready: Ready, gate: WriteGate[Turn], reader: Reader, reply_framing: str) -> None:
+    def __init__(
+        self, ready: Ready, accounts: Accounts, gate: WriteGate[Turn], reader: Reader, reply_framing: str
+    ) -> None:
         self._ready = ready
+        self._accounts = accounts
         self._gate = gate
         self._reader = reader
         self._wrap: Callable[[bytes, Frame], bytes] = {
@@ -65,7 +69,10 @@ class Answering:
                 self._reader.let_go(frames)
                 taken.add_frames(frames, -1)
                 let_go += 1  # until the gate submits it anew
+                self._accounts.release(turn)
                 self._gate.wait(turn)
+            elif portion.waits_for:
+                self._accounts.wait(turn, portion.waits_for)
             elif turn.wants_reader:
                 self._reader.add(turn)
             else:
@@ -90,6 +97,8 @@ class Answering:
         turn.tries = 0 if results else turn.tries + 1
         turn.most = min(2 * turn.most, 1 << 30)  # take_back limits it again if some have no result
         items = turn.take_results(results)
+        if turn.account is not None:
+            self._accounts.release(turn)
         if items and len(items[0].frame.document) > LARGE:  # which only the first can be
             self._reader.let_go([items[0].frame])
         replies = b"".join([self._wrap(item.reply(), item.frame) for item in items])
@@ -115,4 +124,5 @@ class Answering:
         if turn.large is not None:
             taken.add_frames([turn.large])
             turn.large = None
+        self._accounts.release(turn)
         taken.add_frames(turn.peer.abandon())

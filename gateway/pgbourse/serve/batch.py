@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pgbourse.serve.accounts import sequences_of
 from pgbourse.serve.turns import Portion
 from pgbourse.wire.messages import ResultRow, Terms
 
@@ -15,7 +16,7 @@ def literal_of(portions: Sequence[Portion]) -> bytes:
     and point: only the names of certificates need quotes. What is empty is null.
     """
     rows: list[str] = []
-    for sequence, portion in enumerate(portions, 1):
+    for sequence, portion in zip(sequences_of(portions), portions, strict=True):
         name = portion.certificate_name
         name = "" if name is None else _quoted(name)
         for action, account_id, sym, amount, limit, order_id, _, terms, _ in portion.asked():

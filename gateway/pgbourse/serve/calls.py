@@ -13,6 +13,8 @@ What a lost answer means is different for each call:
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import psycopg
@@ -45,12 +47,16 @@ _CALLS = {
     b"ref from exchange.process_batch($1, $2, $3)",
     b"reserve": b"select request, incoming_id, address, slot, code, message from "
     b"exchange.reserve_orders($1, $2)",
-    b"match": b"select place, outcome, order_id, code, message from exchange.match_orders($1, $2, $3, $4)",
+    b"match": b"select place, outcome, order_id, code, message, shares from "
+    b"exchange.match_orders($1, $2, $3, $4)",
 }
 
 
 class Reserved(NamedTuple):
-    """An order that is reserved for and not in the market yet; or, without an incoming_id, why it is not."""
+    """An order that is reserved for and not in the market yet; or, without an incoming_id, why it is not.
+
+    It may have been placed before: then its answer is `known`.
+    """
 
     request: int
     incoming_id: int | None
@@ -58,6 +64,7 @@ class Reserved(NamedTuple):
     slot: int
     code: str | None  # also "later" and "locked", where it may be asked again
     message: str | None
+    known: Sequence[ResultRow] | None  # None unless the order had been placed before
     server: str  # which start of which server: another one, which may have lost it, draws such ids again
 
 
@@ -69,12 +76,13 @@ class Matched(NamedTuple):
     order_id: int | None
     code: str | None
     message: str | None
+    more: Sequence[ResultRow] | None  # what else its client is to be told
 
 
 _as_reserved: Callable[[tuple[Any, ...]], Reserved] = partial(tuple.__new__, Reserved)
 _as_matched: Callable[[tuple[Any, ...]], Matched] = partial(tuple.__new__, Matched)
 
-_GONE = Matched(0, "gone", None, None, None)
+_GONE = Matched(0, "gone", None, None, None, None)
 
 
 class Caller:
@@ -186,7 +194,7 @@ class Caller:
             rows = self._call(b"reserve", [requests, _boolean(certified)], barrier=False)
         except FateUnknown as error:
             raise ConnectionGone(str(error)) from error
-        return [_as_reserved((*row, server)) for row in rows]
+        return [_as_reserved((*row, None, server)) for row in rows]
 
     def match(self, orders: Sequence[Reserved], waits: bool = True) -> list[Matched]:
         """Let orders into the market; return a row for each, in order. All is then durable.
@@ -205,7 +213,7 @@ class Caller:
             _array(order.slot for order in known),
             _boolean(waits),
         ]
-        matched = list(map(_as_matched, self._call(b"match", parameters))) if known else []
+        matched = _matched(self._call(b"match", parameters)) if known else []
         if len(known) == len(orders):
             return matched
         answers = iter(matched)
@@ -244,6 +252,17 @@ class Caller:
             raise
         finally:
             self.seconds += time.monotonic() - started
+
+
+def _matched(rows: Rows) -> list[Matched]:
+    """Return one for each place: nearly always each row is one, without shares."""
+    if not rows or rows[-1][0] == len(rows):
+        return list(map(_as_matched, rows))
+    matched: list[Matched] = []
+    for _, (first, *more) in groupby(rows, itemgetter(0)):
+        told = [ResultRow(0, outcome, order_id, shares) for _, outcome, order_id, _, _, shares in more]
+        matched.append(_as_matched((*first[:5], told)))
+    return matched
 
 
 def _boolean(value: bool) -> bytes:

@@ -123,15 +123,16 @@ def _writes(portion: Portion) -> bool:
 
 
 def _take_reserved(portion: Portion, rows: Sequence[Reserved]) -> None:
-    """Note which orders of a portion are reserved for, and which are refused; the others stay open."""
+    """Note which orders of a portion are reserved for, and which are answered; the others stay open."""
     for place, row in zip(portion.places, rows, strict=True):
         if row.incoming_id is not None:
             portion.reserved.append((place, row))
         elif row.code == "locked":
             portion.is_locked = True
         elif row.code != "later":
-            portion.results[place] = [ResultRow(0, "refused", code=row.code, message=row.message)]
-            portion.refused_by = row.server
+            refused = ResultRow(0, "refused", code=row.code, message=row.message)
+            portion.results[place] = row.known or [refused]
+            portion.answered_by = row.server
 
 
 def failed(error: CallFailed) -> list[ResultRow]:

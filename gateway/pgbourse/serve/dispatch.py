@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from pgbourse.serve.accounts import Accounts
 from pgbourse.serve.answering import Answering
 from pgbourse.serve.carrier import Carrier
 from pgbourse.serve.counts import Count
@@ -57,7 +58,8 @@ class Dispatcher:
         self._ready = Ready(reserve_workers)
         self._gate: WriteGate[Turn] = WriteGate(conninfo, self._ready.submit, self._stopping)
         self._reader = Reader(self._go_on, self._give_up, self._is_alone)
-        self._answering = Answering(self._ready, self._gate, self._reader, reply_framing)
+        self._accounts = Accounts(self._ready.bring_back)
+        self._answering = Answering(self._ready, self._accounts, self._gate, self._reader, reply_framing)
         self._lanes = Lanes(lanes) if lanes else None
         # What waits is what has been submitted, by the I/O thread, and not taken, by a worker or the reader.
         self._submitted = Count()
@@ -79,7 +81,7 @@ class Dispatcher:
         return Worker(
             number,
             self._ready,
-            Gatherer(self._ready, taken, self._batch_requests, self._make_room, fronts),
+            Gatherer(self._ready, self._accounts, taken, self._batch_requests, self._make_room, fronts),
             Carrier(database, self._gate, certified=self._certified),
             self._lanes,
             self._answering,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from pgbourse.serve.accounts import Accounts
 from pgbourse.serve.counts import Count
 from pgbourse.serve.reader import LARGE
 from pgbourse.serve.ready import Ready
@@ -22,7 +23,13 @@ class Gatherer:
     """One worker's way to take documents from clients whose turn it is."""
 
     def __init__(
-        self, ready: Ready, taken: Count, batch_requests: int, on_taken: Callable[[], None], fronts: int
+        self,
+        ready: Ready,
+        accounts: Accounts,
+        taken: Count,
+        batch_requests: int,
+        on_taken: Callable[[], None],
+        fronts: int,
     ) -> None:
         """`taken` counts what is taken; then `on_taken` is called.
 
@@ -30,6 +37,7 @@ class Gatherer:
         """
         self._fronts = fronts
         self._ready = ready
+        self._accounts = accounts
         self._taken = taken
         self._batch_requests = batch_requests
         self._on_taken = on_taken
@@ -78,7 +86,9 @@ class Gatherer:
         fronts = self._fronts if self._ready.has_stages else 0
         if size <= FEW and self._ready.held <= len(turns):
             fronts = 0
-        return [
-            turn.portion(room, count, fronts)
-            for turn, room, count in zip(turns, shares, documents, strict=True)
-        ]
+        return self._accounts.admit(
+            [
+                turn.portion(room, count, fronts, share)
+                for turn, room, count in zip(turns, shares, documents, strict=True)
+            ]
+        )

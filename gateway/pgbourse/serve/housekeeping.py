@@ -1,4 +1,4 @@
-"""What has to be done every few seconds: folding credits, and giving back what nobody will match."""
+"""What has to be done regularly: folding credits, and giving back what nobody will match."""
 
 import logging
 import threading
@@ -28,7 +28,7 @@ _GIVE_BACK = "select exchange.give_back_orphans() where current_setting('transac
 
 
 class Sweeper:
-    """A thread that calls exchange.settle_idle_accounts and exchange.give_back_orphans regularly."""
+    """A thread that calls the exchange's functions of this kind, each at its interval."""
 
     def __init__(self, pool: SharedPool, seconds: float, orphans: float = _ORPHANS) -> None:
         """Sweep accounts at an interval of so many seconds (0: never), and `orphans` at theirs."""
@@ -56,27 +56,29 @@ class Sweeper:
                 if task.due <= time.monotonic():
                     task.run()
 
-    def _sweep(self) -> None:
+    def _sweep(self) -> bool:
         with self._pool.session(patient=True) as session:
-            folded = asked = 1
-            while folded == asked and not self._stopping.is_set():
-                began = time.monotonic()
-                row = session.execute(_SWEEP, [asked := self._accounts]).fetchone()
-                folded = row[0] if row is not None else 0
-                quick = time.monotonic() - began < _TRANSACTION
-                self._accounts = min(asked * 2, _MOST) if quick else max(asked // 2, _FEWEST)
+            began = time.monotonic()
+            row = session.execute(_SWEEP, [asked := self._accounts]).fetchone()
+            quick = time.monotonic() - began < _TRANSACTION
+        self._accounts = min(asked * 2, _MOST) if quick else max(asked // 2, _FEWEST)
+        return row is not None and row[0] == asked
 
-    def _give_back(self) -> None:
+    def _give_back(self) -> bool:
         with self._pool.session(patient=True) as session:
             row = session.execute(_GIVE_BACK).fetchone()
         if row is not None and row[0] > 0:
             _log.warning("gave back %d reservations of sessions that are gone", row[0])
+        return False
 
 
 class _Task:
-    """Something to be done at an interval, whose failures are told once until it succeeds."""
+    """Something to be done at an interval, whose failures are told once until it succeeds.
 
-    def __init__(self, name: str, action: Callable[[], None], seconds: float, delay: float = 0.0) -> None:
+    Its action does a transaction's worth, and returns whether there is more to be done at once.
+    """
+
+    def __init__(self, name: str, action: Callable[[], bool], seconds: float, delay: float = 0.0) -> None:
         self._name = name
         self._action = action
         self._seconds = seconds
@@ -85,11 +87,12 @@ class _Task:
 
     def run(self) -> None:
         """Do it. A run that is missed delays things and nothing more."""
+        there_is_more = False
         try:
-            self._action()
+            there_is_more = self._action()
             self._failing = False
         except (DatabaseError, psycopg.Error) as error:
             if not self._failing:
                 _log.warning("%s fails, and will be tried again: %s", self._name, one_line(error))
             self._failing = True
-        self.due = time.monotonic() + self._seconds
+        self.due = time.monotonic() + (0.0 if there_is_more else self._seconds)

@@ -75,8 +75,9 @@ class Lanes:
         with self._lock:
             while True:
                 now = time.monotonic()
-                while aside and aside[0][0] <= now:
-                    queue.appendleft(aside.popleft()[1])
+                if aside and aside[0][0] <= now:
+                    due = sum([at <= now for at, _ in aside])
+                    queue.extendleft(reversed([aside.popleft()[1] for _ in range(due)]))  # in their order
                 if queue:
                     break
                 if self._stopping and not aside:

@@ -126,8 +126,8 @@ class Matcher:
         for part in parts:
             end = start + len(part.orders)
             _take_results(part, rows[start:end])
-            if part.portion.refused_by not in ("", server):
-                part.portion.lost = True  # what it was refused for may be gone with the server
+            if part.portion.answered_by not in ("", server):
+                part.portion.lost = True  # what it was answered for may be gone with the server
             start = end
 
 
@@ -145,7 +145,8 @@ def _take_results(part: Part, rows: Sequence[Matched]) -> None:
         elif row.outcome == "gone":
             part.portion.lost = part.portion.lost or part.was_lost
         else:
-            results[place] = [ResultRow(0, row.outcome, row.order_id, code=row.code, message=row.message)]
+            first = ResultRow(0, row.outcome, row.order_id, code=row.code, message=row.message)
+            results[place] = [first, *(row.more or ())]
     part.aside = _ASIDE if left else 0.0
     if left:
         part.places, part.orders = [place for place, _ in left], [order for _, order in left]

@@ -42,12 +42,13 @@ class Peer(Protocol):
 class Item:
     """One document in dispatch's hands."""
 
-    __slots__ = ("_reply", "_results", "document", "frame", "missing")
+    __slots__ = ("_reply", "_results", "document", "frame", "is_whole", "missing")
 
     def __init__(self, frame: Frame, document: Document) -> None:
         self.frame = frame
         self.document = document
         self.missing = len(document.requests)  # requests without a result
+        self.is_whole = _is_whole(document)
         self._results: Sequence[Sequence[ResultRow]] = ()  # if they came all at once, as nearly always
         self._reply: Reply | None = None  # else
 
@@ -78,19 +79,21 @@ class Portion:
     """
 
     __slots__ = (
+        "answered_by",
         "away",
         "certificate_name",
         "documents",
         "front",
         "is_locked",
+        "is_whole",
         "lost",
         "places",
-        "refused_by",
         "requests",
         "reserved",
         "results",
         "turn",
         "waits",
+        "waits_for",
     )
 
     def __init__(self, turn: "Turn") -> None:
@@ -101,16 +104,20 @@ class Portion:
         self.lost = False  # may or may not have committed; that ends the turn
         self.begin([], 0)
 
-    def begin(self, requests: list[Request], documents: int, front: int = -1) -> None:
+    def begin(
+        self, requests: list[Request], documents: int, front: int = -1, *, is_whole: bool = False
+    ) -> None:
         """Begin anew, with these requests."""
         self.requests = requests
         self.results: list[Sequence[ResultRow] | None] = [None] * len(requests)  # for each request its rows
         self.places: Sequence[int] = range(len(requests))  # of what the next call asks for
         self.documents = documents  # that it has requests of, for the metrics
         self.front = front  # the worker who reserves for these orders, to be matched then; -1: in one stage
-        self.refused_by = ""  # the server that refused some of them when it was to reserve
+        self.is_whole = is_whole  # of a document into which no other one of its account may come
+        self.answered_by = ""  # the server that answered some of them when it was to reserve
         self.is_locked = False  # what has no result needs a lock that somebody else has
         self.waits = False  # what is left of the turn waits until the database takes writes
+        self.waits_for = ""  # the account that another document has to itself, for which the turn waits
 
     def asked(self) -> Sequence[Request]:
         """Return the requests in these places."""
@@ -135,9 +142,14 @@ class Portion:
         return requests, cast("list[Sequence[ResultRow]]", results)
 
     def leave_writes(self) -> None:
-        """Give the first open request that writes, and all behind it, back to the turn if none is done."""
+        """Give the first open request that writes, and all behind it, back to the turn if none is done.
+
+        What must not be interrupted is not begun.
+        """
         self.ask_again()
         place = next((i for i in self.places if writes(self.requests[i])), None)
+        if place is not None and self.is_whole:
+            place = self.places[0]
         if place is not None and not any(self.results[place:]):
             self.turn.give_back(len(self.requests) - place)
             del self.requests[place:]
@@ -146,9 +158,33 @@ class Portion:
             self.waits = True
 
 
+_LOOKS = frozenset(("query_order", "look_account", "list_orders", "look_book"))
+
+
 def writes(request: Request) -> bool:
     """Whether a request needs a database that takes writes."""
-    return request.action != Action.QUERY_ORDER
+    return request.action not in _LOOKS
+
+
+_BASE = frozenset(
+    (
+        Action.CREATE_ACCOUNT,
+        Action.CREATE_SYMBOL,
+        Action.GRANT_SHARES,
+        Action.PLACE_ORDER,
+        Action.QUERY_ORDER,
+        Action.CANCEL_ORDER,
+    )
+)
+
+
+def _is_whole(document: Document) -> bool:
+    """Whether other documents of its account must not come in between its requests.
+
+    That is promised where a document uses more than the base protocol.
+    """
+    requests = document.requests
+    return len(requests) > 1 and not _BASE.issuperset([request.action for request in requests])
 
 
 class Turn:
@@ -157,7 +193,20 @@ class Turn:
     It lasts as long as the client, and is empty whenever dispatch doesn't have the client.
     """
 
-    __slots__ = ("_begun", "_items", "_portion", "_requests", "large", "most", "peer", "pending", "tries")
+    __slots__ = (
+        "_begun",
+        "_holder",
+        "_items",
+        "_portion",
+        "_requests",
+        "_wholes",
+        "account",
+        "large",
+        "most",
+        "peer",
+        "pending",
+        "tries",
+    )
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
@@ -165,9 +214,12 @@ class Turn:
         self.pending: Portion | None = None  # has requests without a result
         self.tries = 0  # in a row that brought no result
         self.most = _MANY  # requests in the next portion
+        self.account: str | None = None  # that a document here has to itself
+        self._holder: Item | None = None  # that document
         self._items: deque[Item] = deque()  # neither of them answered
         self._requests: list[Request] = []  # of these documents
         self._begun = 0  # how many of them have been in a portion
+        self._wholes = 0  # how many of the documents must not be interrupted
         self._portion = Portion(self)
 
     @property
@@ -189,35 +241,80 @@ class Turn:
 
     def add(self, frame: Frame, document: Document) -> None:
         """Take in a document that has been read."""
-        self._items.append(Item(frame, document))
+        item = Item(frame, document)
+        self._items.append(item)
+        self._wholes += item.is_whole
         self._requests += document.requests
 
-    def portion(self, most: int, documents: int, fronts: int = 0) -> Portion:
+    def portion(self, most: int, documents: int, fronts: int = 0, share: int = 0) -> Portion:
         """Cut off the next requests, or return the portion in hand, if it has requests without a result.
 
         If orders are carried out in stages, then by one of so many workers in front: a portion holds only
-        orders that one of them reserves, or no orders.
+        orders that one of them reserves, or no orders. A document that must not be interrupted is a portion
+        of its own, which may be as large as a client's `share`.
         """
         portion = self._portion
         if self.pending is not None:
             self.pending = None
+            portion.is_locked = False
             return portion
-        requests = self._requests[self._begun : self._begun + min(most, self.most)]
+        most = min(most, self.most)
+        is_whole = False
+        if self._wholes:
+            before, size = self._first_whole()
+            is_whole = not before
+            most = size if is_whole and size <= share else min(most, before or size)
+        requests = self._requests[self._begun : self._begun + most]
         front = -1
         if fronts and requests:
             front = _front(requests[0], fronts)
             end = next((i for i, request in enumerate(requests) if _front(request, fronts) != front), most)
-            del requests[end:]
+            if is_whole and end < len(requests):
+                front = -1  # orders and others, in one transaction
+            else:
+                del requests[end:]
         self._begun += len(requests)
-        portion.begin(requests, max(1, documents), front)
+        portion.begin(requests, max(1, documents), front, is_whole=is_whole)
         return portion
+
+    def _first_whole(self) -> tuple[int, int]:
+        """Count the requests before the first document that must not be interrupted, and its own."""
+        before = 0
+        for item in self._items:
+            if item.is_whole:
+                return before, item.missing
+            before += item.missing
+        return before, 0
+
+    def have(self, account_id: str) -> None:
+        """Take note that the document whose turn it is has this account to itself."""
+        self.account = account_id
+        self._holder = next(item for item in self._items if item.missing)
+
+    @property
+    def needs_account(self) -> bool:
+        """Whether that document is still here."""
+        return self._holder in self._items
+
+    def wait_for(self, account_id: str, portion: Portion) -> Portion:
+        """Take back a portion, with which nothing has been done, to wait for this account.
+
+        Returns an empty one that says so.
+        """
+        if any(portion.results):
+            self.pending = portion
+        else:
+            self.give_back(len(portion.requests))
+        empty = Portion(self)
+        empty.waits_for = account_id
+        return empty
 
     def take_back(self, portion: Portion) -> None:
         """Take back the portion in hand, which has requests without a result, to go on with them.
 
         Orders that earlier ones may pay for are asked for again and again: so few of them at a time.
         """
-        if any(portion.results):
+        if any(portion.results) or portion.is_whole:
             portion.ask_again()
             self.pending = portion
             return
@@ -247,6 +344,7 @@ class Turn:
                 if item.missing:
                     return finished
             finished.append(items.popleft())
+            self._wholes -= item.is_whole
         self._forget()
         return finished
 
@@ -265,6 +363,7 @@ class Turn:
             count = sum([item.missing for item in self._items if not item.begun])
             del self._requests[len(self._requests) - count :]
             self._items = deque(kept)
+            self._wholes = sum([item.is_whole for item in kept])
             self.peer.put_back(frames if self.large is None else [*frames, self.large])
             self.large = None
         return frames
@@ -273,6 +372,7 @@ class Turn:
         """Forget what concerned documents that have all gone."""
         self._requests.clear()
         self._begun = 0
+        self._wholes = 0
         self.pending = None
         self.tries = 0
         self.most = _MANY
