@@ -21,14 +21,16 @@ from lxml import etree
 from psycopg.rows import TupleRow
 
 from pgbourse.cli import main
+from pgbourse.client import ClientError
 from pgbourse.loadtest.connections import LoadError, Target
 from pgbourse.loadtest.generate import ReferenceServer, documents
 from pgbourse.loadtest.load import LoadSettings, load
 from pgbourse.loadtest.run import Run
+from pgbourse.loadtest.templates import KINDS
 from pgbourse.loadtest.workload import Feeder, Workload
 from pgbourse.wire.framing import Framer, Framing
 from tests.faults.scene import GatewayProcess
-from tests.integration.client import wait_until
+from tests.integration.client import server_that, wait_until
 from tests.integration.conftest import Gateway, StartGateway
 from tests.integration.tls import Authority
 
@@ -179,8 +181,13 @@ def exchange_that(answer: Callable[[int, bytes], Answer]) -> Iterator[Target]:
         thread.join()
 
 
+SERVER = b'<results><server version="9" features="ref tif post market replace reduce"/></results>\n'
+
+
 def opened(document: bytes) -> Answer:
     """Answer every request of a document."""
+    if b"<server/>" in document:
+        return [SERVER]
     number = document.count(b"<account") + document.count(b"<order")
     return [b"<results>" + b'<opened id="1"/>' * number + b"</results>\n"]
 
@@ -329,6 +336,38 @@ def test_symbols_are_what_the_protocol_allows(
     assert f"--symbol-prefix {prefix!r} must be ASCII letters and digits" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--mix", "order=1,iok=2"], "--mix has 'iok=2': it must be a kind and a number"),
+        (["--mix", "order"], "--mix has 'order'"),
+        (["--mix", "order=-1"], "--mix has 'order=-1'"),
+        (["--mix", ""], "--mix has ''"),
+        (["--mix", "order=0,ioc=0.0"], "--mix draws nothing"),
+        (["--mix", "order=1", "--queries", "0.5"], "--mix says how many queries and cancels there are"),
+        (["--mix", "order=1", "--cancels", "0.5"], "--mix says how many queries and cancels there are"),
+    ],
+)
+@pytest.mark.parametrize("command", [["load"], ["generate", "5", "nowhere"]])
+def test_a_mix_that_can_not_be_read_is_refused(
+    command: list[str], options: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([*command, *options])
+    assert end.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_mix_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "documents"
+    with pytest.raises(SystemExit) as end:
+        main(["generate", "60", str(folder), "--mix", "ioc=2.5, query=1", "--refs", "--accounts", "5"])
+    assert not end.value.code
+    written = b"".join(path.read_bytes() for path in folder.glob("????.xml"))
+    assert b' ref="r-1" tif="IOC"/>' in written
+    assert b"<query id=" in written
+
+
 @pytest.mark.parametrize("orders", [1, 5])
 def test_generated_documents_are_answered_as_expected(gateway: Gateway, orders: int) -> None:
     workload = Workload(
@@ -402,6 +441,69 @@ def test_a_run_carries_on_after_lost_connections(
     printed = capsys.readouterr().out
     assert "5 connections were lost" in printed
     assert "check: 5 documents went unanswered, and may have been done or not" in printed
+
+
+MIXED = replace(WORKLOAD, orders=3, refs="r", mix=tuple((kind, 1.0) for kind in KINDS))
+
+
+@pytest.mark.parametrize("rate", [None, 2000.0])
+@pytest.mark.parametrize("new_connection_each", [False, True])
+def test_with_refs_nothing_is_in_doubt_after_lost_connections(
+    settings: LoadSettings,
+    capsys: pytest.CaptureFixture[str],
+    new_connection_each: bool,
+    rate: float | None,
+) -> None:
+    """Of the documents without an answer, each second one had been carried out."""
+    exchange = Unreliable(MIXED, lambda number: number % 20 == 19 and number < 200)
+    with exchange_that(exchange.answer) as target:
+        target = reconnecting(target, new_connection_each=new_connection_each)
+        settings = replace(settings, target=target, workload=MIXED, check=True, rate=rate)
+        assert load(settings) == 0
+    report = result(settings)
+    figures = report["result"]
+    assert (figures["documents"], figures["unanswered"], figures["resent"]) == (200, 0, 10)
+    assert report["check"] == {"unknown_documents": 0, "findings": 0, "first": []}
+    assert "10 documents had no answer and were sent again" in capsys.readouterr().out
+
+
+def test_the_last_documents_are_sent_again_as_well(settings: LoadSettings) -> None:
+    exchange = Unreliable(MIXED, lambda number: number in (199, 200, 201))
+    with exchange_that(exchange.answer) as target:
+        settings = replace(settings, target=reconnecting(target), workload=MIXED, clients=1, check=True)
+        assert load(settings) == 0
+    figures = result(settings)["result"]
+    assert (figures["documents"], figures["unanswered"], figures["resent"]) == (200, 0, 3)
+
+
+def test_an_exchange_that_heeds_no_refs_is_found_out(settings: LoadSettings) -> None:
+    """It says that it does."""
+    exchange = Unreliable(MIXED, lambda number: number % 20 == 19 and number < 200)
+
+    def answer(number: int, document: bytes) -> Answer:
+        return exchange.answer(number, re.sub(rb' ref="[^"]*"', b"", document))
+
+    with exchange_that(answer) as target:
+        settings = replace(settings, target=reconnecting(target), workload=MIXED, check=True)
+        assert load(settings) == 1
+
+
+def test_what_is_sent_again_in_vain_is_in_doubt(settings: LoadSettings) -> None:
+    with exchange_that(lambda number, document: opened(document) if number < 50 else [None]) as target:
+        target = replace(reconnecting(target), stall_seconds=1.0)
+        workload = replace(WORKLOAD, refs="r")
+        with pytest.raises(LoadError, match="the server has been away for 1 s"):
+            load(replace(settings, target=target, workload=workload))
+    figures = result(settings)["result"]
+    assert (figures["documents"], figures["unanswered"]) == (50, 4)
+
+
+def test_what_a_server_would_ignore_is_not_asked_of_it(settings: LoadSettings) -> None:
+    workload = replace(WORKLOAD, refs="r", mix=[("ioc", 1.0)])
+    with server_that(lambda server: server.sendall(b"<results><error>what?</error></results>\n")) as address:
+        target = Target(*address)
+        with pytest.raises(ClientError, match="the server does not know ref, tif"):
+            load(replace(settings, target=target, workload=workload))
 
 
 def test_an_exchange_that_forgets_what_it_acknowledged_is_found_out(settings: LoadSettings) -> None:

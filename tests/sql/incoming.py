@@ -9,7 +9,16 @@ from typing import NamedTuple
 
 from tests.sql.market import Connection, Market
 
-__all__ = ["Incoming", "bring", "match", "match_one_by_one", "open_market", "random_orders", "what_happened"]
+__all__ = [
+    "Incoming",
+    "bring",
+    "match",
+    "match_one_by_one",
+    "match_told",
+    "open_market",
+    "random_orders",
+    "what_happened",
+]
 
 _ORDERS = """
 array(
@@ -41,6 +50,22 @@ select session_pid, account_key, symbol_key, side, shares, limit_price, terms fr
 returning incoming_id, ctid::text, (symbol_key & 63)::integer
 """
 _MATCH = f"select unnest(order_ids), unnest(codes) from exchange.match({_ORDERS})"
+_MATCH_TOLD = """
+select concat_ws(
+    ', ',
+    case when codes[n] is null then 'opened ' || order_ids[n] else concat_ws(': ', codes[n], messages[n]) end,
+    (
+        select string_agg(concat_ws(' ', outcome, p.order_id, trim_scale(shares)), ', ' order by ordinality)
+        from unnest(told) as terms
+        cross join lateral exchange.opened_parts(terms) with ordinality as p
+        where terms.order_id = order_ids[n]
+    )
+)
+from (select {orders} as incoming) as placed
+cross join lateral exchange.match({arguments})
+cross join lateral generate_series(1, cardinality(order_ids)) as n
+order by n
+"""
 
 _TERMS = ("ref", "type", "budget", "tif", "post", "stp", "of_ref", "if_open")
 
@@ -102,6 +127,15 @@ def match(connection: Connection, orders: Sequence[Incoming]) -> list[tuple[int 
     with connection.transaction():
         connection.execute(_DEPOSIT.encode(), columns)
         return [(row[0], row[1]) for row in connection.execute(_MATCH.encode(), columns).fetchall()]
+
+
+def match_told(connection: Connection, orders: Sequence[Incoming], arguments: str = "incoming") -> list[str]:
+    """Match orders as `match` does; return what each client is told: `opened 1, filled 5, canceled 0`."""
+    columns = [list(column) for column in zip(*orders, strict=True)]
+    query = _MATCH_TOLD.format(orders=_ORDERS, arguments=arguments)
+    with connection.transaction():
+        connection.execute(_DEPOSIT.encode(), columns)
+        return [row[0] for row in connection.execute(query.encode(), columns).fetchall()]
 
 
 def match_one_by_one(connection: Connection, orders: Sequence[Incoming], function: str) -> list[int]:

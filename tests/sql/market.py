@@ -291,16 +291,7 @@ def always_hint(connection: Connection) -> None:
         "create sequence exchange.steps; alter sequence exchange.steps owner to exchange_owner"
     )
     replace(connection, "count_stepped_over", "select nextval('exchange.steps') * 1000000", "sql")
-    wrap(
-        connection,
-        "first_orders",
-        """
-        begin
-            return query
-            select * from exchange.wrapped_first_orders(
-                p_symbol_key, p_side, p_from_rank, p_from_id, p_reach,
-                case when p_reach = 'Infinity' then least(p_count, 3) else p_count end
-            );
-        end
-        """,
-    )
+    row = connection.execute("select prosrc from pg_proc where proname = 'note_book_hints'").fetchone()
+    assert row is not None
+    assert row[0].count("'Infinity', 32") == 1
+    replace(connection, "note_book_hints", row[0].replace("'Infinity', 32", "'Infinity', 3"))

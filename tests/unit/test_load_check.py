@@ -199,3 +199,177 @@ def test_an_unanswered_cancel_may_have_been_done_or_not(status: str) -> None:
     checker.conclude()
     assert checker.findings == []
     assert checker.unknown_documents == 1
+
+
+# Orders beyond the base protocol
+
+IOC = '<order sym="X" amount="10" limit="5" ref="a" tif="IOC"/>'
+FOK = IOC.replace("IOC", "FOK")
+MARKET = '<order sym="X" amount="10" type="market" budget="50"/>'
+REPLACE = '<replace id="1" amount="7" limit="3" ref="b"/>'
+REPLACED = '<opened sym="X" amount="7" limit="3" ref="b" id="9" replaced="1" released="4"/>'
+TOLD = {
+    "ioc": IOC.replace("order", "opened").replace("/>", ' id="1" executed="4" canceled="6"/>'),
+    "fok": FOK.replace("order", "opened").replace("/>", ' id="1" executed="10" canceled="0"/>'),
+    "market": MARKET.replace("order", "opened").replace("/>", ' id="1" executed="4" canceled="6"/>'),
+}
+CANCELED = '<canceled shares="{}" time="1"/>'
+REDUCED = '<reduced shares="{}" time="1"/>'
+
+
+def found(steps: list[tuple[str, str]], status: str, sold: str = "") -> list[str]:
+    """Return what is found when account 7 gets these replies, and order 1 has this status in the end.
+
+    `sold` is what another account's order 2 has executed.
+    """
+    checker = Checker()
+    for request, result in steps:
+        told(checker, "7", request, result)
+    for order_id, state in (("1", status), ("9", '<open shares="7"/>')):
+        if order_id in checker.orders:
+            query, result = f'<query id="{order_id}"/>', f'<status id="{order_id}">{state}</status>'
+            told(checker, "7", query, result, last=True)
+    if sold:
+        told(checker, "8", SELL, OPENED["2"])
+        told(checker, "8", '<query id="2"/>', f'<status id="2">{sold}</status>', last=True)
+    checker.conclude()
+    return checker.findings
+
+
+TO_4 = ('<reduce id="1" to="4"/>', '<reduced id="1" shares="6" open="4"/>')
+TO_0 = ('<reduce id="1" to="0"/>', '<reduced id="1" shares="10" open="0"/>')
+FOUR = FILL.format(4, 5)
+
+
+@pytest.mark.parametrize(
+    ("steps", "status", "sold"),
+    [
+        ([(IOC, TOLD["ioc"])], FOUR + CANCELED.format(6), FOUR + '<open shares="6"/>'),
+        ([(FOK, TOLD["fok"])], FILL.format(10, 5), FILL.format(10, 5)),
+        (
+            [(MARKET, TOLD["market"])],
+            FILL.format(4, "12.5") + CANCELED.format(6),
+            FILL.format(4, "12.5") + '<open shares="6"/>',
+        ),
+        ([(BUY, OPENED["1"]), TO_4], REDUCED.format(6) + '<open shares="4"/>', ""),
+        ([(BUY, OPENED["1"]), TO_0], CANCELED.format(10), ""),
+        (
+            [(BUY, OPENED["1"]), (REPLACE, REPLACED)],
+            FILL.format(6, 5) + CANCELED.format(4),
+            FILL.format(6, 5) + '<open shares="4"/>',
+        ),
+    ],
+)
+def test_right_answers_about_other_kinds_pass(steps: list[tuple[str, str]], status: str, sold: str) -> None:
+    assert found(steps, status, sold) == []
+
+
+@pytest.mark.parametrize(
+    ("steps", "status", "finding"),
+    [
+        ([(IOC, TOLD["ioc"])], FOUR + '<open shares="6"/>', "order 1 was cancelled: see its status"),
+        (
+            [(IOC, TOLD["ioc"])],
+            FILL.format(3, 5) + CANCELED.format(7),
+            "had 6 shares cancelled, and 7 by its status",
+        ),
+        ([(IOC, TOLD["ioc"])], FILL.format(10, 5), "never rests, had 4 shares executed: 10 are, 0 open"),
+        ([(IOC, TOLD["ioc"])], FILL.format(4, 6) + CANCELED.format(6), "a buy at 5, executed at 6"),
+        (
+            [(FOK, TOLD["ioc"].replace("IOC", "FOK"))],
+            FOUR + CANCELED.format(6),
+            "filled or refused, and 4 were",
+        ),
+        ([(IOC, TOLD["ioc"].replace(' ref="a"', ""))], FOUR + CANCELED.format(6), "was answered"),
+        (
+            [(MARKET, TOLD["market"])],
+            FILL.format(4, 13) + CANCELED.format(6),
+            "has a budget of 50, and spent 52",
+        ),
+        (
+            [(BUY, OPENED["1"]), (REPLACE, REPLACED)],
+            '<open shares="10"/>',
+            "order 1 was cancelled: see its status",
+        ),
+        (
+            [(BUY, OPENED["1"]), (REPLACE, REPLACED)],
+            CANCELED.format(10),
+            "had 4 shares cancelled, and 10 by its status",
+        ),
+        (
+            [(BUY, OPENED["1"]), (REPLACE, REPLACED.replace('"X"', '"Y"'))],
+            CANCELED.format(4),
+            "replaced another than it should: 1",
+        ),
+        (
+            [(BUY, OPENED["1"]), (REPLACE, REPLACED.replace('replaced="1"', ""))],
+            CANCELED.format(4),
+            "names no order of this run",
+        ),
+        ([(BUY, OPENED["1"]), TO_4], '<open shares="10"/>', "was reduced by 6, and by 0 by its status"),
+        ([(BUY, OPENED["1"]), TO_0], REDUCED.format(10), "order 1 was cancelled: see its status"),
+        (
+            [(BUY, OPENED["1"])],
+            REDUCED.format(6) + '<open shares="4"/>',
+            "was reduced by 0, and by 6 by its status",
+        ),
+        (
+            [(BUY, OPENED["1"])],
+            REDUCED.format(6) + '<open shares="5"/>',
+            "order 1 is for 10 shares: 5 open, 6 cancelled",
+        ),
+    ],
+)
+def test_wrong_answers_about_other_kinds_are_found_out(
+    steps: list[tuple[str, str]], status: str, finding: str
+) -> None:
+    assert any(finding in line for line in found(steps, status)), found(steps, status)
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize(
+    ("request_", "status", "passes"),
+    [
+        ('<cancel id="1"/>', CANCELED.format(10), True),
+        (REPLACE, CANCELED.format(10), True),
+        ('<reduce id="1" to="4"/>', REDUCED.format(6) + '<open shares="4"/>', True),
+        ('<reduce id="1" to="4"/>', CANCELED.format(10), False),
+        ('<query id="1"/>', REDUCED.format(6) + '<open shares="4"/>', False),
+    ],
+)
+def test_what_was_not_answered_the_first_time_may_have_been_done_then(
+    request_: str, status: str, passes: bool, again: bool
+) -> None:
+    """Its answer the second time, if it was sent again, can't tell."""
+    checker = Checker()
+    told(checker, "7", BUY, OPENED["1"])
+    document = f'<transactions id="7">{request_}</transactions>'.encode()
+    template = Template.fixed("7", document, 1)
+    (checker.saw_resent if again else checker.saw_no_reply)(template, document)
+    told(checker, "7", '<query id="1"/>', f'<status id="1">{status}</status>', last=True)
+    checker.conclude()
+    assert (checker.findings == []) == passes
+    assert checker.unknown_documents == (0 if again else 1)
+
+
+@pytest.mark.parametrize(
+    ("request_", "findings"),
+    [
+        ('<order sym="X" amount="-10" type="market"/>', []),
+        (
+            '<order sym="X" amount="10" type="market" budget="9"/>',
+            ["10 shares of X more were bought than sold at 4"],
+        ),
+        ('<replace id="3" amount="-10" limit="4"/>', []),
+    ],
+)
+def test_other_kinds_that_were_not_answered_may_be_the_other_side(request_: str, findings: list[str]) -> None:
+    checker = Checker()
+    told(checker, "7", BUY, OPENED["1"])
+    told(checker, "8", SELL.replace('"4"', '"90"'), OPENED["2"].replace('"4"', '"90"').replace('"2"', '"3"'))
+    document = f'<transactions id="8">{request_}</transactions>'.encode()
+    checker.saw_no_reply(Template.fixed("8", document, 1), document)
+    told(checker, "7", '<query id="1"/>', f'<status id="1">{FILL.format(10, 4)}</status>', last=True)
+    told(checker, "8", '<query id="3"/>', '<status id="3"><open shares="10"/></status>', last=True)
+    checker.conclude()
+    assert checker.findings == findings

@@ -3,15 +3,20 @@
 import io
 import itertools
 import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from lxml import etree
 from rich.console import Console
 
 from pgbourse.loadtest import generate
+from pgbourse.loadtest.generate import ReferenceServer
 from pgbourse.loadtest.measurement import Measurement
 from pgbourse.loadtest.progress import LoadProgress
 from pgbourse.loadtest.replies import count_results, excerpt, is_complete, problem, without_length
+from pgbourse.loadtest.templates import KINDS
 from pgbourse.loadtest.workload import Feeder, Template, Workload, fresh_account, fresh_prefix
 from pgbourse.wire.framing import Framing, wrap_reply
 from pgbourse.wire.messages import Action, Request, parse
@@ -108,6 +113,61 @@ def test_queries_and_cancels_name_orders_of_their_own_account_and_cancel_each_on
     assert 700 < kinds[Action.CANCEL_ORDER] < 1000
 
 
+MIXED = Workload(
+    accounts=4, mix=tuple((kind, 1.0) for kind in KINDS), refs="r", orders=3, first_account=1, seed=5
+)
+
+
+def test_a_mix_has_every_kind_and_names_living_orders_of_the_right_side() -> None:
+    """Each document is answered by the reference, which refuses a replace of the other side."""
+    feeder, server = Feeder(MIXED), ReferenceServer()
+    for document, _ in MIXED.setup_documents():
+        server.reply(document)
+    seen, refs, problems = Counter[str](), list[str](), Counter[str]()
+    for document, template in itertools.islice(feeder, 3000):
+        requests = etree.fromstring(document)
+        reply = server.reply(document).encode()
+        results = etree.fromstring(reply)
+        assert template.requests == len(requests) == len(results) == count_results(reply) == 3
+        for request, result in zip(requests, results, strict=True):
+            kind = request.get("tif") or request.get("type") or request.get("post") or request.tag
+            seen[str(kind)] += 1
+            problems[f"{request.tag!s} {result.text or ''}"] += result.tag == "error"
+            refs += [] if (ref := request.get("ref")) is None else [ref]
+            if request.tag in ("order", "replace"):
+                assert ref is not None
+        feeder.learn(template, document, reply)
+    assert set(seen) == {"order", "IOC", "FOK", "true", "market", "replace", "reduce", "query", "cancel"}
+    assert min(seen.values()) > 500
+    assert len(set(refs)) == len(refs)
+    assert not [problem for problem in problems if "side" in problem or "no such order" in problem]
+
+
+def test_without_refs_nothing_has_one_and_weights_are_heeded() -> None:
+    kinds = Counter[str]()
+    for document, _ in take(Feeder(Workload(mix=[("ioc", 3.0), ("order", 1.0), ("fok", 0.0)])), 4000):
+        (request,) = etree.fromstring(document)
+        assert request.get("ref") is None
+        kinds[request.get("tif", "none")] += 1
+    assert set(kinds) == {"IOC", "none"}
+    assert 2800 < kinds["IOC"] < 3200
+
+
+def test_orders_that_never_rest_are_not_named_later() -> None:
+    feeder = Feeder(Workload(accounts=1, mix=[("cancel", 1.0)]))
+    document, template = next(feeder)
+    assert b"<order" in document  # it knows none
+    gone = b'<opened sym="X" amount="1" limit="1" tif="IOC" id="7" executed="0" canceled="1"/>'
+    feeder.learn(template, document, gone + b'<opened sym="X" amount="-1" limit="1" ref="r-1" id="8"/>')
+    assert b'<cancel id="8"/>' in next(feeder)[0]
+    assert b"<order" in next(feeder)[0]
+
+
+def test_a_workload_tells_what_a_server_must_know() -> None:
+    assert Workload(queries=0.5, mix=[("order", 1), ("query", 1), ("market", 0)]).features() == set()
+    assert MIXED.features() == {"ref", "tif", "post", "market", "replace", "reduce"}
+
+
 def test_fresh_accounts_differ_and_suit_the_protocol() -> None:
     numbers = {fresh_account() for _ in range(100)}
     assert len(numbers) > 95
@@ -125,9 +185,15 @@ def test_results_are_counted_one_for_each_request() -> None:
     reply = (
         b'<results><created id="1"/><opened sym="X" amount="1" limit="2" id="3"/><error id="4">no</error>'
         b'<status id="5"><canceled shares="1" time="9"/><executed shares="1" price="2" time="8"/></status>'
-        b'<canceled id="6"><canceled shares="1" time="9"/></canceled></results>'
+        b'<canceled id="6"><canceled shares="1" time="9"/></canceled>'
+        b'<canceled ref="a" id="6"><canceled shares="1" time="9"/><reduced shares="1" time="9"/></canceled>'
+        b'<reduced id="6" shares="1" open="2"/><canceled all="true" count="1"><order id="7" shares="1"/>'
+        b'</canceled><account cash="1" reserved="0"><position sym="X" shares="1" reserved="0"/></account>'
+        b'<orders count="1"><order id="1" sym="X" amount="1" limit="1" open="1" time="9"/></orders>'
+        b'<book sym="X" seq="0"><bid price="1" shares="1" orders="1"/></book><armed after="1" time="9"/>'
+        b'<disarmed/><server version="1" features=""/></results>'
     )
-    assert count_results(reply) == 5
+    assert count_results(reply) == 14
 
 
 @pytest.mark.parametrize(
@@ -222,7 +288,7 @@ def test_progress_shows_the_latest_rates_and_what_is_left(
 
 
 def test_generated_files_are_the_same_for_the_same_seed_and_not_overwritten(tmp_path: Path) -> None:
-    workload = Workload(accounts=5, symbols=2, queries=0.2, cancels=0.2, orders=2)
+    workload = replace(MIXED, accounts=5, symbols=2, orders=2)
     for name in ("one", "two"):
         generate.generate(workload, 40, tmp_path / name)
     files = sorted(path.name for path in (tmp_path / "one").iterdir())

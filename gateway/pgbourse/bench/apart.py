@@ -161,11 +161,11 @@ def _orders(workload: Workload, _target: Target) -> bytes:
 
 def _queries(workload: Workload, target: Target) -> bytes:
     """Place an order that nobody takes, and ask for its status again and again."""
-    order = Template.fixed("", _document(workload, '<order sym="S0" amount="1" limit="1"/>'), 1)
+    order = _document(workload, '<order sym="S0" amount="1" limit="1"/>')
     ids: list[bytes] = []
     Run(
         target,
-        iter([(order.plain, order)]),
+        iter([(order, Template.fixed("", order, 1))]),
         clients=1,
         on_reply=lambda _template, _document, reply: ids.extend(_ID.findall(reply)),
     ).go()

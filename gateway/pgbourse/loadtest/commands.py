@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from pgbourse.client.tlsoptions import tls_options
+from pgbourse.loadtest.templates import KINDS
 from pgbourse.options import EnvironmentOption
 
 __all__ = ["generate", "load"]
@@ -60,6 +62,18 @@ def _mix(accounts: int, symbols: int, queries: float, cancels: float) -> Callabl
         _option("--queries", default=queries, type=_SHARE, help="Share of the requests that query an order."),
         _option(
             "--cancels", default=cancels, type=_SHARE, help="Share of the requests that cancel an order."
+        ),
+        _option(
+            "--mix",
+            help="How often each kind of request is drawn, instead of --queries and --cancels: "
+            f"order=80,ioc=10,market=5,replace=3,cancel=2, for example. The kinds: {', '.join(KINDS)}.",
+        ),
+        _option(
+            "--refs",
+            is_flag=True,
+            default=False,
+            help="Give each order a ref. What gets no answer is then sent again by load --reconnect until it "
+            "has one, so that nothing stays unknown.",
         ),
         _option("--seed", default=1, type=int, help="The same seed gives the same documents."),
     )
@@ -187,8 +201,30 @@ def load(
 def _workload(mix: dict[str, Any], first_account: int, symbol_prefix: str) -> Any:
     from pgbourse.loadtest.workload import Workload
 
+    asked = click.get_current_context().get_parameter_source
+    if mix["mix"] is not None and ParameterSource.COMMANDLINE in (asked("queries"), asked("cancels")):
+        raise click.UsageError(
+            "--mix says how many queries and cancels there are: leave --queries and --cancels out"
+        )
     if mix["queries"] + mix["cancels"] > 1:
         raise click.BadParameter("--queries and --cancels must add up to at most 1")
     if not re.fullmatch("[A-Za-z0-9]+", symbol_prefix):
         raise click.BadParameter(f"--symbol-prefix {symbol_prefix!r} must be ASCII letters and digits")
+    mix |= {"mix": _read_mix(mix["mix"]), "refs": "r" if mix["refs"] else ""}
     return Workload(first_account=first_account, symbol_prefix=symbol_prefix, **mix)
+
+
+def _read_mix(text: str | None) -> list[tuple[str, float]]:
+    """Read what --mix says: kinds, and how often each is drawn."""
+    found = []
+    for part in (text or "").split(",") if text is not None else ():
+        kind, _, weight = part.strip().partition("=")
+        if kind not in KINDS or not re.fullmatch(r"[0-9]+(\.[0-9]+)?", weight):
+            raise click.BadParameter(
+                f"--mix has {part.strip()!r}: it must be a kind and a number, such as ioc=10; "
+                f"the kinds are {', '.join(KINDS)}"
+            )
+        found.append((kind, float(weight)))
+    if text is not None and not sum(weight for _, weight in found):
+        raise click.BadParameter("--mix draws nothing: one number must be above 0")
+    return found

@@ -1,5 +1,6 @@
 """`pgbourse generate`: documents from a seed, and the replies of an empty exchange to them."""
 
+import itertools
 import random
 import re
 from collections import defaultdict
@@ -11,7 +12,8 @@ import click
 from lxml import etree
 
 from pgbourse.errors import PgbourseError
-from pgbourse.loadtest.reference import Order, ReferenceExchange
+from pgbourse.loadtest.reference import Order, ReferenceExchange, Terms
+from pgbourse.loadtest.templates import NAMING, Hole, write_request
 from pgbourse.loadtest.workload import Draw, Workload
 
 __all__ = ["GenerateError", "ReferenceServer", "documents", "generate"]
@@ -62,27 +64,43 @@ def documents(workload: Workload, number: int) -> Iterator[tuple[bytes, str]]:
     rng = random.Random(workload.seed)
     draw = Draw(workload, rng)
     market = ReferenceServer()
+    refs = itertools.count(1)
     made = 0
     for document, _ in workload.setup_documents():
         yield document, market.reply(document)
         made += 1
     for _ in range(number - made):
         account = rng.choice(workload.account_ids())
-        root = etree.Element("transactions", id=account)
+        known = market.known[account]
+        written = []
         for _ in range(workload.orders):
-            sym, shares, limit = draw.order()
-            kind, known = draw.kind(), market.ids[account]
-            if kind == "order" or not known:
-                etree.SubElement(root, "order", sym=sym, amount=str(shares), limit=limit)
-            else:
-                etree.SubElement(root, kind, id=str(rng.choice(known)))
-        document = etree.tostring(root, xml_declaration=True, encoding="UTF-8")
+            order = draw.order()
+            kind = draw.kind()
+            if kind in NAMING and not known:
+                kind = "order"
+            text = write_request(kind, *order, refs=bool(workload.refs))
+            if kind in NAMING:
+                text = _name(text, *rng.choice(known))
+            while Hole.REF.value in text:
+                text = text.replace(Hole.REF.value, f"{workload.refs}-{next(refs)}", 1)
+            written.append(text)
+        head = f"<?xml version='1.0' encoding='UTF-8'?>\n<transactions id=\"{account}\">"
+        document = f"{head}{''.join(written)}</transactions>".encode()
         yield document, market.reply(document)
+
+
+def _name(text: str, order_id: int, sign: str) -> str:
+    """Fill the id of an order into the text of a request."""
+    text = text.replace(Hole.REPLACED.value, f'{order_id}" amount="{sign}')
+    return text.replace(Hole.ORDER.value, str(order_id)).replace(Hole.ENDED.value, str(order_id))
 
 
 _REFUSALS = {
     "nothing_open": "order {} has no open shares to cancel",
     "unknown_order": "no such order: {}",
+    "would_trade": "",
+    "unfilled": "",
+    "other_side": "",
 }
 
 
@@ -91,7 +109,8 @@ class ReferenceServer:
 
     def __init__(self) -> None:
         self._exchange = ReferenceExchange()
-        self.ids: defaultdict[str, list[int]] = defaultdict(list)  # of the orders of each account
+        # The orders of each account: their ids, and "-" if they sell.
+        self.known: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
         self._opened = 0
 
     def reply(self, document: bytes) -> str:
@@ -118,26 +137,80 @@ class ReferenceServer:
 
     def _transact(self, account: str, child: etree._Element, results: etree._Element) -> None:
         echo = {str(name): str(value) for name, value in child.attrib.items()}
-        if child.tag == "order":
-            order = self._exchange.place_order(
-                account, echo["sym"], Decimal(echo["amount"]), Decimal(echo["limit"])
-            )
-            assert isinstance(order, Order), (
-                order
-            )  # there is enough money and there are enough shares for every order drawn
+        answer = getattr(self, f"_{child.tag!s}")(account, echo)
+        if isinstance(answer, str):
+            code, *numbers = answer.split()
+            refusal = etree.SubElement(results, "error", echo)
+            refusal.text = _REFUSALS[code].format(*(numbers or [echo.get("id", "")]))
+        else:
+            results.append(answer)
+
+    def _order(self, account: str, echo: dict[str, str]) -> str | etree._Element:
+        amount, limit = Decimal(echo["amount"]), _decimal(echo, "limit")
+        order = self._exchange.place_order(account, echo["sym"], amount, limit, _terms(echo))
+        return order if isinstance(order, str) else self._opened_as(order, echo)
+
+    def _replace(self, account: str, echo: dict[str, str]) -> str | etree._Element:
+        amount, limit = Decimal(echo["amount"]), Decimal(echo["limit"])
+        order = self._exchange.replace_order(account, int(echo["id"]), amount, limit, _terms(echo))
+        if isinstance(order, str):
+            return order
+        repeated = {name: value for name, value in echo.items() if name not in ("id", "open")}
+        return self._opened_as(order, {"sym": order.sym} | repeated)
+
+    def _opened_as(self, order: Order, echo: dict[str, str]) -> etree._Element:
+        """Write what is told of an order, which gets its number unless it had been placed before."""
+        duplicate = {"duplicate": "true"} if order.order_id else {}
+        if not order.order_id:
             self._opened += 1
             self._exchange.number(order, self._opened)
-            self.ids[account].append(self._opened)
-            etree.SubElement(results, "opened", echo | {"id": str(self._opened)})
-            return
-        ask = self._exchange.query_order if child.tag == "query" else self._exchange.cancel_order
-        order = ask(account, int(echo["id"]))
-        if isinstance(order, Order):
-            status = etree.SubElement(results, "status" if child.tag == "query" else "canceled", echo)
-            _add_parts(order, status)
-        else:
-            refusal = etree.SubElement(results, "error", echo)
-            refusal.text = _REFUSALS[order].format(echo["id"])
+            self.known[order.account].append((self._opened, "" if order.buying else "-"))
+        told = {name: _text(value) for name, value in order.told()}
+        return etree.Element("opened", echo | {"id": str(order.order_id)} | told | duplicate)
+
+    def _reduce(self, account: str, echo: dict[str, str]) -> str | etree._Element:
+        done = self._exchange.reduce_order(
+            account, int(echo["id"]), shares=_decimal(echo, "shares"), to=_decimal(echo, "to")
+        )
+        if isinstance(done, str):
+            return done
+        shares, left = done
+        return etree.Element("reduced", {"id": echo["id"], "shares": _plain(shares), "open": _plain(left)})
+
+    def _query(self, account: str, echo: dict[str, str]) -> str | etree._Element:
+        return _with_parts("status", self._exchange.query_order(account, int(echo["id"])), echo)
+
+    def _cancel(self, account: str, echo: dict[str, str]) -> str | etree._Element:
+        return _with_parts("canceled", self._exchange.cancel_order(account, int(echo["id"])), echo)
+
+
+def _terms(echo: dict[str, str]) -> Terms:
+    return Terms(
+        echo.get("ref"),
+        echo.get("type"),
+        _decimal(echo, "budget"),
+        echo.get("tif"),
+        echo.get("post") == "true",
+        echo.get("stp"),
+    )
+
+
+def _decimal(echo: dict[str, str], name: str) -> Decimal | None:
+    return Decimal(echo[name]) if name in echo else None
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Decimal):
+        return _plain(value)
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _with_parts(tag: str, order: Order | str, echo: dict[str, str]) -> str | etree._Element:
+    if isinstance(order, str):
+        return order
+    status = etree.Element(tag, echo)
+    _add_parts(order, status)
+    return status
 
 
 def _add_parts(order: Order, status: etree._Element) -> None:
@@ -145,6 +218,8 @@ def _add_parts(order: Order, status: etree._Element) -> None:
         etree.SubElement(status, "open", shares=_plain(order.open))
     if order.canceled:
         etree.SubElement(status, "canceled", shares=_plain(order.canceled), time=_TIME)
+    for shares in order.reductions:
+        etree.SubElement(status, "reduced", shares=_plain(shares), time=_TIME)
     for shares, price in order.fills:
         etree.SubElement(status, "executed", shares=_plain(shares), price=_plain(price), time=_TIME)
 

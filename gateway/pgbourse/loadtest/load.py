@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from pgbourse.client import Client
+from pgbourse.client.features import expect_features
 from pgbourse.loadtest.check import Checker
 from pgbourse.loadtest.connections import LoadError, Target
 from pgbourse.loadtest.measurement import Measurement
@@ -52,6 +54,7 @@ def load(settings: LoadSettings) -> int:
     summary).
     """
     workload = settings.workload
+    _expect_features(settings)
     seconds = set_up(settings.target, workload)
     click.echo(f"set-up: {workload.accounts} accounts x {workload.symbols} symbols in {seconds:.2f} s")
     checker = Checker() if settings.check else None
@@ -71,6 +74,14 @@ def load(settings: LoadSettings) -> int:
     unanswered = 0 if settings.target.reconnect else measurement.unanswered
     wrong = measurement.incomplete or unanswered or (checker and checker.number_of_findings)
     return 1 if wrong or (measurement.refused and not measurement.opened) else 0
+
+
+def _expect_features(settings: LoadSettings) -> None:
+    """Raise NotSupported if the server would ignore what the workload asks for, and do something else."""
+    target, needed = settings.target, settings.workload.features()
+    if needed:
+        with Client(target.host, target.port, timeout=target.stall_seconds, tls=target.tls) as client:
+            expect_features(client.server(), needed)
 
 
 def set_up(target: Target, workload: Workload) -> float:
@@ -128,6 +139,8 @@ def _run(settings: LoadSettings, checker: Checker | None) -> tuple[Measurement, 
         rate=settings.rate,
         on_reply=_all_of(hooks),
         on_unknown=checker.saw_no_reply if checker is not None else None,
+        on_resend=checker.saw_resent if checker is not None else None,
+        resends=bool(settings.workload.refs),
         on_tick=progress,
     )
     with progress or nullcontext(), _interruptible(run) as interrupted:

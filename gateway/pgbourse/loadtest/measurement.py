@@ -30,6 +30,7 @@ class Measurement:
         self.refused = 0  # results that are an <error>
         self.incomplete = 0  # replies with more or fewer results than requests
         self.unanswered = 0  # documents sent whose reply never came whole: their fate is unknown
+        self.resent = 0  # times that a document was sent again, on another connection
         self.lost_connections = 0  # where the run carried on
         self.longest_silence = 0.0  # seconds in which no client got a reply
         self.unsent = 0  # at a fixed rate: documents that were due and had no free connection
@@ -96,6 +97,7 @@ class Measurement:
             "errors": dict(self.errors.most_common()),
             "incomplete": self.incomplete,
             "unanswered": self.unanswered,
+            "resent": self.resent,
             "lost_connections": self.lost_connections,
             "longest_silence_seconds": round(self.longest_silence, 3),
             "unsent": self.unsent,
@@ -122,6 +124,8 @@ class Measurement:
                 f"{self.lost_connections} connections were lost; "
                 f"for {self.longest_silence:.1f} s no reply came to any client"
             )
+        if self.resent:
+            lines.append(f"{self.resent} documents had no answer and were sent again, with the same refs")
         if self.unsent:
             lines.append(f"{self.unsent} documents were due and found no free connection")
         if self.incomplete:

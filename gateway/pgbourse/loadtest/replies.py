@@ -12,7 +12,11 @@ _START = re.compile(rb"<\?xml|<results")  # a lone "<" may be the low byte of a 
 _MAX_BYTES: Final = 64 * 1024 * 1024
 _EXCERPT_BYTES: Final = 40
 
-_RESULT = re.compile(rb"<(?:created|opened|error|status|canceled(?=[^>]*?\sid=))\b")
+# A result, and not a part of one: those say neither an id nor all.
+_RESULT = re.compile(
+    rb"<(?:created|opened|error|status|(?:canceled|reduced)(?=[^>]*?\s(?:id|all)=)"
+    rb"|armed|disarmed|account|orders|book|server)\b"
+)
 # Five printable characters that can begin neither XML nor a length, in any framing.
 _GARBAGE = re.compile(rb"\s*(?![0-9<])[!-~]{5}")
 

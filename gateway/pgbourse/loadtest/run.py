@@ -5,7 +5,8 @@ sends its next document when it has its reply) or, with a rate, open: documents 
 latency is measured from when a document was due, whether or not a connection was free then.
 
 If the target asks for it, a run carries on after a lost connection: the client reconnects, and the fate of
-the document that it waited for stays unknown.
+the document that it waited for stays unknown. If documents can be sent again without harm, because all their
+orders have refs, they are, until they are answered.
 """
 
 import errno
@@ -46,12 +47,15 @@ class Run:
         rate: float | None = None,
         on_reply: OnReply | None = None,
         on_unknown: OnUnknown | None = None,
+        on_resend: OnUnknown | None = None,
         on_tick: Callable[[Measurement], None] | None = None,
+        resends: bool = False,
     ) -> None:
         """Take documents from `source` until it is empty or `seconds` have passed, at `rate` a second.
 
         `on_reply` gets each document and its reply, `on_unknown` each one that was sent and never answered,
-        and `on_tick`, twice a second, the figures so far.
+        and `on_tick`, twice a second, the figures so far. With `resends` a document that has no answer on one
+        connection is sent on another, and `on_resend` gets it first.
         """
         self.measurement = Measurement()
         self._target = target
@@ -60,13 +64,16 @@ class Run:
         self._interval = 1 / rate if rate else 0.0
         self._on_reply = on_reply
         self._on_unknown = on_unknown
+        self._on_resend = on_resend
         self._on_tick = on_tick
+        self._resends = resends
         self._connections = Connections(target)
         self._selector = self._connections.selector
         self._clients = [LoadClient() for _ in range(clients)]
         self._idle: deque[LoadClient] = deque()  # in an open loop they wait for a document to be due
         self._lost = LostClients()
-        self._again: deque[tuple[bytes, Template]] = deque()  # to send again: not a byte was sent
+        # What is sent next: not a byte of it was sent, or it is sent once more. And when it was due.
+        self._again: deque[tuple[bytes, Template, float]] = deque()
         self._waiting = 0  # clients that wait for a reply
         self._sending = True
         self._due = 0.0  # when the next document is, in an open loop
@@ -107,7 +114,7 @@ class Run:
     def _loop(self, begin: float, end: float) -> None:
         select_ready, next_tick = self._selector.select, begin + _TICK
         now = begin
-        while self._sending or self._waiting:
+        while self._sending or self._waiting or self._again:
             if self._lost:
                 self._reconnect()
             if self._interval and self._sending:
@@ -142,13 +149,13 @@ class Run:
 
     def _longest_pause(self) -> float:
         """Return how many seconds the loop may wait for events."""
-        if self._lost and self._sending:
+        if self._lost and (self._sending or self._again):
             return min(_TICK, self._lost.seconds_until_due(time.perf_counter()))
         return _TICK
 
     def _reconnect(self) -> None:
         """Reconnect lost clients, one after the other, until one of them fails or must wait."""
-        while self._sending and (client := self._lost.due(time.perf_counter())) is not None:
+        while (self._sending or self._again) and (client := self._lost.due(time.perf_counter())) is not None:
             if not self._target.new_connection_each:
                 try:
                     self._connections.find()  # anew: the name may lead to another machine by now
@@ -162,7 +169,9 @@ class Run:
 
     def _use(self, client: LoadClient) -> None:
         """Give a client its next document: now, or, in an open loop, when one is due."""
-        if self._interval:
+        if self._again:
+            self._send(client, *self._again.popleft())
+        elif self._interval:
             self._idle.append(client)
         elif self._sending:
             self._send_next(client, time.perf_counter())
@@ -175,13 +184,14 @@ class Run:
 
     def _send_next(self, client: LoadClient, due: float) -> None:
         """Send the next document on an idle client; if there is none, send no more."""
-        item = None
-        if self._sending:
-            item = self._again.popleft() if self._again else next(self._source, None)
+        item = next(self._source, None) if self._sending else None
         if item is None:
             self._sending = False
             return
-        client.document, client.template = item
+        self._send(client, *item, due)
+
+    def _send(self, client: LoadClient, document: bytes, template: Template, due: float) -> None:
+        client.document, client.template = document, template
         client.started = due
         client.sent = time.perf_counter()
         self._waiting += 1
@@ -282,7 +292,7 @@ class Run:
             number = f"{len(overdue)} of {len(self._clients)} clients"
             for client in overdue:
                 self._lose(client, f"the server has stalled: {number} got no reply in {limit:g} s, {what}")
-        if self._sending and self._lost.seconds_without(now) > limit:
+        if (self._sending or self._again) and self._lost.seconds_without(now) > limit:
             self._fail(
                 f"the server has been away for {limit:g} s: {len(self._lost)} clients can't connect again"
             )
@@ -294,11 +304,16 @@ class Run:
         if not self._target.reconnect:
             self._lose(client, why)
             return
-        whole = client.template is not None and len(client.unsent) == len(self._frame(client.document))
-        if whole and client.template is not None:  # nothing has happened yet: send it again
-            self._again.append((client.document, client.template))
+        template, document = client.template, client.document
+        whole = template is not None and len(client.unsent) == len(self._frame(document))
+        if template is not None and (whole or self._resends) and self.measurement.failure is None:
+            self._again.append((document, template, client.started))
             client.template = None
             self._waiting -= 1
+            if not whole:
+                self.measurement.resent += 1
+                if self._on_resend is not None:
+                    self._on_resend(template, document)
         if client in self._idle:
             self._idle.remove(client)
         self.measurement.lost_connections += not whole
@@ -331,6 +346,8 @@ class Run:
         self.measurement.longest_silence = max(silence, self.measurement.longest_silence)
         self.measurement.failure = self.measurement.failure or why
         self._sending = False
+        self.measurement.unanswered += len(self._again) if self._resends else 0
+        self._again.clear()
 
     def _why_closed(self, client: LoadClient) -> str:
         if client.received:

@@ -1,16 +1,18 @@
 """What a load test sends: accounts and symbols first, then documents in a mix, all from one seed.
 
 Documents are made beforehand, so that sending costs the load tool as little as possible. Only the ids of
-orders to query or cancel are filled in when a document is sent, because the server chooses them.
+orders to query, cancel, … and new refs are filled in when a document is sent.
 """
 
 import itertools
 import random
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+
+from pgbourse.loadtest.templates import FEATURES, NAMING, Draft, KnownOrder, Template, write_request
 
 __all__ = ["Draw", "Feeder", "Template", "Workload", "fresh_account", "fresh_prefix"]
 
@@ -24,14 +26,18 @@ _LEAST_DOCUMENTS = 64
 _POOL_DOCUMENTS = 4096  # enough that cycling through them looks the same as never repeating
 _POOL_ORDERS = 200_000  # bounds the pool's memory to some 20 MB
 _MARKET_DOCUMENTS, _MAKER_DOCUMENTS = 5, 3  # of five documents three quote, the others take
-_REMEMBERED = 64  # order ids an account can query or cancel; older ones are mostly filled
+_REMEMBERED = 64  # orders that an account can query or cancel; older ones are mostly filled
 
-_OPENED_ID = re.compile(rb'<opened\b[^>]*?\sid="([0-9]+)"')
+# An order that may rest: one that never does tells what it has executed at once. Its sign, and its id.
+_OPENED = re.compile(rb'<opened\b(?![^>]*?\sexecuted=)(?=[^>]*?\samount="(-?)|)[^>]*?\sid="([0-9]+)"')
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A mix of documents. `queries` and `cancels` are fractions of the requests, 0 to 1."""
+    """A mix of documents. `queries` and `cancels` are fractions of the requests, 0 to 1.
+
+    Instead of them, `mix` may say how often each kind of request is drawn: see templates.KINDS.
+    """
 
     orders: int = 1  # requests in a document
     accounts: int = 1000
@@ -39,6 +45,8 @@ class Workload:
     spread: float = 5.0  # prices lie within 100 - spread and 100 + spread, in quarters
     queries: float = 0.0
     cancels: float = 0.0
+    mix: Sequence[tuple[str, float]] = ()
+    refs: str = ""  # if not empty, orders and replaces have refs, which begin so
     makers: int = 0  # if not 0, so many accounts quote and the others take: see Market
     requotes: bool = False  # makers cancel an older order of theirs with each document
     seed: int = 1
@@ -48,7 +56,13 @@ class Workload:
     @property
     def asks_back(self) -> bool:
         """Whether documents name orders by the server's ids."""
-        return self.queries + self.cancels > 0 or self.requotes
+        named = self.queries + self.cancels > 0 or any(kind in NAMING for kind, _ in self.mix)
+        return named or self.requotes
+
+    def features(self) -> set[str]:
+        """Return what a server must know beyond the base protocol."""
+        kinds = {FEATURES[kind] for kind, weight in self.mix if weight and kind in FEATURES}
+        return kinds | ({"ref"} if self.refs else set())
 
     def account_ids(self) -> list[str]:
         """Return the accounts, as the protocol writes them."""
@@ -79,9 +93,13 @@ class Draw:
         self._syms = workload.syms()
         steps = int(Decimal(str(workload.spread)) / _TICK)
         self._limits = [f"{_MID_PRICE + _TICK * step:.2f}" for step in range(-steps, steps + 1)]
+        self._kinds = [kind for kind, _ in workload.mix]
+        self._weights = list(itertools.accumulate(weight for _, weight in workload.mix))
 
     def kind(self) -> str:
-        """Draw 'order', 'query' or 'cancel', in the workload's proportions."""
+        """Draw a kind of request, in the workload's proportions."""
+        if self._kinds:
+            return self._rng.choices(self._kinds, cum_weights=self._weights)[0]
         drawn = self._rng.random()
         if drawn < self._workload.queries:
             return "query"
@@ -136,22 +154,6 @@ class Market:
         return self._rng.choice(self._takers), self._draw.take, False
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A document of one account. `parts` is the text between the order ids that it names."""
-
-    account: str
-    parts: tuple[bytes, ...]
-    cancels: tuple[bool, ...]  # for each id, whether to cancel it rather than query it
-    plain: bytes  # the same with orders instead, for an account that knows too few ids
-    requests: int
-
-    @classmethod
-    def fixed(cls, account: str, document: bytes, requests: int) -> "Template":
-        """Return the template of a document without order ids to fill in."""
-        return cls(account, (document,), (), document, requests)
-
-
 class Feeder:
     """Give documents without end, and learn from the replies which orders exist."""
 
@@ -165,15 +167,14 @@ class Feeder:
             market = Market(workload, draw, rng)
             dealt = [market.deal() for _ in range(size)]
             self._pool = [
-                _template(draw, account, order, workload.orders, requotes=workload.requotes and quotes)
+                _template(draw, account, order, workload, requotes=workload.requotes and quotes)
                 for account, order, quotes in dealt
             ]
         else:
-            self._pool = [
-                _template(draw, rng.choice(accounts), draw.order, workload.orders) for _ in range(size)
-            ]
+            self._pool = [_template(draw, rng.choice(accounts), draw.order, workload) for _ in range(size)]
         self._next = 0
-        self._known: dict[str, deque[bytes]] = {}
+        self._known: dict[str, deque[KnownOrder]] = {}
+        self._refs = itertools.count(1)
 
     def __iter__(self) -> Iterator[tuple[bytes, Template]]:
         return self
@@ -182,21 +183,22 @@ class Feeder:
         """Return the next document and its template."""
         template = self._pool[self._next]
         self._next = (self._next + 1) % len(self._pool)
-        if not template.cancels:
-            return template.plain, template
-        known = self._known.get(template.account)
-        if known is None or len(known) < len(template.cancels):
-            return template.plain, template
-        pieces = [template.parts[0]]
-        for cancel, part in zip(template.cancels, template.parts[1:], strict=True):
-            known.rotate()
-            pieces += (known.pop() if cancel else known[0], part)
-        return b"".join(pieces), template
+        if not template.asking.holes:
+            return template.asking.parts[0], template
+        known = self._known.get(template.account, _NONE)
+        draft = template.asking if len(known) >= template.asking.orders else template.plain
+        return draft.fill(known, self._new_ref), template
 
     def learn(self, template: Template, _document: bytes, reply: bytes) -> None:
         """Remember the orders that a reply calls opened."""
         known = self._known.setdefault(template.account, deque(maxlen=_REMEMBERED))
-        known.extend(_OPENED_ID.findall(reply))
+        known.extend((order_id, sign) for sign, order_id in _OPENED.findall(reply))
+
+    def _new_ref(self) -> bytes:
+        return b"%b-%d" % (self.workload.refs.encode(), next(self._refs))
+
+
+_NONE: deque[KnownOrder] = deque()
 
 
 def fresh_account() -> int:
@@ -217,23 +219,18 @@ def _template(
     draw: Draw,
     account: str,
     draw_order: Callable[[], tuple[str, int, str]],
-    requests: int,
+    workload: Workload,
     *,
     requotes: bool = False,
 ) -> Template:
-    """Make a document of so many requests; one that requotes cancels an order first."""
+    """Make a document of a workload; one that requotes cancels an order first."""
     head, tail = f'<transactions id="{account}">', "</transactions>"
     asking, plain = head, head
-    cancels = []
-    for place in range(requests):
+    refs = bool(workload.refs)
+    for place in range(workload.orders):
         kind = "cancel" if requotes and place == 0 else draw.kind()
-        sym, shares, limit = draw_order()
-        order = f'<order sym="{sym}" amount="{shares}" limit="{limit}"/>'
-        plain += order
-        if kind == "order":
-            asking += order
-        else:
-            asking += f'<{kind} id="\0"/>'
-            cancels.append(kind == "cancel")
-    parts = (asking + tail).encode().split(b"\0")
-    return Template(account, tuple(parts), tuple(cancels), (plain + tail).encode(), requests)
+        order = draw_order()
+        written = write_request(kind, *order, refs=refs)
+        asking += written
+        plain += write_request("order", *order, refs=refs) if kind in NAMING else written
+    return Template(account, Draft.read(asking + tail), Draft.read(plain + tail), workload.orders)

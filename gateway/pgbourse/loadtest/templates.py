@@ -1,0 +1,112 @@
+"""Documents with holes, for what is known only when they are sent: the server's ids of orders, and new refs.
+
+Also how each kind of request is written that a load can be mixed of.
+"""
+
+import re
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from typing import Final
+
+__all__ = ["FEATURES", "KINDS", "NAMING", "Draft", "Hole", "KnownOrder", "Template", "write_request"]
+
+KINDS: Final = ("order", "ioc", "fok", "post", "market", "replace", "reduce", "query", "cancel")
+# What a server must know for them beyond the base protocol, in the words of <server/>.
+FEATURES: Final = {
+    "ioc": "tif",
+    "fok": "tif",
+    "post": "post",
+    "market": "market",
+    "replace": "replace",
+    "reduce": "reduce",
+}
+NAMING: Final = frozenset({"replace", "reduce", "query", "cancel"})  # those that name an earlier order
+
+KnownOrder = tuple[bytes, bytes]  # the id of an order that a reply called opened, and "-" if it sells
+
+
+class Hole(Enum):
+    """What is filled into a document. The value stands for it in the text of a draft."""
+
+    ORDER = "\0"  # the id of an order
+    ENDED = "\1"  # the same, of an order that is not named again
+    REPLACED = "\2"  # the same, and what begins an amount of its side
+    REF = "\3"  # a new ref
+
+
+_HOLES = re.compile("([\0-\3])")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A document: `parts` is the text between its holes."""
+
+    parts: tuple[bytes, ...]
+    holes: tuple[Hole, ...] = ()
+
+    @classmethod
+    def read(cls, text: str) -> "Draft":
+        """Return the draft of a text in which the values of holes stand for them."""
+        pieces = _HOLES.split(text)
+        return cls(tuple(part.encode() for part in pieces[::2]), tuple(map(Hole, pieces[1::2])))
+
+    @property
+    def orders(self) -> int:
+        """Return how many earlier orders it names."""
+        return sum(hole is not Hole.REF for hole in self.holes)
+
+    def fill(self, known: deque[KnownOrder], new_ref: Callable[[], bytes]) -> bytes:
+        """Return the document. It names known orders in turn; those that it ends are known no more."""
+        pieces = [self.parts[0]]
+        for hole, part in zip(self.holes, self.parts[1:], strict=True):
+            if hole is Hole.REF:
+                pieces += (new_ref(), part)
+                continue
+            known.rotate()
+            order_id, sign = known[0] if hole is Hole.ORDER else known.pop()
+            pieces += (order_id, b'" amount="' + sign if hole is Hole.REPLACED else b"", part)
+        return b"".join(pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A document of one account, and what is sent while that knows too few orders to name."""
+
+    account: str
+    asking: Draft
+    plain: Draft  # the same with orders instead
+    requests: int
+
+    @classmethod
+    def fixed(cls, account: str, document: bytes, requests: int) -> "Template":
+        """Return the template of a document without holes."""
+        draft = Draft((document,))
+        return cls(account, draft, draft, requests)
+
+
+def write_request(kind: str, sym: str, shares: int, limit: str, *, refs: bool) -> str:
+    """Write a request of one of the KINDS; it makes use of what an order of that draw would say."""
+    ref = f' ref="{Hole.REF.value}"' if refs else ""
+    order = f'<order sym="{sym}" amount="{shares}"'
+    match kind:
+        case "ioc" | "fok":
+            return f'{order} limit="{limit}"{ref} tif="{kind.upper()}"/>'
+        case "post":
+            return f'{order} limit="{limit}"{ref} post="true"/>'
+        case "market":
+            budget = f' budget="{shares * Decimal(limit)}"' if shares > 0 else ""
+            return f'{order} type="market"{budget}{ref}/>'
+        case "replace":
+            # The hole ends within the amount, for it has to be of the old order's side.
+            return f'<replace id="{Hole.REPLACED.value}{abs(shares)}" limit="{limit}"{ref}/>'
+        case "reduce":
+            return f'<reduce id="{Hole.ORDER.value}" to="{abs(shares)}"/>'
+        case "query":
+            return f'<query id="{Hole.ORDER.value}"/>'
+        case "cancel":
+            return f'<cancel id="{Hole.ENDED.value}"/>'
+        case _:
+            return f'{order} limit="{limit}"{ref}/>'
