@@ -45,16 +45,18 @@ class PlainWire:
         return self._number
 
     def recv(self, size: int) -> bytes:
-        while (count := _recv(self._number, self._buffer, min(size, _BUFFER_BYTES), 0)) < 0:
+        size = size if size < _BUFFER_BYTES else _BUFFER_BYTES  # min() takes longer
+        while (count := _recv(self._number, self._buffer, size, 0)) < 0:
             _check()
         return ctypes.string_at(self._buffer, count)
 
     def send(self, data: bytes | bytearray) -> int:
         if isinstance(data, bytearray):
             data = bytes(memoryview(data)[:_BUFFER_BYTES])
-        while (count := _send(self._number, data, min(len(data), _SEND_BYTES), _NO_SIGNAL)) < 0:
+        size = len(data) if len(data) < _SEND_BYTES else _SEND_BYTES
+        while (count := _send(self._number, data, size, _NO_SIGNAL)) < 0:
             _check()
-        return int(count)
+        return count  # type: ignore[no-any-return]
 
     def shutdown(self, how: int) -> None:
         self._socket.shutdown(how)

@@ -59,13 +59,14 @@ class Item:
 
     def take_results(self, results: Sequence[Sequence[ResultRow]]) -> None:
         """Take the results of the next requests."""
-        if len(results) == len(self.document.requests):
+        count = len(results)
+        self.missing -= count
+        if count == len(self.document.requests):
             self._results = results
-        else:
+        elif count:
             if self._reply is None:
                 self._reply = Reply(self.document)
             self._reply.add(results)
-        self.missing -= len(results)
 
     def reply(self) -> bytes:
         """Return the whole reply, once no result is missing."""
@@ -258,13 +259,14 @@ class Turn:
             self.pending = None
             portion.is_locked = False
             return portion
-        most = min(most, self.most)
+        most = most if most < self.most else self.most
         is_whole = False
         if self._wholes:
             before, size = self._first_whole()
             is_whole = not before
             most = size if is_whole and size <= share else min(most, before or size)
-        requests = self._requests[self._begun : self._begun + most]
+        begun = self._begun
+        requests = self._requests[begun : begun + most]
         front = -1
         if fronts and requests:
             front = _front(requests[0], fronts)
@@ -273,8 +275,8 @@ class Turn:
                 front = -1  # orders and others, in one transaction
             else:
                 del requests[end:]
-        self._begun += len(requests)
-        portion.begin(requests, max(1, documents), front, is_whole=is_whole)
+        self._begun = begun + len(requests)
+        portion.begin(requests, documents or 1, front, is_whole=is_whole)
         return portion
 
     def _first_whole(self) -> tuple[int, int]:
@@ -338,10 +340,11 @@ class Turn:
             item = items[0]
             if item.missing:
                 part = results[start : start + item.missing]
-                if part:
-                    start += len(part)
-                    item.take_results(part)
+                start += len(part)
+                item.take_results(part)
                 if item.missing:
+                    self.tries = 0 if results else self.tries + 1
+                    self.most = min(2 * self.most, _MANY)  # take_back limits it again
                     return finished
             finished.append(items.popleft())
             self._wholes -= item.is_whole
