@@ -9,46 +9,52 @@ import ctypes
 import errno
 import os
 import socket
-from typing import Any
+from typing import NamedTuple
 
-__all__ = ["PlainWire", "new_buffer"]
+__all__ = ["Buffer", "PlainWire", "new_buffer"]
 
 _libc = ctypes.PyDLL(None, use_errno=True)  # a PyDLL keeps the lock, a CDLL gives it away
-_arguments: list[Any] = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+# Without argtypes, which take longer to look at than the arguments to pass: all sizes here fit an int.
 _recv, _send = _libc.recv, _libc.send
-_recv.argtypes = _send.argtypes = _arguments
 _recv.restype = _send.restype = ctypes.c_ssize_t
 
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 _BUFFER_BYTES = 64 * 1024
-_Buffer = ctypes.Array[ctypes.c_char]
 _SEND_BYTES = 256 * 1024  # at once, so that nobody waits long for the lock
 
 
-def new_buffer() -> _Buffer:
+class Buffer(NamedTuple):
+    """What is received into, as C and as Python see it."""
+
+    array: ctypes.Array[ctypes.c_char]
+    view: memoryview
+
+
+def new_buffer() -> Buffer:
     """Return what one thread receives into. Between the call and the copy another thread may run."""
-    return ctypes.create_string_buffer(_BUFFER_BYTES)
+    data = bytearray(_BUFFER_BYTES)
+    return Buffer((ctypes.c_char * _BUFFER_BYTES).from_buffer(data), memoryview(data))
 
 
 class PlainWire:
     """A non-blocking socket."""
 
-    __slots__ = ("_buffer", "_number", "_socket")
+    __slots__ = ("_array", "_number", "_socket", "_view")
 
-    def __init__(self, client: socket.socket, buffer: _Buffer) -> None:
+    def __init__(self, client: socket.socket, buffer: Buffer) -> None:
         """Take over a socket, and share a buffer with others on which the same thread receives."""
         self._socket = client
         self._number = client.fileno()
-        self._buffer = buffer
+        self._array, self._view = buffer
 
     def fileno(self) -> int:
         return self._number
 
     def recv(self, size: int) -> bytes:
         size = size if size < _BUFFER_BYTES else _BUFFER_BYTES  # min() takes longer
-        while (count := _recv(self._number, self._buffer, size, 0)) < 0:
+        while (count := _recv(self._number, self._array, size, 0)) < 0:
             _check()
-        return ctypes.string_at(self._buffer, count)
+        return bytes(self._view[:count])
 
     def send(self, data: bytes | bytearray) -> int:
         if isinstance(data, bytearray):
