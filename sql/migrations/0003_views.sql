@@ -85,7 +85,10 @@ select
     incoming_orders.account_key,
     case incoming_orders.side when 'sell' then incoming_orders.symbol_key end as symbol_key,
     'incoming' as kind,
-    incoming_orders.shares * case incoming_orders.side when 'buy' then incoming_orders.limit_price else 1 end as amount
+    case incoming_orders.side
+        when 'buy' then coalesce((incoming_orders.terms).budget, incoming_orders.shares * incoming_orders.limit_price)
+        else incoming_orders.shares
+    end as amount
 from exchange.incoming_orders
 union all
 select

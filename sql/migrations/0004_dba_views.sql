@@ -130,11 +130,20 @@ select
         case resting_orders.side when 'buy' then resting_orders.open_shares * -resting_orders.price_rank end
     ) as reserved_cash,
     trim_scale(case resting_orders.side when 'sell' then resting_orders.open_shares end) as reserved_shares,
-    orders.placed_at
+    orders.placed_at,
+    trim_scale(reduced.shares) as reduced_shares,
+    order_terms.ref,
+    order_terms.replaced_order_id
 from exchange.resting_orders
 inner join exchange.symbols on resting_orders.symbol_key = symbols.symbol_key
 inner join exchange.accounts on resting_orders.account_key = accounts.account_key
-left join exchange.orders on resting_orders.order_id = orders.order_id;
+left join exchange.orders on resting_orders.order_id = orders.order_id
+left join exchange.order_terms on resting_orders.order_id = order_terms.order_id
+left join lateral (
+    select sum(reductions.shares) as shares
+    from exchange.reductions
+    where reductions.order_id = resting_orders.order_id
+) as reduced on true;
 
 comment on view exchange.open_orders is
 'Every order that has open shares, with what is reserved for it. In the order of matching: see order_book.';
@@ -148,6 +157,9 @@ comment on column exchange.open_orders.open_shares is 'What is neither executed 
 comment on column exchange.open_orders.reserved_cash is 'Cash that has left the account for the open shares of a buy.';
 comment on column exchange.open_orders.reserved_shares is 'Shares that have left the position for a sell.';
 comment on column exchange.open_orders.placed_at is 'When it was placed.';
+comment on column exchange.open_orders.reduced_shares is 'What reductions have cancelled of it; null where there was none.';
+comment on column exchange.open_orders.ref is 'The client''s own name for it; null where it has none.';
+comment on column exchange.open_orders.replaced_order_id is 'The order in whose place it was placed; null where it replaced none.';
 
 -- A session that may have incoming orders holds an advisory lock for as long as it lives: begin_session takes it.
 create view exchange.reserved_orders as
@@ -159,7 +171,9 @@ select
     trim_scale(incoming_orders.limit_price) as limit_price,
     trim_scale(incoming_orders.shares) as shares,
     trim_scale(
-        case incoming_orders.side when 'buy' then incoming_orders.shares * incoming_orders.limit_price end
+        case incoming_orders.side
+            when 'buy' then coalesce((incoming_orders.terms).budget, incoming_orders.shares * incoming_orders.limit_price)
+        end
     ) as reserved_cash,
     trim_scale(case incoming_orders.side when 'sell' then incoming_orders.shares end) as reserved_shares,
     incoming_orders.session_pid,
@@ -173,7 +187,12 @@ select
             and pg_locks.objsubid = 2
             and pg_locks.granted
             and pg_database.datname = current_database()
-    ) as is_orphan
+    ) as is_orphan,
+    (incoming_orders.terms).ref as ref,
+    (incoming_orders.terms).type as type,
+    (incoming_orders.terms).tif as tif,
+    (incoming_orders.terms).post as post,
+    (incoming_orders.terms).stp as stp
 from exchange.incoming_orders
 inner join exchange.symbols on incoming_orders.symbol_key = symbols.symbol_key
 inner join exchange.accounts on incoming_orders.account_key = accounts.account_key;
@@ -185,14 +204,46 @@ comment on column exchange.reserved_orders.incoming_id is 'Names it until it is 
 comment on column exchange.reserved_orders.account_id is 'The account that placed it.';
 comment on column exchange.reserved_orders.sym is 'The symbol.';
 comment on column exchange.reserved_orders.side is 'buy or sell.';
-comment on column exchange.reserved_orders.limit_price is 'The highest price to buy at, the lowest to sell at.';
+comment on column exchange.reserved_orders.limit_price is
+'The highest price to buy at, the lowest to sell at; null for a market order.';
 comment on column exchange.reserved_orders.shares is 'How many shares it is for.';
-comment on column exchange.reserved_orders.reserved_cash is 'Cash that has left the account for a buy.';
+comment on column exchange.reserved_orders.reserved_cash is
+'Cash that has left the account for a buy; for a market order its budget.';
 comment on column exchange.reserved_orders.reserved_shares is 'Shares that have left the position for a sell.';
 comment on column exchange.reserved_orders.session_pid is 'The database session that reserved, a gateway''s.';
 comment on column exchange.reserved_orders.is_orphan is
 'Whether that session is gone. Then give_back_orphans, which each gateway calls every few seconds, gives back what is reserved.';
+comment on column exchange.reserved_orders.ref is 'The client''s own name for it; null where it has none.';
+comment on column exchange.reserved_orders.type is 'limit or market; null where the client did not say, which is limit.';
+comment on column exchange.reserved_orders.tif is 'GTC, IOC or FOK; null where the client did not say.';
+comment on column exchange.reserved_orders.post is 'Whether it is to be refused if it would trade at once.';
+comment on column exchange.reserved_orders.stp is 'What is to be cancelled rather than trade with an order of the same account.';
 
+create view exchange.armed_switches as
+select
+    accounts.account_id,
+    switches.after_seconds,
+    switches.fires_at,
+    switches.fires_at - clock_timestamp() as fires_in,
+    (
+        select count(*)
+        from exchange.resting_orders
+        where resting_orders.account_key = switches.account_key
+    ) as open_orders
+from exchange.switches
+inner join exchange.accounts on switches.account_key = accounts.account_key
+order by switches.fires_at, accounts.account_id;
+
+comment on view exchange.armed_switches is
+'Dead man''s switches that are armed, the next to fire first: unless its account says so again in time, all its open orders are cancelled.';
+comment on column exchange.armed_switches.account_id is 'The account.';
+comment on column exchange.armed_switches.after_seconds is 'How many seconds after it was armed it fires.';
+comment on column exchange.armed_switches.fires_at is 'When it fires.';
+comment on column exchange.armed_switches.fires_in is
+'How long until then. Below 0 for more than two seconds: no gateway lives, or somebody holds a symbol (lock_holders tells who).';
+comment on column exchange.armed_switches.open_orders is 'How many orders it would cancel now.';
+
+-- A fill, a reduction or a cancel belongs to the turn of the newest order that there was: see account_statement.
 create view exchange.order_history as
 select
     events.order_id,
@@ -203,9 +254,10 @@ select
     events.event,
     trim_scale(events.shares) as shares,
     trim_scale(events.price) as price,
-    trim_scale(sum(events.opened) over (partition by events.order_id order by events.place)) as open_shares,
+    trim_scale(sum(events.opened) over (partition by events.order_id order by events.turn, events.step, events.entry_id)) as open_shares,
     events.other_order_id,
-    events.execution_id
+    events.execution_id,
+    order_terms.ref
 from (
     select
         orders.order_id,
@@ -217,10 +269,13 @@ from (
         orders.shares,
         orders.limit_price as price,
         orders.shares as opened,
-        0 as place,
-        null::bigint as other_order_id,
+        orders.order_id as turn,
+        0 as step,
+        0 as entry_id,
+        said.replaced_order_id as other_order_id,
         null::bigint as execution_id
     from exchange.orders
+    left join exchange.order_terms as said on orders.order_id = said.order_id
     union all
     select
         orders.order_id,
@@ -232,7 +287,9 @@ from (
         executions.shares,
         executions.price,
         -executions.shares as opened,
-        executions.execution_id as place,
+        greatest(executions.buy_order_id, executions.sell_order_id) as turn,
+        executions.execution_id as step,
+        0 as entry_id,
         executions.sell_order_id as other_order_id,
         executions.execution_id
     from exchange.orders
@@ -248,11 +305,31 @@ from (
         executions.shares,
         executions.price,
         -executions.shares as opened,
-        executions.execution_id as place,
+        greatest(executions.buy_order_id, executions.sell_order_id) as turn,
+        executions.execution_id as step,
+        0 as entry_id,
         executions.buy_order_id as other_order_id,
         executions.execution_id
     from exchange.orders
     inner join exchange.executions on orders.order_id = executions.sell_order_id
+    union all
+    select
+        orders.order_id,
+        orders.account_key,
+        orders.symbol_key,
+        orders.side,
+        reductions.reduced_at as at,
+        'reduced' as event,
+        reductions.shares,
+        null as price,
+        -reductions.shares as opened,
+        reductions.after_order_id as turn,
+        9223372036854775807 as step,
+        reductions.entry_id,
+        null as other_order_id,
+        null as execution_id
+    from exchange.orders
+    inner join exchange.reductions on orders.order_id = reductions.order_id
     union all
     select
         orders.order_id,
@@ -264,29 +341,42 @@ from (
         cancellations.shares,
         null as price,
         -cancellations.shares as opened,
-        9223372036854775807 as place,
-        null as other_order_id,
+        9223372036854775807 as turn,
+        9223372036854775807 as step,
+        cancellations.entry_id,
+        enders.order_id as other_order_id,
         null as execution_id
     from exchange.orders
     inner join exchange.cancellations on orders.order_id = cancellations.order_id
+    left join (
+        select
+            later.order_id,
+            ended.order_id as ended_order_id
+        from exchange.order_terms as later
+        cross join lateral unnest(later.passed_order_ids || later.replaced_order_id) as ended (order_id)
+    ) as enders on cancellations.order_id = enders.ended_order_id
 ) as events
 inner join exchange.accounts on events.account_key = accounts.account_key
 inner join exchange.symbols on events.symbol_key = symbols.symbol_key
-order by events.order_id, events.place;
+left join exchange.order_terms on events.order_id = order_terms.order_id
+order by events.order_id, events.turn, events.step, events.entry_id;
 
 comment on view exchange.order_history is
-'The life of each order: placed, each execution, canceled. Ask for one: where order_id = 4.';
+'The life of each order: placed, each execution and reduction, canceled. Ask for one: where order_id = 4.';
 comment on column exchange.order_history.order_id is 'The order.';
 comment on column exchange.order_history.account_id is 'The account that placed it.';
 comment on column exchange.order_history.sym is 'The symbol.';
 comment on column exchange.order_history.side is 'buy or sell.';
 comment on column exchange.order_history.at is 'When it happened.';
-comment on column exchange.order_history.event is 'placed, executed or canceled.';
-comment on column exchange.order_history.shares is 'Shares placed, executed or canceled.';
-comment on column exchange.order_history.price is 'placed: the limit. executed: the price of one share.';
+comment on column exchange.order_history.event is 'placed, executed, reduced or canceled.';
+comment on column exchange.order_history.shares is 'Shares placed, executed, reduced or canceled.';
+comment on column exchange.order_history.price is 'placed: the limit, null for a market order. executed: the price of one share.';
 comment on column exchange.order_history.open_shares is 'What was still open afterwards.';
-comment on column exchange.order_history.other_order_id is 'executed: the order that it traded with.';
+comment on column exchange.order_history.other_order_id is
+'executed: the order that it traded with. placed: the order that it replaced. canceled: the order that replaced it, or that cancelled it '
+'rather than trade with an order of the same account.';
 comment on column exchange.order_history.execution_id is 'executed: the fill, in executions and tape.';
+comment on column exchange.order_history.ref is 'The client''s own name for the order; null where it has none.';
 
 -- Order ids tell what came first, and never the clock, which may be set back. A placed order's turn is its own id; a fill
 -- belongs to the turn of the order that took it; a deposit or a cancel comes after all of the last turn before it. Each order of
@@ -304,7 +394,8 @@ select
     trim_scale(sum(entries.cash_change) over by_account) as cash,
     trim_scale(entries.shares_change) as shares_change,
     trim_scale(sum(entries.shares_change) over by_position) as shares,
-    row_number() over by_account as entry
+    row_number() over by_account as entry,
+    order_terms.ref
 from (
     select
         deposits.account_key,
@@ -327,14 +418,15 @@ from (
         orders.symbol_key,
         orders.order_id,
         null as execution_id,
-        case orders.side when 'buy' then -orders.shares * orders.limit_price else 0 end as cash_change,
+        case orders.side when 'buy' then -coalesce(said.budget, orders.shares * orders.limit_price) else 0 end as cash_change,
         case orders.side when 'sell' then -orders.shares end as shares_change,
         orders.order_id as turn,
         0 as step,
         0 as entry_id
     from exchange.orders
+    left join exchange.order_terms as said on orders.order_id = said.order_id
     union all
-    -- What was reserved above the price comes back with the shares.
+    -- What was reserved above the price comes back with the shares; of a market order, which has no limit, after the last of them.
     select
         orders.account_key,
         executions.executed_at as at,
@@ -342,7 +434,7 @@ from (
         executions.symbol_key,
         orders.order_id,
         executions.execution_id,
-        executions.shares * (executions.buy_limit - executions.price) as cash_change,
+        executions.shares * coalesce(executions.buy_limit - executions.price, 0) as cash_change,
         executions.shares as shares_change,
         greatest(executions.buy_order_id, executions.sell_order_id) as turn,
         executions.execution_id as step,
@@ -367,18 +459,62 @@ from (
     union all
     select
         orders.account_key,
-        cancellations.canceled_at as at,
-        'cancel' as cause,
+        orders.placed_at as at,
+        'unspent' as cause,
         orders.symbol_key,
         orders.order_id,
         null as execution_id,
-        case orders.side when 'buy' then cancellations.shares * orders.limit_price else 0 end as cash_change,
-        case orders.side when 'sell' then cancellations.shares end as shares_change,
-        cancellations.after_order_id as turn,
+        promised.budget - coalesce(paid.cash, 0) as cash_change,
+        null as shares_change,
+        orders.order_id as turn,
         9223372036854775807 as step,
-        cancellations.entry_id
+        0 as entry_id
     from exchange.orders
-    inner join exchange.cancellations on orders.order_id = cancellations.order_id
+    inner join exchange.order_terms as promised on orders.order_id = promised.order_id
+    left join (
+        select
+            executions.buy_order_id,
+            sum(executions.shares * executions.price) as cash
+        from exchange.executions
+        where executions.buy_limit is null
+        group by executions.buy_order_id
+    ) as paid on orders.order_id = paid.buy_order_id
+    where promised.budget > coalesce(paid.cash, 0)
+    union all
+    select
+        orders.account_key,
+        ended.at,
+        ended.cause,
+        orders.symbol_key,
+        orders.order_id,
+        null as execution_id,
+        case orders.side when 'buy' then ended.shares * orders.limit_price else 0 end as cash_change,
+        case orders.side when 'sell' then ended.shares end as shares_change,
+        ended.after_order_id as turn,
+        9223372036854775807 as step,
+        ended.entry_id
+    from exchange.orders
+    inner join (
+        select
+            cancellations.order_id,
+            'cancel' as cause,
+            cancellations.canceled_at as at,
+            cancellations.shares,
+            cancellations.after_order_id,
+            cancellations.entry_id
+        from exchange.cancellations
+        union all
+        select
+            reductions.order_id,
+            'reduce' as cause,
+            reductions.reduced_at as at,
+            reductions.shares,
+            reductions.after_order_id,
+            reductions.entry_id
+        from exchange.reductions
+    ) as ended on orders.order_id = ended.order_id
+    -- What is cancelled of a market buy gives back nothing by itself: see unspent.
+    where orders.side = 'sell' or orders.limit_price is not null
     union all
     select
         incoming_orders.account_key,
@@ -387,7 +523,10 @@ from (
         incoming_orders.symbol_key,
         null as order_id,
         null as execution_id,
-        case incoming_orders.side when 'buy' then -incoming_orders.shares * incoming_orders.limit_price else 0 end as cash_change,
+        case incoming_orders.side
+            when 'buy' then -coalesce((incoming_orders.terms).budget, incoming_orders.shares * incoming_orders.limit_price)
+            else 0
+        end as cash_change,
         case incoming_orders.side when 'sell' then -incoming_orders.shares end as shares_change,
         9223372036854775807 as turn,
         9223372036854775807 as step,
@@ -396,6 +535,7 @@ from (
 ) as entries
 inner join exchange.accounts on entries.account_key = accounts.account_key
 left join exchange.symbols on entries.symbol_key = symbols.symbol_key
+left join exchange.order_terms on entries.order_id = order_terms.order_id
 window
     by_account as (
         partition by accounts.account_id
@@ -417,7 +557,8 @@ comment on column exchange.account_statement.account_id is 'The account.';
 comment on column exchange.account_statement.at is 'When; null for an incoming order.';
 comment on column exchange.account_statement.cause is
 'deposit (of money), grant (of shares), reserve (an order was placed), bought (shares come in, and what was reserved above '
-'the price goes back), sold (money comes in), cancel (what was reserved for the open part goes back), incoming (an order that '
+'the price goes back), sold (money comes in), unspent (what is left of a market order''s budget goes back), cancel (what was reserved '
+'for the open part goes back), reduce (what was reserved for so much of the open part goes back), incoming (an order that '
 'is reserved for and not in the market yet: next it will be a reserve, or come back).';
 comment on column exchange.account_statement.sym is 'The symbol; null for a deposit.';
 comment on column exchange.account_statement.order_id is 'The account''s order; null for a deposit, grant or incoming order.';
@@ -427,6 +568,7 @@ comment on column exchange.account_statement.cash is 'Free cash afterwards.';
 comment on column exchange.account_statement.shares_change is 'Shares that came (went, if negative); null where none did.';
 comment on column exchange.account_statement.shares is 'Free shares of this symbol afterwards.';
 comment on column exchange.account_statement.entry is 'Numbers the account''s entries, from 1.';
+comment on column exchange.account_statement.ref is 'The client''s own name for the order; null where it has none.';
 
 create view exchange.daily_volume as
 select
