@@ -74,7 +74,7 @@ where
     resting_orders.symbol_key <> orders.symbol_key
     or resting_orders.account_key <> orders.account_key
     or resting_orders.side <> orders.side
-    or abs(resting_orders.price_rank) <> orders.limit_price
+    or abs(resting_orders.price_rank) is distinct from orders.limit_price
     or (resting_orders.price_rank < 0) <> (resting_orders.side = 'buy')
 union all
 select

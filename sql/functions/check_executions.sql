@@ -46,8 +46,8 @@ where
     or fills.sell_side <> 'sell'
     or fills.buy_symbol_key <> fills.symbol_key
     or fills.sell_symbol_key <> fills.symbol_key
-    or fills.buy_limit <> fills.placed_buy_limit
-    or fills.sell_limit <> fills.placed_sell_limit
+    or fills.buy_limit is distinct from fills.placed_buy_limit
+    or fills.sell_limit is distinct from fills.placed_sell_limit
 union all
 select
     'execution_is_within_limits',
@@ -68,7 +68,7 @@ select
         trim_scale(fills.price), least(fills.buy_order_id, fills.sell_order_id), trim_scale(fills.earlier_limit)
     )
 from fills
-where fills.price <> fills.earlier_limit
+where fills.price is distinct from fills.earlier_limit
 union all
 select
     'execution_is_of_shares',

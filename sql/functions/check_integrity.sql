@@ -17,6 +17,10 @@ select found.invariant, found.subject, found.detail from exchange.check_holdings
 union all
 select found.invariant, found.subject, found.detail from exchange.check_orders() as found
 union all
+select found.invariant, found.subject, found.detail from exchange.check_terms() as found
+union all
+select found.invariant, found.subject, found.detail from exchange.check_links() as found
+union all
 select found.invariant, found.subject, found.detail from exchange.check_book() as found
 union all
 select found.invariant, found.subject, found.detail from exchange.check_executions() as found
@@ -27,8 +31,8 @@ select found.invariant, found.subject, found.detail from exchange.check_keys() a
 $$;
 
 comment on function exchange.check_integrity() is
-'A row for each violated invariant, none when the exchange is sound: conservation of cash and shares, orders that add '
-'up, a book that is not crossed, fills within limits and by price-time priority, no orphans. From the tables alone.';
+'A row for each violated invariant, none when the exchange is sound: conservation of cash and shares, orders that add up and ended '
+'as their terms say, a book that is not crossed, fills within limits and by price-time priority, no orphans. From the tables alone.';
 
 revoke all on function exchange.check_integrity() from public;
 grant execute on function exchange.check_integrity() to exchange_reader;

@@ -67,6 +67,20 @@ with links as (
     from exchange.cancellations
     union all
     select
+        format('order_terms %s', order_terms.order_id),
+        order_terms.account_key,
+        null,
+        orders.order_id
+    from exchange.order_terms
+    cross join lateral unnest(
+        array[order_terms.order_id, order_terms.replaced_order_id] || order_terms.passed_order_ids
+    ) as orders (order_id)
+    union all
+    select format('reductions %s', reductions.order_id), null, null, reductions.order_id from exchange.reductions
+    union all
+    select format('switches %s', switches.account_key), switches.account_key, null, null from exchange.switches
+    union all
+    select
         format('credits %s', credits.credit_id),
         credits.account_key,
         credits.symbol_key,
