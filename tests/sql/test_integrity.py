@@ -5,7 +5,7 @@ import random
 import psycopg
 import pytest
 
-from tests.sql.market import Connection, Market, always_hint, replace
+from tests.sql.market import Connection, Market, Request, Said, always_hint, replace
 from tests.sql.mutants import (
     EQUAL_LIMITS_MISS,
     IMPROVEMENT_LOST,
@@ -57,12 +57,51 @@ def traded(market: Market) -> Market:
     return market
 
 
+@pytest.fixture
+def termed(market: Market) -> Market:
+    """A market of orders with terms of each kind; no constraint guards it."""
+    for account in ("1", "2"):
+        market.account(account, 200000)
+        market.grant(account, "X", 1000)
+    placed = [
+        Request("place_order", "1", "X", "300", "125", said=Said(ref="a")),  # 1
+        Request("place_order", "2", "X", "-100", "124", said=Said(tif="FOK", ref="b")),  # 2 fills 100 @ 125
+        Request("place_order", "2", "X", "-300", "125", said=Said(tif="IOC")),  # 3 fills 200, 100 go
+        Request("place_order", "1", "X", "-10", "130", said=Said(post=True)),  # 4
+        Request("place_order", "1", "X", "20", "131", said=Said(stp="maker")),  # 5 passes 4
+        Request("place_order", "2", "X", "-30", "140"),  # 6
+        Request("place_order", "1", "X", "10", "140", said=Said(tif="IOC", stp="both")),  # 7 fills 10 with 6
+        Request("place_order", "1", "X", "5", "1"),  # 8
+        Request("cancel_order", "1", order_id=8),
+        Request("place_order", "1", "X", "6", "1", said=Said(ref="c")),  # 9 as if in its place
+    ]
+    assert [parts[0].code for parts in market.batch(placed)] == [None] * len(placed)
+    market.connection.execute(UNGUARD)
+    market.connection.execute("alter table exchange.order_terms drop constraint order_terms_ref_key")
+    market.connection.execute(
+        f"{TERMS} replaced_order_id = 8, released_shares = 5 where order_id = 9".encode()
+    )
+    assert market.violations() == []
+    return market
+
+
+TERMS = "update exchange.order_terms set "
 QUOTE = "insert into exchange.quotes (symbol_key, side, price_rank, order_id, quoted_at) values "
 HINT = "insert into exchange.book_hints values "
 
 INCOMING = (
     "insert into exchange.incoming_orders"
     " (session_pid, account_key, symbol_key, side, shares, limit_price) values "
+)
+INCOMING_TERMED = INCOMING.replace("limit_price", "limit_price, terms")
+REPLACED = {"replaced_order_is_canceled"}
+PASSED = {"passed_order_is_canceled"}
+FIVE_LESS = ";update exchange.positions set shares = shares - 5 where account_key = 1 and symbol_key = 1"
+# Order 7, as if it had been a market order.
+MARKET_ORDER = (
+    "update exchange.orders set limit_price = null where order_id = 7;"
+    "update exchange.executions set buy_limit = null where buy_order_id = 7;"
+    f"{TERMS} type = 'market', budget = %s where order_id = 7"
 )
 
 BREAKS = [
@@ -223,6 +262,102 @@ BREAKS = [
 ]
 
 
+BREAKS_OF_TERMS = [
+    (TERMS + "account_key = 2 where order_id = 5", {"terms_agree_with_order"}),
+    (TERMS + "type = 'market' where order_id = 7", {"terms_agree_with_order"}),
+    (TERMS + "budget = 5000 where order_id = 7", {"terms_agree_with_order"}),
+    (
+        "update exchange.orders set limit_price = null where order_id = 6",
+        {
+            "resting_order_agrees_with_order",
+            "execution_agrees_with_orders",
+            "execution_is_at_earlier_limit",
+        },
+    ),
+    (
+        "update exchange.executions set sell_limit = null where execution_id = 1",
+        {"execution_agrees_with_orders"},
+    ),
+    (TERMS + "tif = 'IOC' where order_id = 5", {"order_never_rests"}),
+    (TERMS + "tif = 'FOK' where order_id = 5", {"order_never_rests", "fill_or_kill_is_filled"}),
+    (TERMS + "tif = 'FOK' where order_id = 3", {"fill_or_kill_is_filled"}),
+    (MARKET_ORDER % 1399, {"budget_is_kept"}),
+    (MARKET_ORDER % 1400, set()),
+    (MARKET_ORDER % "null", {"terms_agree_with_order"}),
+    (TERMS + "post = true where order_id = 7", {"post_only_takes_nothing"}),
+    (
+        "update exchange.orders set account_key = 1 where order_id = 6;"
+        "update exchange.resting_orders set account_key = 1 where order_id = 6",
+        {"no_trade_with_itself", "account_cash_adds_up", "account_shares_add_up"},
+    ),
+    (TERMS + "executed_shares = 9 where order_id = 7", {"told_is_done"}),
+    (TERMS + "executed_shares = null where order_id = 7", {"told_is_done"}),
+    (TERMS + "canceled_shares = 99 where order_id = 3", {"told_is_done"}),
+    (TERMS + "canceled_shares = 1 where order_id = 5", {"told_is_done"}),
+    (TERMS + "canceled_shares = null where order_id = 7", {"told_is_done"}),
+    (TERMS + "executed_shares = 0, canceled_shares = 0 where order_id = 1", {"told_is_done"}),
+    (TERMS + "stp = 'taker' where order_id = 5", PASSED),
+    (TERMS + "passed_order_ids = '{4,4}' where order_id = 5", PASSED),
+    (TERMS + "passed_order_ids = '{3}' where order_id = 5", PASSED),  # another account's
+    (TERMS + "passed_order_ids = '{6}' where order_id = 5", PASSED),  # a later one
+    (TERMS + "passed_order_ids = '{99}' where order_id = 5", PASSED | {"no_orphans"}),
+    (TERMS + "passed_order_ids = '{8}' where order_id = 7", PASSED | REPLACED),
+    (TERMS + "released_shares = 4 where order_id = 9", REPLACED),
+    (TERMS + "released_shares = null where order_id = 9", REPLACED),
+    (TERMS + "replaced_order_id = null where order_id = 9", REPLACED),
+    (TERMS + "replaced_order_id = 1 where order_id = 9", REPLACED),
+    (TERMS + "replaced_order_id = 99 where order_id = 9", REPLACED | {"no_orphans"}),
+    (TERMS + "replaced_order_id = 4, released_shares = 10 where order_id = 9", PASSED | REPLACED),
+    (TERMS + "replaced_order_id = 8, released_shares = 5 where order_id = 7", REPLACED),  # not earlier
+    (TERMS + "ref = 'a' where order_id = 9", {"ref_is_unique"}),
+    (TERMS + "ref = 'a' where order_id = 2", set()),
+    (
+        INCOMING_TERMED
+        + "(0, 1, 1, 'sell', 5, 1, row('c', null, null, null, null, null, null, null))"
+        + FIVE_LESS,
+        {"ref_is_unique"},
+    ),
+    (
+        INCOMING_TERMED
+        + "(0, 1, 1, 'sell', 5, null, row(null, 'market', null, null, null, null, null, null))"
+        + FIVE_LESS,
+        set(),
+    ),
+    (INCOMING_TERMED + "(0, 1, 1, 'sell', 5, null, null)" + FIVE_LESS, {"incoming_order_is_of_shares"}),
+    (
+        INCOMING_TERMED
+        + "(0, 1, 1, 'sell', 5, 1, row(null, 'market', null, null, null, null, null, null))"
+        + FIVE_LESS,
+        {"incoming_order_is_of_shares"},
+    ),
+    (
+        INCOMING_TERMED + "(0, 1, 1, 'buy', 5, null, row(null, 'market', 7, null, null, null, null, null));"
+        "update exchange.balances set cash = cash - 7 where account_key = 1",
+        set(),
+    ),
+    (
+        INCOMING_TERMED + "(0, 1, 1, 'buy', 5, null, row(null, 'market', 0, null, null, null, null, null))",
+        {"incoming_order_is_of_shares"},
+    ),
+    (
+        "insert into exchange.reductions values (9, 2, now());"
+        "update exchange.resting_orders set open_shares = 4 where order_id = 9;"
+        "update exchange.balances set cash = cash + 2 where account_key = 1",
+        set(),
+    ),
+    ("insert into exchange.reductions values (9, 2, now())", {"order_adds_up"}),
+    ("insert into exchange.reductions values (99, 2, now())", {"no_orphans"}),
+    ("insert into exchange.switches values (9, 60, now())", {"no_orphans"}),
+    ("insert into exchange.order_terms (order_id, account_key, post) values (99, 9, false)", {"no_orphans"}),
+]
+
+
+@pytest.mark.parametrize(("statement", "invariants"), BREAKS_OF_TERMS)
+def test_broken_terms_are_found(termed: Market, statement: str, invariants: set[str]) -> None:
+    termed.connection.execute(statement.encode())
+    assert {invariant for invariant, _, _ in termed.violations()} == invariants
+
+
 @pytest.mark.parametrize(("statement", "invariants"), BREAKS)
 def test_a_broken_table_is_found(traded: Market, statement: str, invariants: set[str]) -> None:
     traded.connection.execute(statement.encode())
@@ -230,7 +365,7 @@ def test_a_broken_table_is_found(traded: Market, statement: str, invariants: set
 
 
 def test_each_invariant_is_broken_by_some_test(connection: Connection) -> None:
-    tested = set().union(*(invariants for _, invariants in BREAKS))
+    tested = set().union(*(invariants for _, invariants in BREAKS + BREAKS_OF_TERMS))
     sources = connection.execute("select prosrc from pg_proc where proname like 'check\\_%'").fetchall()
     known = {word for (source,) in sources for word in tested if f"'{word}'" in source}
     assert known == tested
