@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sql.market import Connection, Market, meeting, until_blocked
+from tests.sql.market import Connection, Market, Request, Said, meeting, until_blocked
 
 VIEWS = (
     "select relname from pg_class where relnamespace = 'exchange'::regnamespace and relkind = 'v' order by 1"
@@ -90,6 +90,88 @@ def test_a_statement_adds_up_line_by_line(traded: Market) -> None:
         if sym is not None:
             shares[sym] += shares_change or 0
             assert (running_shares or 0) == shares[sym]
+
+
+def test_statements_know_every_kind_of_order(varied: Market) -> None:
+    """Also that of a market order, of which only the budget bounds what it costs."""
+    test_statements_end_at_the_balances(varied)
+    entries = rows(
+        varied.connection, "select cause, cash, shares, cash_change, ref from exchange.account_statement"
+    )
+    assert {entry[0] for entry in entries} == {
+        "deposit", "grant", "reserve", "bought", "sold", "unspent", "cancel", "reduce"
+    }  # fmt: skip
+    assert min(entry[1] for entry in entries) >= 0
+    assert min(entry[2] for entry in entries if entry[2] is not None) >= 0
+    assert min(entry[3] for entry in entries if entry[0] == "unspent") > 0
+    refs = "select count(distinct ref) from exchange.order_terms"
+    assert rows(varied.connection, refs) == [(len({entry[4] for entry in entries} - {None}),)] > [(9,)]
+
+
+def test_lives_know_every_kind_of_order(varied: Market) -> None:
+    test_an_orders_life_ends_with_what_is_open(varied)
+    connection = varied.connection
+    events = rows(connection, "select distinct event from exchange.order_history order by 1")
+    assert events == [("canceled",), ("executed",), ("placed",), ("reduced",)]
+    assert rows(connection, "select from exchange.order_history where open_shares < 0") == []
+    # What ended an order, and what took its place, name each other.
+    ended = (
+        "select count(*) from exchange.order_history where event = 'canceled' and other_order_id is not null"
+    )
+    enders = (
+        "select count(replaced_order_id) + sum(coalesce(cardinality(passed_order_ids), 0)) "
+        "from exchange.order_terms"
+    )
+    assert rows(connection, ended) == rows(connection, enders) > [(9,)]
+    replaced = (
+        "select order_id, other_order_id from exchange.order_history "
+        "where event = 'placed' and other_order_id > 0"
+    )
+    assert rows(connection, replaced) == rows(
+        connection,
+        "select order_id, replaced_order_id from exchange.order_terms where replaced_order_id > 0 order by 1",
+    )
+
+
+def test_open_orders_show_their_refs_and_reductions(market: Market) -> None:
+    market.account("1", 1000)
+    market.grant("1", "X", 1)
+    market.batch(
+        [
+            Request("place_order", "1", "X", "10", "5", said=Said(ref="a7")),
+            Request("place_order", "1", "X", "10", "4"),
+            Request("reduce_order", "1", amount="2", said=Said(ref="a7")),
+            Request("reduce_order", "1", amount="1.5", order_id=1),
+            Request("replace_order", "1", amount="9", limit="4", order_id=2, said=Said(ref="b1")),
+        ]
+    )
+    query = (
+        "select order_id, shares, open_shares, reduced_shares::text, ref, replaced_order_id "
+        "from exchange.open_orders order by order_id"
+    )
+    assert rows(market.connection, query) == [
+        (1, 10, Decimal("6.5"), "3.5", "a7", None),
+        (3, 9, 9, None, "b1", 2),
+    ]
+
+
+def test_armed_switches_tell_what_fires_next(market: Market) -> None:
+    for account in ("1", "2"):
+        market.account(account, 1000)
+        market.grant(account, "X", 1)
+        market.place(account, "X", 1, 5)
+    market.place("1", "X", 1, 4)
+    query = (
+        "select account_id, after_seconds, open_orders, fires_in between '50 s' and '1001 s' "
+        "from exchange.armed_switches"
+    )
+    assert rows(market.connection, query) == []
+    market.batch(
+        [Request("arm_switch", "1", amount="1000"), Request("arm_switch", "2", amount="60", sequence=2)]
+    )
+    assert rows(market.connection, query) == [("2", 60, 1, True), ("1", 1000, 2, True)]
+    market.batch([Request("disarm_switch", "2")])
+    assert rows(market.connection, query) == [("1", 1000, 2, True)]
 
 
 # Every later event seems to have happened a minute before the one before it.
@@ -280,6 +362,28 @@ def test_statements_end_with_what_is_reserved(between_the_stages: Market) -> Non
     assert buy == (None, "incoming", "X", None, -10, None)
     assert sell == (None, "incoming", "Y", None, None, -3)
     test_statements_end_at_the_balances(between_the_stages)
+
+
+def test_a_market_order_between_the_stages_holds_its_budget(traded: Market) -> None:
+    connection = traded.connection
+    connection.execute(
+        "select exchange.settle_idle_accounts();"
+        "update exchange.balances set cash = cash - 70 where account_key = 1;"
+        "insert into exchange.incoming_orders (session_pid, account_key, symbol_key, side, shares, terms) "
+        "values (0, 1, 1, 'buy', 4, row('a7', 'market', 70, 'FOK', null, 'both', null, null))"
+    )
+    query = (
+        "select shares, limit_price, reserved_cash, ref, type::text, tif::text, post, stp::text "
+        "from exchange.reserved_orders"
+    )
+    assert rows(connection, query) == [(4, None, 70, "a7", "market", "FOK", None, "both")]
+    last = (
+        "select cash_change from exchange.account_statement where account_id = '1' "
+        "order by entry desc limit 1"
+    )
+    assert rows(connection, last) == [(-70,)]
+    test_statements_end_at_the_balances(traded)
+    assert traded.violations() == []
 
 
 def test_unsettled_credits_are_what_balances_add(traded: Market) -> None:

@@ -276,6 +276,40 @@ def test_looks_of_many_are_answered_each_in_its_place(traders: Market) -> None:
     assert told == [second, ["unknown_account"], ["980", "100", "7.5"], second]
 
 
+# What each look says, and views that say the same, of a symbol or an account.
+LOOKS = {
+    "S1": (
+        "select outcome, price, shares, orders from exchange.look_book('1', %(key)s, 1000) offset 1",
+        "select case side when 'buy' then 'bid' else 'ask' end, price, shares, orders from exchange.depth "
+        "where sym = %(key)s order by side, case side when 'buy' then -price else price end",
+    ),
+    "1": (
+        "select order_id, sym, amount, limit_price, open_shares, ref, placed_at "
+        "from exchange.list_orders(%(key)s)",
+        "select order_id, sym, case side when 'buy' then shares else -shares end, limit_price, "
+        "open_shares, ref, date_trunc('second', placed_at) "
+        "from exchange.open_orders where account_id = %(key)s order by 1",
+    ),
+    "2": (
+        "select sym, free, reserved from exchange.look_account(%(key)s)",
+        "select null, cash, "
+        "(select sum(reserved_cash) from exchange.open_orders where account_id = %(key)s) "
+        "from exchange.account_balances where account_id = %(key)s "
+        "union all select sym, shares, coalesce((select sum(reserved_shares) from exchange.open_orders "
+        "where account_id = %(key)s and open_orders.sym = account_positions.sym), 0) "
+        "from exchange.account_positions where account_id = %(key)s order by 1 nulls first",
+    ),
+}
+
+
+@pytest.mark.parametrize("key", LOOKS)
+def test_looks_tell_what_the_views_tell(varied: Market, key: str) -> None:
+    """After trading of every kind."""
+    look, view = (varied.connection.execute(query.encode(), {"key": key}).fetchall() for query in LOOKS[key])
+    assert look == view
+    assert len(look) > 2
+
+
 @pytest.mark.parametrize("function", ["look_account('1')", "list_orders('1')", "look_book('1', 'X')"])
 def test_a_look_changes_nothing(traders: Market, function: str) -> None:
     """So it works while the database takes no writes, and nobody waits for it or makes it wait."""
