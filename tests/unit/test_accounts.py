@@ -8,7 +8,7 @@ import pytest
 from pgbourse.serve.accounts import Accounts, sequences_of
 from pgbourse.serve.turns import Peer, Portion, Turn
 from pgbourse.wire.framing import Frame, Framing
-from pgbourse.wire.messages import Document, Request, ResultRow
+from pgbourse.wire.messages import Document, Request, ResultRow, Terms
 
 SHARE = 40
 
@@ -18,7 +18,7 @@ def order(account: int = 1) -> Request:
 
 
 def cancel_all(account: int = 1) -> Request:
-    return Request("cancel_all", str(account))
+    return Request("cancel_all", str(account), terms=Terms())
 
 
 def plain(account: int = 1, count: int = 2) -> list[Request]:

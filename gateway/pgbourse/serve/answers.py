@@ -9,6 +9,8 @@ from pgbourse.serve.sessions import ConnectionGone, DatabaseError
 
 __all__ = ["Answer", "CallFailed", "FateUnknown", "Locked", "ReadOnly"]
 
+_DISK_FULL = "53100"
+
 _READ_ONLY = "25006"
 _LOCK_NOT_AVAILABLE = "55P03"
 _ADMIN_SHUTDOWN = "57P01"
@@ -24,6 +26,11 @@ class CallFailed(DatabaseError):
         super().__init__(message)
         self.sqlstate = sqlstate
         self.detail = detail
+
+    @property
+    def is_no_room(self) -> bool:
+        """Whether the disk of the database is full."""
+        return self.sqlstate == _DISK_FULL
 
 
 class ReadOnly(DatabaseError):

@@ -45,7 +45,7 @@ _as_result_row: Callable[[tuple[Any, ...]], ResultRow] = partial(tuple.__new__, 
 _CALLS = {
     b"process_batch": b"select request, outcome, order_id, shares, price, at, code, message, sym, amount, "
     b"ref from exchange.process_batch($1, $2, $3)",
-    b"reserve": b"select request, incoming_id, address, slot, code, message from "
+    b"reserve": b"select request, incoming_id, address, slot, code, message, outcome, order_id, shares from "
     b"exchange.reserve_orders($1, $2)",
     b"match": b"select place, outcome, order_id, code, message, shares from "
     b"exchange.match_orders($1, $2, $3, $4)",
@@ -194,7 +194,7 @@ class Caller:
             rows = self._call(b"reserve", [requests, _boolean(certified)], barrier=False)
         except FateUnknown as error:
             raise ConnectionGone(str(error)) from error
-        return [_as_reserved((*row, None, server)) for row in rows]
+        return _reserved(rows, server)
 
     def match(self, orders: Sequence[Reserved], waits: bool = True) -> list[Matched]:
         """Let orders into the market; return a row for each, in order. All is then durable.
@@ -252,6 +252,18 @@ class Caller:
             raise
         finally:
             self.seconds += time.monotonic() - started
+
+
+def _reserved(rows: Rows, server: str) -> list[Reserved]:
+    """Return one for each request. Those that are known have several rows, which come last."""
+    rest = (None, server)
+    if not rows or rows[-1][6] is None:
+        return [_as_reserved(row[:6] + rest) for row in rows]
+    reserved: list[Reserved] = []
+    for _, (first, *more) in groupby(sorted(rows, key=itemgetter(0)), itemgetter(0)):
+        known = [ResultRow(0, *row[6:]) for row in (first, *more)] if first[6] is not None else None
+        reserved.append(_as_reserved((*first[:6], known, server)))
+    return reserved
 
 
 def _matched(rows: Rows) -> list[Matched]:

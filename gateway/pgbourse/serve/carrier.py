@@ -55,13 +55,24 @@ class Carrier:
             self._gate.shut(str(error))
             self._ask(portions, call)
         except CallFailed as error:
-            _log.warning("a batch of %d clients failed, trying each alone: %s", len(asked), error)
+            if error.is_no_room:
+                asked = self._refuse_writes(asked, error)
+            else:
+                _log.warning("a batch of %d clients failed, trying each alone: %s", len(asked), error)
             for portion in asked:
                 self._ask_in_parts(portion, call)
         except (FateUnknown, ConnectionGone) as error:
             _log.error("closing %d clients, fate of their requests unknown: %s", len(asked), error)
             for portion in asked:
                 portion.lost = True
+
+    def _refuse_writes(self, portions: Sequence[Portion], error: CallFailed) -> list[Portion]:
+        """Refuse what writes, for which there is no room, and return the portions that only read."""
+        self._gate.note_full(str(error))
+        for portion in filter(_writes, portions):
+            for place in portion.places:
+                portion.results[place] = _NO_ROOM
+        return [portion for portion in portions if not _writes(portion)]
 
     def _ask_in_parts(self, portion: Portion, call: Callable[[Sequence[Portion]], None]) -> None:
         """Ask for a portion of a failed batch by itself, and in halves if it fails again."""
@@ -73,7 +84,9 @@ class Carrier:
                 call([portion])
             except CallFailed as error:
                 half = len(places) // 2
-                if half and failures < FAILURES - 1:
+                if error.is_no_room and _writes(portion):
+                    self._refuse_writes([portion], error)
+                elif half and failures < FAILURES - 1:
                     parts += [places[half:], places[:half]]
                 else:
                     failures += 1
@@ -112,6 +125,11 @@ class Carrier:
         for portion in portions:
             _take_reserved(portion, rows[start : start + len(portion.places)])
             start += len(portion.places)
+
+
+_NO_ROOM = [
+    ResultRow(0, "failed", code="no_room", message="the exchange has no room: this was not carried out")
+]
 
 
 def _is_locked(rows: Sequence[Reserved]) -> bool:

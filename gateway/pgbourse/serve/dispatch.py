@@ -140,6 +140,10 @@ class Dispatcher:
         """Return why requests that write wait, or an empty string."""
         return self._gate.reason
 
+    def has_no_room(self) -> bool:
+        """Return whether a call has failed lately because the database's disk is full."""
+        return self._gate.is_full
+
     def stop(self, timeout: float) -> bool:
         """Let workers finish what is here, or give up waiting for the database. False if one goes on."""
         deadline = time.monotonic() + timeout

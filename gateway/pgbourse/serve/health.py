@@ -41,14 +41,16 @@ class HealthServer:
         pool: SharedPool,
         postgresql: str,
         pids: Callable[[], Mapping[str, int]] | None = None,
+        fired: Callable[[], int] = int,
     ) -> None:
         """Take over the listening socket. `pool` leads to the database, `postgresql` is its version.
 
-        `pids` tells the processes of a server that has several, by name.
+        `pids` tells the processes of a server that has several, by name; `fired`, how many dead man's
+        switches it has fired.
         """
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self._probe = _Probe(server, pool)
-        registry = make_registry(server, self._probe.count_open, postgresql, pids)
+        registry = make_registry(server, self._probe.count_open, postgresql, pids, fired)
         listener.setblocking(True)
         self._http = _Http(listener, registry, self._probe)
         self._thread = threading.Thread(target=self._http.serve_forever, name="pgbourse-health", daemon=True)
@@ -92,6 +94,8 @@ class _Probe:
             return "none of the server's processes is there: they are being restarted"
         if status.takes_no_writes:
             return f"the database takes no writes: {status.takes_no_writes}"
+        if status.has_no_room:
+            return "the database has no room: its disk is full"
         if status.oldest_call_seconds > STUCK:
             return f"the database has not answered a call for {status.oldest_call_seconds:.0f} seconds"
         if not self._lock.acquire(timeout=PATIENCE):

@@ -1,4 +1,4 @@
-"""What has to be done regularly: folding credits, and giving back what nobody will match."""
+"""What has to be done regularly: folding credits, firing switches, giving back what nobody will match."""
 
 import logging
 import threading
@@ -22,8 +22,15 @@ _TRANSACTION = 0.05
 # Seconds. Money and shares that a gateway had reserved when it died are back after this time.
 _ORPHANS = 5.0
 
+# Seconds. A dead man's switch fires within two seconds of its time, whichever gateway lives.
+_SWITCHES = 0.5
+
 # No row if the database takes no writes: others report that, and it is not an error of the sweep.
 _SWEEP = "select exchange.settle_idle_accounts(%s) where current_setting('transaction_read_only') = 'off'"
+_FIRE = (
+    "select account_id, canceled from exchange.fire_switches() "
+    "where current_setting('transaction_read_only') = 'off'"
+)
 _GIVE_BACK = "select exchange.give_back_orphans() where current_setting('transaction_read_only') = 'off'"
 
 
@@ -34,7 +41,11 @@ class Sweeper:
         """Sweep accounts at an interval of so many seconds (0: never), and `orphans` at theirs."""
         self._pool = pool
         self._accounts = _FEWEST  # in the next transaction
-        self._tasks = [_Task("giving back what dead gateways had reserved", self._give_back, orphans)]
+        self.fired = 0  # switches; any thread may read it
+        self._tasks = [
+            _Task("firing the dead man's switches that are due", self._fire, _SWITCHES),
+            _Task("giving back what dead gateways had reserved", self._give_back, orphans),
+        ]
         if seconds > 0:
             self._tasks.append(_Task("the sweep of idle accounts", self._sweep, seconds, seconds))
         self._stopping = threading.Event()
@@ -63,6 +74,14 @@ class Sweeper:
             quick = time.monotonic() - began < _TRANSACTION
         self._accounts = min(asked * 2, _MOST) if quick else max(asked // 2, _FEWEST)
         return row is not None and row[0] == asked
+
+    def _fire(self) -> bool:
+        with self._pool.session(patient=True) as session:
+            fired = session.execute(_FIRE).fetchall()
+        for account_id, canceled in fired:
+            _log.info("the switch of account %s has fired and cancelled %d orders", account_id, canceled)
+        self.fired += len(fired)
+        return bool(fired)
 
     def _give_back(self) -> bool:
         with self._pool.session(patient=True) as session:

@@ -93,6 +93,11 @@ class Matcher:
                 _log.error("closing %d clients, fate of their requests unknown: %s", len(group), error)
                 _lose(group)
             except CallFailed as error:
+                if error.is_no_room:
+                    self._gate.note_full(str(error))
+                    for part in group:
+                        part.aside = _ASIDE_FROM_WRITES
+                    continue
                 if len(group) > 1:
                     _log.warning("a batch of %d clients failed, trying each alone: %s", len(group), error)
                     todo += [[part] for part in reversed(group)]

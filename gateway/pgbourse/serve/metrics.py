@@ -31,13 +31,15 @@ def make_registry(
     count_open: CountOpen,
     postgresql: str,
     pids: Callable[[], Mapping[str, int]] | None = None,
+    fired: Callable[[], int] = int,
 ) -> CollectorRegistry:
     """Return all metrics of this server; `postgresql` is the version of its database.
 
-    `pids` tells the processes of a server that has several, by name.
+    `pids` tells the processes of a server that has several, by name; `fired`, how many dead man's switches it
+    has fired.
     """
     registry = CollectorRegistry()
-    registry.register(_Gateway(server, count_open, postgresql))
+    registry.register(_Gateway(server, count_open, postgresql, fired))
     registry.register(ProcessCollector(registry=None) if pids is None else _Processes(pids))
     return registry
 
@@ -69,9 +71,12 @@ _NOT_ACCEPTED = ("refused", "failed", "unknown")
 class _Gateway(Collector):
     """Reads what a gateway's threads count anyway, without holding them up."""
 
-    def __init__(self, server: Observed, count_open: CountOpen, postgresql: str) -> None:
+    def __init__(
+        self, server: Observed, count_open: CountOpen, postgresql: str, fired: Callable[[], int]
+    ) -> None:
         self._server = server
         self._count_open = count_open
+        self._fired = fired
         self._build = {"version": __version__, "python": platform.python_version(), "postgresql": postgresql}
 
     def describe(self) -> Iterable[Metric]:
@@ -136,6 +141,8 @@ class _Gateway(Collector):
         )
 
     def _database(self) -> Iterator[Metric]:
+        fired = "Dead man's switches that this server has fired."
+        yield CounterMetricFamily("pgbourse_switches_fired", fired, self._fired())
         counts = self._count_open()
         yield _gauge("database_up", "1 if the database answered this scrape.", int(counts is not None))
         if counts is not None:

@@ -56,6 +56,7 @@ class Status:
     turned_at: float  # when the I/O thread last began a turn, in seconds of time.monotonic()
     processes: int = 1  # that serve clients
     restarts: int = 0  # of processes that had died
+    has_no_room: bool = False  # a call has failed lately because the database's disk is full
 
 
 def add_up(parts: Sequence[Status], turned_at: float) -> Status:
@@ -71,6 +72,7 @@ def add_up(parts: Sequence[Status], turned_at: float) -> Status:
         turned_at=min([turned_at, *(part.turned_at for part in parts)]),
         processes=sum([part.processes for part in parts]),
         restarts=sum([part.restarts for part in parts]),
+        has_no_room=any(part.has_no_room for part in parts),
     )
 
 
@@ -172,6 +174,7 @@ class Server:
             takes_no_writes=self._dispatcher.takes_no_writes(),
             draining=self._stop_asked,
             turned_at=self._traffic.now,
+            has_no_room=self._dispatcher.has_no_room(),
         )
 
     def join(self) -> bool:

@@ -72,7 +72,7 @@ def serve(settings: ServeSettings) -> int:
         server.start()
         sweeper.start()
         if metrics_listener is not None:
-            stack.callback(_start_metrics(metrics_listener, server, pool, version))
+            stack.callback(_start_metrics(metrics_listener, server, pool, version, sweeper))
         _announce(f"listening on {_where(server.address)} (PostgreSQL {version})", settings)
         notify("READY=1")
         answered = server.join()
@@ -99,13 +99,13 @@ def _where(address: tuple[str, int]) -> str:
 
 
 def _start_metrics(
-    listener: socket.socket, server: Server | Family, pool: SharedPool, version: str
+    listener: socket.socket, server: Server | Family, pool: SharedPool, version: str, sweeper: Sweeper
 ) -> Callable[[], None]:
     """Start answering metrics and health checks; return a function that stops it."""
     from pgbourse.serve.health import HealthServer  # imported only if there are metrics
 
     pids = server.pids if isinstance(server, Family) else None
-    health = HealthServer(listener, server, pool, version.split(",")[0], pids)
+    health = HealthServer(listener, server, pool, version.split(",")[0], pids, lambda: sweeper.fired)
     health.start()
     _log.info("metrics on http://%s/metrics", _where(health.address))
     return health.stop

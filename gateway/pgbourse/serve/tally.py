@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pgbourse.serve.turns import Item, Portion
-from pgbourse.wire.messages import Request, ResultRow
+from pgbourse.wire.messages import Refusal, Request, ResultRow
 
 __all__ = ["Histogram", "Tally"]
 
@@ -96,6 +96,6 @@ class Tally:
         observe = self.latency.observe
         for item in items:
             observe(now - item.frame.received)
-            malformed = len(item.document.children) - len(item.document.requests)
-            if malformed:
+            if len(item.document.children) > len(item.document.requests):
+                malformed = sum([type(child) is Refusal for child in item.document.children])
                 self.outcomes.update([("malformed", "refused")] * malformed)

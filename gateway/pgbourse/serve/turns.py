@@ -5,12 +5,13 @@ requests of its documents, in order, never more than one portion at a time.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Protocol, cast
 
 from pgbourse.serve.calls import Reserved
 from pgbourse.wire.framing import Frame
-from pgbourse.wire.messages import Action, Document, Reply, Request, ResultRow, format_reply
+from pgbourse.wire.messages import Action, Document, Reply, Request, ResultRow, Terms, format_reply
 
 __all__ = ["Item", "Peer", "Portion", "Turn", "begin_turn", "writes"]
 
@@ -159,7 +160,7 @@ class Portion:
             self.waits = True
 
 
-_LOOKS = frozenset(("query_order", "look_account", "list_orders", "look_book"))
+_LOOKS = frozenset((Action.QUERY_ORDER, Action.LOOK_ACCOUNT, Action.LIST_ORDERS, Action.LOOK_BOOK))
 
 
 def writes(request: Request) -> bool:
@@ -167,25 +168,16 @@ def writes(request: Request) -> bool:
     return request.action not in _LOOKS
 
 
-_BASE = frozenset(
-    (
-        Action.CREATE_ACCOUNT,
-        Action.CREATE_SYMBOL,
-        Action.GRANT_SHARES,
-        Action.PLACE_ORDER,
-        Action.QUERY_ORDER,
-        Action.CANCEL_ORDER,
-    )
-)
+_TERMS: Callable[[Request], Terms | None] = itemgetter(Request._fields.index("terms"))
 
 
 def _is_whole(document: Document) -> bool:
     """Whether other documents of its account must not come in between its requests.
 
-    That is promised where a document uses more than the base protocol.
+    That is promised where a document uses more than the base protocol: then a request has terms.
     """
     requests = document.requests
-    return len(requests) > 1 and not _BASE.issuperset([request.action for request in requests])
+    return len(requests) > 1 and any(map(_TERMS, requests))
 
 
 class Turn:

@@ -1,6 +1,7 @@
 """While the database takes no writes, clients whose requests write wait, and all others are served."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,11 +16,17 @@ _log = logging.getLogger("pgbourse.dispatch")
 # Seconds between two checks, each on a new connection: only new sessions see ALTER DATABASE … SET.
 RETRY = 1.0
 
+# Seconds for which a disk counts as full after a call has failed because of that.
+_FULL = 10.0
+
 _Waiting = TypeVar("_Waiting")
 
 
 class WriteGate(Generic[_Waiting]):
-    """A worker that finds the database read-only shuts it; it opens once the database takes writes again."""
+    """A worker that finds the database read-only shuts it; it opens once the database takes writes again.
+
+    While the disk is merely full it stays open: what writes fails at once, and says so.
+    """
 
     def __init__(
         self, conninfo: str, go_on: Callable[[Sequence[_Waiting]], None], stopping: threading.Event
@@ -29,6 +36,7 @@ class WriteGate(Generic[_Waiting]):
         self._conninfo = conninfo
         self._go_on = go_on
         self._stopping = stopping
+        self._full_at = -math.inf  # when a call has last failed because the disk was full
         self._lock = threading.Lock()  # guards the list, and opening and shutting the gate
         self._waiting: list[_Waiting] = []
 
@@ -40,6 +48,17 @@ class WriteGate(Generic[_Waiting]):
             self.reason = reason
         _log.warning("the database takes no writes: orders wait, queries are answered: %s", reason)
         threading.Thread(target=self._watch, name="pgbourse-writes", daemon=True).start()
+
+    def note_full(self, reason: str) -> None:
+        """Take note that a call has failed because the disk is full, and log it unless that is known."""
+        if not self.is_full:
+            _log.error("the database has no room, what writes fails: %s", reason)
+        self._full_at = time.monotonic()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a call has failed lately because the disk is full."""
+        return time.monotonic() - self._full_at < _FULL
 
     def wait(self, waiting: _Waiting) -> None:
         """Make a client wait for the gate to open, or let it go on if it is open."""

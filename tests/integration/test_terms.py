@@ -1,0 +1,207 @@
+"""What is beyond the base protocol, over the wire: each element, with lanes and without."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from lxml import etree
+
+from tests.integration.client import WireClient
+from tests.integration.conftest import Gateway, Session, StartGateway
+
+CREATE = (
+    b'<create><account id="1" balance="1000"/><account id="2" balance="1000"/><account id="3" balance="0"/>'
+    b'<symbol sym="A"><account id="1">100</account><account id="2">100</account></symbol>'
+    b'<symbol sym="B"><account id="1">100</account><account id="2">100</account></symbol></create>'
+)
+
+Say = Callable[..., list[str]]
+
+
+@pytest.fixture(params=[0, 2], ids=["one-stage", "lanes"])
+def gateway(request: pytest.FixtureRequest, start_gateway: StartGateway) -> Gateway:
+    gateway = start_gateway(lanes=request.param)
+    assert {child.tag for child in gateway.ask(CREATE)} == {"created"}
+    return gateway
+
+
+def lines(reply: Any) -> list[str]:
+    """Each child of a reply as text, with the time taken out."""
+    for element in reply.iter():
+        if "time" in element.attrib:
+            assert element.get("time").isdigit()
+            element.set("time", "T")
+    return [etree.tostring(child).decode() for child in reply]
+
+
+def document(account: int, *children: str, attributes: str = "") -> bytes:
+    return f'<transactions id="{account}"{attributes}>{"".join(children)}</transactions>'.encode()
+
+
+@pytest.fixture
+def busy(gateway: Gateway) -> Iterator[WireClient]:
+    """A second client, so that nobody is alone, whose orders are done in one transaction even with lanes."""
+    with gateway.connect() as client:
+        yield client
+
+
+@pytest.fixture
+def say(gateway: Gateway, busy: WireClient) -> Say:
+    """Have an account say something, as one document, while another client has something to do."""
+    client = gateway.connect()
+    noise = document(3, *['<order sym="A" amount="1" limit="1"/>'] * 20)
+
+    def ask(account: int, *children: str, attributes: str = "") -> list[str]:
+        busy.send(noise)
+        reply = lines(client.ask(document(account, *children, attributes=attributes)))
+        assert {child.tag for child in busy.reply()} == {"error"}
+        return reply
+
+    return ask
+
+
+def order(amount: float | str, limit: float | str | None = None, sym: str = "A", **terms: object) -> str:
+    attributes = {"sym": sym, "amount": amount, "limit": limit, **terms}
+    written = "".join([f' {name}="{value}"' for name, value in attributes.items() if value is not None])
+    return f"<order{written}/>"
+
+
+def test_a_ref_is_answered_twice_and_done_once(say: Say, connection: Session) -> None:
+    first = say(1, order(10, 5, ref="a"))
+    assert first == ['<opened sym="A" amount="10" limit="5" ref="a" id="1"/>']
+    assert say(1, order("10.0", "5.00", ref="a"), order(10, 5, ref="a", tif="GTC")) == [
+        '<opened sym="A" amount="10.0" limit="5.00" ref="a" id="1" duplicate="true"/>',
+        '<opened sym="A" amount="10" limit="5" ref="a" tif="GTC" id="1" duplicate="true"/>',
+    ]
+    assert say(1, order(11, 5, ref="a")) == [
+        '<error sym="A" amount="11" limit="5" ref="a">ref a is order 1 already</error>'
+    ]
+    assert say(2, order(10, 5, ref="a")) == ['<opened sym="A" amount="10" limit="5" ref="a" id="2"/>']
+    assert connection.execute("select count(*) from exchange.orders").fetchone() == (2,)
+
+
+def test_two_orders_of_one_ref_in_one_document(say: Say) -> None:
+    assert say(1, order(10, 5, ref="a"), order(10, 5, ref="a"), order(9, 5, ref="a")) == [
+        '<opened sym="A" amount="10" limit="5" ref="a" id="1"/>',
+        '<opened sym="A" amount="10" limit="5" ref="a" id="1" duplicate="true"/>',
+        '<error sym="A" amount="9" limit="5" ref="a">ref a is order 1 already</error>',
+    ]
+
+
+def test_query_and_cancel_by_ref(say: Say) -> None:
+    say(1, order(10, 5, ref="a"))
+    assert say(1, '<query ref="a"/>', '<cancel ref="a"/>', '<cancel ref="a"/>', '<query ref="b"/>') == [
+        '<status ref="a" id="1"><open shares="10"/></status>',
+        '<canceled ref="a" id="1"><canceled shares="10" time="T"/></canceled>',
+        '<error ref="a">order 1 has no open shares to cancel</error>',
+        '<error ref="b">no such order: b</error>',
+    ]
+
+
+def test_ioc_and_fok(say: Say) -> None:
+    say(2, order(-10, 5))
+    assert say(1, order(15, 5, tif="FOK")) == [
+        '<error sym="A" amount="15" limit="5" tif="FOK">'
+        "it can't be filled wholly at once: 10 of 15 shares could be had</error>"
+    ]
+    assert say(1, order(4, 5, tif="FOK"), order(15, 5, tif="IOC", ref="i")) == [
+        '<opened sym="A" amount="4" limit="5" tif="FOK" id="2" executed="4" canceled="0"/>',
+        '<opened sym="A" amount="15" limit="5" ref="i" tif="IOC" id="3" executed="6" canceled="9"/>',
+    ]
+    again, queried = say(1, order(15, 5, tif="IOC", ref="i"), '<query id="3"/>')
+    assert again == (
+        '<opened sym="A" amount="15" limit="5" ref="i" tif="IOC" id="3" executed="6" canceled="9" '
+        'duplicate="true"/>'
+    )
+    assert queried == (
+        '<status id="3"><canceled shares="9" time="T"/><executed shares="6" price="5" time="T"/></status>'
+    )
+
+
+def test_post_and_self_trade_prevention(say: Say) -> None:
+    say(1, order(-10, 5), order(-10, 5))
+    say(2, order(-10, 6))
+    assert say(2, order(1, 5, post="true"))[0].startswith("<error")
+    assert say(1, order(15, 6, stp="maker")) == [
+        '<opened sym="A" amount="15" limit="6" stp="maker" id="4" executed="10" canceled="0" passed="1 2"/>'
+    ]
+    assert say(1, order(-5, 6, stp="taker")) == [
+        '<opened sym="A" amount="-5" limit="6" stp="taker" id="5" executed="0" canceled="5"/>'
+    ]
+
+
+def test_market_orders(say: Say) -> None:
+    say(2, order(-10, 5), order(-10, 6))
+    assert say(1, order(15, type="market", budget=100)) == [
+        '<opened sym="A" amount="15" type="market" budget="100" id="3" executed="15" canceled="0"/>'
+    ]
+    assert say(1, order(15, type="market", budget=13)) == [
+        '<opened sym="A" amount="15" type="market" budget="13" id="4" executed="2" canceled="13"/>'
+    ]
+    assert say(1, order(-15, type="market")) == [
+        '<opened sym="A" amount="-15" type="market" id="5" executed="0" canceled="15"/>'
+    ]
+
+
+def test_reduce(say: Say) -> None:
+    say(1, order(10, 5, ref="a"))
+    assert say(1, '<reduce id="1" shares="3"/>', '<reduce ref="a" to="5"/>', '<reduce id="1" to="5"/>') == [
+        '<reduced id="1" shares="3" open="7"/>',
+        '<reduced ref="a" id="1" shares="2" open="5"/>',
+        '<reduced id="1" shares="0" open="5"/>',
+    ]
+    assert say(1, '<query id="1"/>', '<reduce id="1" to="0"/>', '<reduce id="1" to="0"/>') == [
+        '<status id="1"><open shares="5"/><reduced shares="3" time="T"/>'
+        '<reduced shares="2" time="T"/></status>',
+        '<reduced id="1" shares="5" open="0"/>',
+        '<error id="1" to="0">order 1 has no open shares to cancel</error>',
+    ]
+
+
+def test_cancel_all_and_looks(say: Say) -> None:
+    say(1, order(10, 5, ref="a"))
+    say(1, order(-20, 9, sym="B"))
+    say(1, order(-5, 9))
+    *looks, book = say(1, "<account/>", "<orders/>", '<orders sym="A" max="1"/>', '<book sym="B"/>')
+    assert re.sub("seq=.[0-9]+", "seq=", book) == (
+        '<book sym="B" seq="><ask price="9" shares="20" orders="1"/></book>'
+    )
+    assert looks == [
+        '<account cash="950" reserved="50"><position sym="A" shares="95" reserved="5"/>'
+        '<position sym="B" shares="80" reserved="20"/></account>',
+        '<orders count="3"><order id="1" sym="A" amount="10" limit="5" open="10" ref="a" time="T"/>'
+        '<order id="2" sym="B" amount="-20" limit="9" open="20" time="T"/>'
+        '<order id="3" sym="A" amount="-5" limit="9" open="5" time="T"/></orders>',
+        '<orders count="1" more="true">'
+        '<order id="1" sym="A" amount="10" limit="5" open="10" ref="a" time="T"/></orders>',
+    ]
+    cancel = '<cancel all="true"/>'
+    assert say(1, '<cancel all="true" sym="B"/>', cancel, cancel, "<account/>") == [
+        '<canceled all="true" sym="B" count="1"><order id="2" shares="20"/></canceled>',
+        '<canceled all="true" count="2"><order id="1" shares="10"/><order id="3" shares="5"/></canceled>',
+        '<canceled all="true" count="0"/>',
+        '<account cash="1000" reserved="0"><position sym="A" shares="100" reserved="0"/>'
+        '<position sym="B" shares="100" reserved="0"/></account>',
+    ]
+
+
+def test_the_switch(say: Say) -> None:
+    armed, account, disarmed, after = say(
+        1, '<cancel all="true" after="60"/>', "<account/>", '<cancel all="true" after="0"/>', "<account/>"
+    )
+    assert armed == '<armed after="60" time="T"/>'
+    assert ' armed="' in account
+    assert disarmed == "<disarmed/>"
+    assert "armed" not in after
+
+
+def test_codes(say: Say) -> None:
+    with_codes = say(1, order(1000, 5), order(1, 5, tif="ioc"), "<server/>", attributes=' codes="true"')
+    without = say(1, order(1000, 5), order(1, 5, tif="ioc"), "<server/>")
+    assert [re.findall('code="([^"]*)">', child) for child in with_codes] == [
+        ["insufficient_funds"],
+        ["invalid_tif"],
+        [],
+    ]
+    assert [re.sub(' code="[^"]*">', ">", child) for child in with_codes] == without
