@@ -41,7 +41,8 @@ def test_an_order_from_its_placing_to_its_end(pgbourse: Exchange) -> None:
     assert client.create_symbol("SPY") == Created(sym="SPY")
     assert client.grant_shares("SPY", "2", "7.5") == Created(account_id="2", sym="SPY")
     bought = client.place_order("1", "SPY", 10, Decimal("99.50"))
-    assert bought == Opened(bought.order_id, "SPY", Decimal(10), Decimal("99.5"))
+    assert bought == Opened(bought.order_id, "SPY", Decimal(10), Decimal("99.5"), ref=bought.ref)
+    assert bought.ref
     client.place_order("2", "SPY", Decimal("-2.5"), 90)
     status = client.query_order("1", bought.order_id)
     assert status.open_shares == Decimal("7.5")
@@ -61,7 +62,10 @@ def test_a_refusal_is_raised_with_what_the_exchange_said(pgbourse: Exchange) -> 
     client.create_symbol("X")
     with pytest.raises(RequestRefused, match="insufficient funds") as refused:
         client.place_order("1", "X", 11, 1)
-    assert refused.value.refusal.attributes == {"sym": "X", "amount": "11", "limit": "1"}
+    assert refused.value.code == "insufficient_funds"
+    attributes = {**refused.value.refusal.attributes}
+    assert attributes.pop("ref")
+    assert attributes == {"sym": "X", "amount": "11", "limit": "1"}
     assert client.place_order("1", "X", 10, 1).order_id  # the connection goes on
 
 
@@ -72,8 +76,8 @@ def test_several_at_once_have_refusals_among_their_results(pgbourse: Exchange) -
     done = client.transact("1", Order("X", -1, 2), Order("X", -3, 2), Query(1), Cancel(1))
     assert [type(result) for result in done] == [Opened, Refused, Status, Canceled]
     assert client.transact("9", Query(1), Query(2)) == [
-        Refused("no such order: 1", {"id": "1"}),
-        Refused("no such order: 2", {"id": "2"}),
+        Refused("no such order: 1", {"id": "1"}, "unknown_order"),
+        Refused("no such order: 2", {"id": "2"}, "unknown_order"),
     ]
 
 

@@ -369,10 +369,18 @@ def test_a_mix_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orders", [1, 5])
-def test_generated_documents_are_answered_as_expected(gateway: Gateway, orders: int) -> None:
-    workload = Workload(
-        orders=orders, accounts=6, symbols=2, spread=2, queries=0.2, cancels=0.2, first_account=1
-    )
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        {"queries": 0.2, "cancels": 0.2},
+        {"mix": [(kind, 1.0) for kind in KINDS if kind != "replace"], "refs": "r"},
+        {"mix": [(kind, 1.0) for kind in KINDS if kind not in ("cancel", "replace")]},
+    ],
+)
+def test_generated_documents_are_answered_as_expected(
+    gateway: Gateway, orders: int, kinds: dict[str, Any]
+) -> None:
+    workload = Workload(orders=orders, accounts=6, symbols=2, spread=2, first_account=1, **kinds)
     with gateway.connect() as client:
         for document, expected in documents(workload, 150):
             reply = client.ask(document)

@@ -98,9 +98,8 @@ def _name(text: str, order_id: int, sign: str) -> str:
 _REFUSALS = {
     "nothing_open": "order {} has no open shares to cancel",
     "unknown_order": "no such order: {}",
-    "would_trade": "",
-    "unfilled": "",
-    "other_side": "",
+    "unfilled": "it can't be filled wholly at once: {} of {} shares could be had",
+    "would_trade": "it would trade at once: an order rests at {}",
 }
 
 
@@ -139,11 +138,21 @@ class ReferenceServer:
         echo = {str(name): str(value) for name, value in child.attrib.items()}
         answer = getattr(self, f"_{child.tag!s}")(account, echo)
         if isinstance(answer, str):
-            code, *numbers = answer.split()
-            refusal = etree.SubElement(results, "error", echo)
-            refusal.text = _REFUSALS[code].format(*(numbers or [echo.get("id", "")]))
+            etree.SubElement(results, "error", echo).text = self._refusal(answer, account, echo)
         else:
             results.append(answer)
+
+    def _refusal(self, answer: str, account: str, echo: dict[str, str]) -> str:
+        code, *numbers = answer.split()
+        if code == "unfilled":
+            numbers.append(_plain(abs(Decimal(echo["amount"]))))
+        elif code == "would_trade":
+            book = self._exchange.look_book(account, echo["sym"], 1)
+            assert not isinstance(book, str)
+            _, bids, asks = book
+            ((price, _, _),) = asks if Decimal(echo["amount"]) > 0 else bids
+            numbers.append(_plain(price))
+        return _REFUSALS[code].format(*numbers or [echo["id"]])
 
     def _order(self, account: str, echo: dict[str, str]) -> str | etree._Element:
         amount, limit = Decimal(echo["amount"]), _decimal(echo, "limit")

@@ -1,7 +1,7 @@
 """What follows a portion: its turn takes the results, replies go out, and the turn goes on or is let go."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pgbourse.serve.accounts import Accounts
 from pgbourse.serve.counts import Count
@@ -10,7 +10,7 @@ from pgbourse.serve.ready import Ready
 from pgbourse.serve.tally import Tally
 from pgbourse.serve.turns import Portion, Turn
 from pgbourse.serve.writegate import WriteGate
-from pgbourse.wire.framing import Framing, wrap_reply
+from pgbourse.wire.framing import Frame, Framing, wrap_reply
 
 __all__ = ["Answering"]
 
@@ -33,8 +33,11 @@ class Answering:
         self._accounts = accounts
         self._gate = gate
         self._reader = reader
-        self._framing = Framing.LENGTH_LINE if reply_framing == "length" else None
-        self._mirrors = reply_framing == "mirror"
+        self._wrap: Callable[[bytes, Frame], bytes] = {
+            "plain": lambda reply, _: wrap_reply(reply, None),
+            "length": lambda reply, _: wrap_reply(reply, Framing.LENGTH_LINE),
+            "mirror": lambda reply, frame: wrap_reply(reply, frame.framing),
+        }[reply_framing]
 
     def finish(self, portions: Sequence[Portion], taken: Count, tally: Tally | None, *, wakes: bool) -> None:
         """Answer the documents that these portions have completed, and let the turns go on.
@@ -91,15 +94,14 @@ class Answering:
         """
         turn = portion.turn
         requests, results = portion.take_results()
+        turn.tries = 0 if results else turn.tries + 1
+        turn.most = min(2 * turn.most, 1 << 30)  # take_back limits it again if some have no result
         items = turn.take_results(results)
         if turn.account is not None:
             self._accounts.release(turn)
         if items and len(items[0].frame.document) > LARGE:  # which only the first can be
             self._reader.let_go([items[0].frame])
-        framing, mirrors = self._framing, self._mirrors
-        replies = b"".join(
-            [wrap_reply(item.reply(), item.frame.framing if mirrors else framing) for item in items]
-        )
+        replies = b"".join([self._wrap(item.reply(), item.frame) for item in items])
         if tally is not None:
             tally.ended([*requests, *portion.requests], results, lost=portion.lost)
         # If the client doesn't stay, its turn may be in other hands as soon as it has its replies.

@@ -57,25 +57,25 @@ class Gatherer:
         taken_bytes = 0
         while turn is not None:
             turns.append(turn)
-            room = share if share < self._batch_requests - size else self._batch_requests - size
+            room = min(share, self._batch_requests - size)
             before = len(frames)
             # Results in the replies, at most: what is refused at once also costs time and memory.
             expected = turn.left
-            if turn.pending is None and turn.large is None:
-                while expected < room and (frame := turn.peer.take()) is not None:
-                    document = frame.document
-                    length = len(document)
-                    if length > LARGE:
-                        turn.large = frame
-                        break
+            is_open = turn.pending is None and turn.large is None
+            while is_open and expected < room and (frame := turn.peer.take()) is not None:
+                document = frame.document
+                length = len(document)
+                if length > LARGE:
+                    turn.large = frame
+                    is_open = False
+                else:
                     whose.append(turn)
                     frames.append(frame)
                     taken_bytes += length
-                    children = document.count(b"<") - 2  # the root has two, a child one or two
-                    expected += children if children > 1 else 1
+                    expected += max(1, document.count(b"<") - 2)  # the root has two, a child one or two
             shares.append(room)
             documents.append(len(frames) - before)
-            size += expected if expected < room else room
+            size += min(room, expected)
             turn = self._ready.next() if size < self._batch_requests else None
         self._ready.wake()  # another worker, if more waits than this batch takes
         self._taken.add(len(frames), taken_bytes)

@@ -60,14 +60,13 @@ class Item:
 
     def take_results(self, results: Sequence[Sequence[ResultRow]]) -> None:
         """Take the results of the next requests."""
-        count = len(results)
-        self.missing -= count
-        if count == len(self.document.requests):
+        if len(results) == len(self.document.requests):
             self._results = results
-        elif count:
+        else:
             if self._reply is None:
                 self._reply = Reply(self.document)
             self._reply.add(results)
+        self.missing -= len(results)
 
     def reply(self) -> bytes:
         """Return the whole reply, once no result is missing."""
@@ -251,14 +250,13 @@ class Turn:
             self.pending = None
             portion.is_locked = False
             return portion
-        most = most if most < self.most else self.most
+        most = min(most, self.most)
         is_whole = False
         if self._wholes:
             before, size = self._first_whole()
             is_whole = not before
             most = size if is_whole and size <= share else min(most, before or size)
-        begun = self._begun
-        requests = self._requests[begun : begun + most]
+        requests = self._requests[self._begun : self._begun + most]
         front = -1
         if fronts and requests:
             front = _front(requests[0], fronts)
@@ -267,8 +265,8 @@ class Turn:
                 front = -1  # orders and others, in one transaction
             else:
                 del requests[end:]
-        self._begun = begun + len(requests)
-        portion.begin(requests, documents or 1, front, is_whole=is_whole)
+        self._begun += len(requests)
+        portion.begin(requests, max(1, documents), front, is_whole=is_whole)
         return portion
 
     def _first_whole(self) -> tuple[int, int]:
@@ -332,11 +330,10 @@ class Turn:
             item = items[0]
             if item.missing:
                 part = results[start : start + item.missing]
-                start += len(part)
-                item.take_results(part)
+                if part:
+                    start += len(part)
+                    item.take_results(part)
                 if item.missing:
-                    self.tries = 0 if results else self.tries + 1
-                    self.most = min(2 * self.most, _MANY)  # take_back limits it again
                     return finished
             finished.append(items.popleft())
             self._wholes -= item.is_whole

@@ -183,10 +183,7 @@ def _plain(document: bytes) -> bytes | None:
     if declaration := _USUAL_DECLARATION.match(document):
         document = document[declaration.end() :]
     document = document.rstrip(b" \t\r\n")
-    if not (document.startswith(b"<") and document.endswith(b">")):
-        return None
-    # Not `in`: asking bytes for bytes, that raises and drops an exception first.
-    if document.find(b"<!") >= 0 or document.find(b"<?") >= 0:
+    if not (document.startswith(b"<") and document.endswith(b">")) or b"<!" in document or b"<?" in document:
         return None
     return document
 

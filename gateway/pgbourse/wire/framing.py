@@ -194,10 +194,10 @@ def wrap_reply(document: bytes, framing: Framing | None) -> bytes:
     With None (plain, the server's default) and BARE it is the document and a newline. A length counts only
     the document, and nothing follows it.
     """
-    if framing is None or framing is Framing.BARE:
-        return document + b"\n"
     if framing is Framing.LENGTH_LINE:
         return b"%d\n%b" % (len(document), document)
     if framing is Framing.BINARY_LENGTH:
         return b"%b\n%b" % (len(document).to_bytes(4, "little"), document)
-    return len(document).to_bytes(4, "little") + document
+    if framing is Framing.BINARY_LENGTH_ALONE:
+        return len(document).to_bytes(4, "little") + document
+    return document + b"\n"
