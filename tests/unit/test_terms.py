@@ -434,3 +434,22 @@ def test_codes_are_true_or_false() -> None:
         document = f'<{root} codes="yes"><account id="1" balance="1"/></{root.split()[0]}>'
         assert parse(document.encode()).requests == []
         assert reply_to(document) == "<error>codes 'yes' is not allowed: it must be true or false</error>"
+
+
+@pytest.mark.parametrize(
+    ("children", "is_plain"),
+    [
+        (f'<order {ORDER}/><query id="1"/><cancel id="1"/>', True),
+        (f'<order {ORDER} post="false"/><cancel id="1" all="false"/><what/><server/>', True),
+        (f'<order {ORDER}/><order {ORDER} tif="x"/>', True),
+        (f'<order {ORDER}/><order {ORDER} ref="x"/>', False),
+        (f"<account/><order {ORDER}/>", False),
+        ('<query ref="a"/>', False),
+    ],
+)
+def test_a_document_tells_whether_all_its_requests_are_of_the_base_protocol(
+    children: str, is_plain: bool
+) -> None:
+    document = parse(f'<transactions id="7">{children}</transactions>'.encode())
+    assert document.is_plain == is_plain
+    assert is_plain == all(request.terms is None for request in document.requests)

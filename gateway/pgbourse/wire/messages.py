@@ -25,6 +25,7 @@ from pgbourse.wire.requests import (
     THE_SHARES,
     Action,
     Answered,
+    BeyondRequest,
     Child,
     Document,
     Refusal,
@@ -55,6 +56,8 @@ __all__ = [
 MAX_CHILDREN = 250_000
 
 _CHILDREN_A_PAUSE = 64  # they take 0.2 milliseconds
+
+_is_account_id = ACCOUNT_ID.allowed.fullmatch
 
 
 def parse(document: bytes, pause: Callable[[], None] | None = None) -> Document:
@@ -115,12 +118,16 @@ def _understand(root: Element, elements: Iterator[Element]) -> Document:
     except DocumentRefused as refused:
         return _refused(refused, codes=codes == "true")
     requests = [child for child in children if type(child) is Request]
-    return Document(children, requests, codes == "true")
+    is_plain = True
+    if len(requests) < len(children):
+        requests = [child for child in children if isinstance(child, Request)]
+        is_plain = BeyondRequest not in map(type, requests)
+    return Document(children, requests, codes == "true", is_plain)
 
 
 def _transactions(account_id: str | None, elements: Iterator[Element]) -> list[Child]:
-    problem = ACCOUNT_ID.problem("the id of <transactions>", account_id)
-    if problem or account_id is None:
+    if account_id is None or not _is_account_id(account_id):
+        problem = ACCOUNT_ID.problem("the id of <transactions>", account_id)
         return _refused_transactions(problem or "", elements)
     children: list[Child] = []
     for child in elements:

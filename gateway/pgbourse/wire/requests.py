@@ -39,6 +39,7 @@ __all__ = [
     "Action",
     "Answered",
     "Attribute",
+    "BeyondRequest",
     "Child",
     "Document",
     "Get",
@@ -110,6 +111,12 @@ class Request(NamedTuple):
     error_echo: str = ""  # what an <error> repeats, if that is something else
 
 
+class BeyondRequest(Request):
+    """One that is beyond the base protocol. By its class, a document that has none is told at no cost."""
+
+    __slots__ = ()
+
+
 @dataclass(slots=True)
 class Refusal:
     """A child, or a whole document, that can't become a request."""
@@ -136,6 +143,7 @@ class Document:
     children: list[Child]
     requests: list[Request]  # the children that the database has to answer
     codes: bool = False  # whether each <error> of the reply carries its code
+    is_plain: bool = True  # whether no request is beyond the base protocol
 
 
 class Attribute(NamedTuple):

@@ -38,6 +38,7 @@ from pgbourse.wire.requests import (
     QUERY,
     Action,
     Answered,
+    BeyondRequest,
     Child,
     Kind,
     Refusal,
@@ -140,9 +141,10 @@ class _Beyond:
                 values[name] = value
         said = _Said(account_id, values, self._flags)
         try:
-            return self._make(said, said.repeat(*self._rules))
+            request = self._make(said, said.repeat(*self._rules))
         except _Wrong as wrong:
             return refuse(get, self._rules, str(wrong), wrong.code)
+        return request if request.terms is None else BeyondRequest._make(request)
 
     def refuse(self, element: Element, message: str, code: str) -> Refusal:
         return refuse(element.get, self._rules, message, code)
