@@ -9,6 +9,7 @@ from typing import Self
 
 from lxml import etree
 
+from pgbourse.schema import validate_element
 from pgbourse.wire.framing import Framer, Framing, wrap_reply
 
 __all__ = ["WireClient", "length_line", "server_that", "wait_until"]
@@ -79,8 +80,10 @@ class WireClient:
         self.socket.shutdown(socket.SHUT_WR)
 
     def reply(self) -> etree._Element:
-        """Wait for the next reply."""
-        return etree.fromstring(self.reply_bytes())
+        """Wait for the next reply. Whatever it is, the schemas of the protocol must know it."""
+        reply = etree.fromstring(self.reply_bytes())
+        validate_element(reply)
+        return reply
 
     def reply_bytes(self) -> bytes:
         """Wait for the next reply and return it as it came."""

@@ -77,6 +77,7 @@ def test_the_wheel_holds_the_package_and_all_of_sql(wheel: Path) -> None:
     sql, gateway = ROOT / "sql", ROOT / "gateway"
     wanted = {f"pgbourse/_sql/{path.relative_to(sql)}" for path in sql.rglob("*.sql")}
     wanted |= {str(path.relative_to(gateway)) for path in gateway.rglob("*.py")}
+    wanted |= {f"pgbourse/_schema/pgbourse.{kind}" for kind in ("rng", "xsd")}
     assert wanted | {"pgbourse/py.typed"} <= names
     assert not [name for name in names if not name.startswith(("pgbourse/", "pgbourse-"))]
 
@@ -99,6 +100,8 @@ def test_an_installed_wheel_serves(installed: Path, folder: Path, tmp_path: Path
             request.write_text('<create><account id="1" balance="5"/></create>')
             reply = run(pgbourse, "send", "--port", port, str(request), cwd=tmp_path, env=env)
             assert '<created id="1"/>' in reply
+            validate = "import sys; from pgbourse.schema import validate; validate(sys.stdin.buffer.read())"
+            subprocess.run([python, "-c", validate], input=reply.encode(), cwd=tmp_path, env=env, check=True)
         finally:
             server.send_signal(signal.SIGTERM)
         assert server.wait() == 0
