@@ -61,7 +61,7 @@ begin
         elsif old_order.open_shares <> v_terms.if_open then
             code := 'open_differs';
             message := format(
-                'order %s has %s open shares, not %s',
+                'order %s: %s shares are open, not %s',
                 old_order.order_id,
                 trim_scale(old_order.open_shares),
                 trim_scale(v_terms.if_open)

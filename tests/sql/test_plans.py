@@ -45,6 +45,7 @@ KEYS = {
         ["symbol_key =", "side =", "ROW(price_rank, order_id) >="],
         ["symbol_key =", "side =", "price_rank =", "order_id >=", "order_id <="],
         ["symbol_key =", "side =", "price_rank >=", "price_rank <=", "order_id >"],
+        ["account_key ="],
     ],
     "switches": [["account_key ="]],
     "symbols": [["sym ="], ["symbol_key ="]],
@@ -52,7 +53,7 @@ KEYS = {
 # By what a look reads, and nothing else does.
 KEYS_OF_LOOKS = {
     "positions": [["account_key ="]],
-    "resting_orders": [["account_key ="], ["account_key =", "order_id >"]],
+    "resting_orders": [["account_key =", "order_id >"]],
 }
 # What a look reads from end to end: a small table, for it has no index.
 SCANNED_BY_LOOKS = {"incoming_orders"}
