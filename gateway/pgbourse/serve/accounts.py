@@ -7,10 +7,13 @@ is for what takes several calls: documents that are cut, or go through lanes.
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 
 from pgbourse.serve.turns import Portion, Turn
 
 __all__ = ["Accounts", "sequences_of"]
+
+_is_whole: Callable[[Portion], bool] = attrgetter("is_whole")
 
 
 class Accounts:
@@ -29,7 +32,7 @@ class Accounts:
         A portion that needs an account which another batch's document has goes back to its turn. An empty
         one, which says for which account it waits, stands in its place.
         """
-        if not self._holders and not any(portion.is_whole for portion in portions):
+        if not self._holders and not any(map(_is_whole, portions)):
             return list(portions)
         ours: dict[str, int] = {}  # accounts that documents of this batch have, and who carries these out
         with self._lock:
@@ -80,7 +83,7 @@ def sequences_of(portions: Sequence[Portion]) -> Iterable[int]:
     Portions that share an account have one number if any of them must not be interrupted. So the database
     does one after the other.
     """
-    if not any(portion.is_whole for portion in portions):
+    if not any(map(_is_whole, portions)):
         return range(1, len(portions) + 1)
     leaders = list(range(len(portions)))  # of each an earlier one that it belongs to, or itself
     first: dict[str, int] = {}

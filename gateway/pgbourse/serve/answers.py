@@ -11,6 +11,7 @@ __all__ = ["Answer", "CallFailed", "FateUnknown", "Locked", "ReadOnly"]
 
 _DISK_FULL = "53100"
 
+_TUPLES_OK = pq.ExecStatus.TUPLES_OK
 _READ_ONLY = "25006"
 _LOCK_NOT_AVAILABLE = "55P03"
 _ADMIN_SHUTDOWN = "57P01"
@@ -54,9 +55,7 @@ class Answer(NamedTuple):
     @property
     def succeeded(self) -> bool:
         """Whether the statement's transaction has committed."""
-        return (
-            self.is_complete and len(self.results) == 1 and self.results[0].status == pq.ExecStatus.TUPLES_OK
-        )
+        return self.is_complete and len(self.results) == 1 and self.results[0].status == _TUPLES_OK
 
     def failure(self) -> DatabaseError:
         """Return what the failed statement left: nothing, or who knows."""

@@ -32,6 +32,10 @@ _log = logging.getLogger("pgbourse.dispatch")
 
 Rows = list[tuple[Any, ...]]
 
+# By name once: an enumeration takes long to look a name up.
+_BAD = pq.ConnStatus.BAD
+_PIPELINE_SYNC = pq.ExecStatus.PIPELINE_SYNC
+
 # The message makes the transaction one that has something to flush. Nobody reads it.
 _EMIT = b"pg_catalog.pg_logical_emit_message(true, '', '')"
 _BARRIER = b"prepare barrier as select pg_catalog.set_config('synchronous_commit', '%b', true), " + _EMIT
@@ -111,7 +115,7 @@ class Conversation:
             if call.is_complete:
                 self._skip_barrier()
             raise call.failure()
-        rows = self._rows(call)  # made while the barrier is under way
+        rows = self._load(call)  # made while the barrier is under way
         barrier = self._answer()
         if not barrier.succeeded:
             raise FateUnknown(f"the barrier failed: {barrier.failure()}")
@@ -129,6 +133,9 @@ class Conversation:
     def _rows(self, answer: Answer) -> Rows:
         if not answer.succeeded:
             raise answer.failure()
+        return self._load(answer)
+
+    def _load(self, answer: Answer) -> Rows:
         (result,) = answer.results
         self._transformer.set_pgresult(result)
         return self._transformer.load_rows(0, result.ntuples, tuple)
@@ -185,11 +192,11 @@ class Conversation:
                 if result is None:
                     # In a pipeline this ends a statement's results, but not yet its transaction.
                     if not pgconn.pipeline_status:
-                        return Answer(results, is_complete=True)
-                    if pgconn.status == pq.ConnStatus.BAD:
+                        return Answer(results, True)
+                    if pgconn.status == _BAD:
                         raise psycopg.OperationalError(pgconn.get_error_message())
-                elif result.status == pq.ExecStatus.PIPELINE_SYNC:
-                    return Answer(results, is_complete=True)
+                elif result.status == _PIPELINE_SYNC:
+                    return Answer(results, True)
                 else:
                     results.append(result)
         except psycopg.Error:

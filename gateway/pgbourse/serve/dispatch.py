@@ -63,6 +63,7 @@ class Dispatcher:
         self._lanes = Lanes(lanes) if lanes else None
         # What waits is what has been submitted, by the I/O thread, and not taken, by a worker or the reader.
         self._submitted = Count()
+        self.count = self._submitted.add  # so many documents, and their bytes; only one thread may call it
         self._taken_by_reader = Count()
         self._taken = [self._taken_by_reader]
         self._with_tallies = with_tallies
@@ -115,10 +116,6 @@ class Dispatcher:
     def submit(self, peers: Sequence[Peer]) -> None:
         """Hand over clients whose documents wait. A client is not handed over again before it was let go."""
         self._ready.submit([peer.turn or begin_turn(peer) for peer in peers])
-
-    def count(self, documents: int, size: int) -> None:
-        """Count so many documents, and their bytes, as waiting. Only one thread may call it."""
-        self._submitted.add(documents, size)
 
     def waiting(self) -> tuple[int, int]:
         """Return how many documents and bytes wait for a worker."""

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from pgbourse.serve.calls import Reserved
+from pgbourse.serve.threads import Sleeper
 from pgbourse.serve.turns import Portion
 
 __all__ = ["Lanes", "Part"]
@@ -34,7 +35,7 @@ class Lanes:
     def __init__(self, count: int) -> None:
         self._lock = threading.Lock()
         # Each lane's worker sleeps by itself: waking all of them for one costs more than what that one does.
-        self._changed = [threading.Condition(self._lock) for _ in range(count)]
+        self._sleepers = [Sleeper(self._lock) for _ in range(count)]
         self._queues: list[deque[Part]] = [deque() for _ in range(count)]
         self._aside: list[deque[tuple[float, Part]]] = [deque() for _ in range(count)]  # with their times
         self._next = 0  # the lane for the next portion without orders
@@ -67,7 +68,7 @@ class Lanes:
                 self._queues[lane].append(part)
                 self.orders += len(part.orders)
             for lane in {lane for lane, _ in parts}:
-                self._changed[lane].notify()
+                self._sleepers[lane].wake()
 
     def take(self, lane: int, most: int) -> list[Part] | None:
         """Wait for parts of so many orders at most, or one part; None once stopped."""
@@ -82,7 +83,7 @@ class Lanes:
                     break
                 if self._stopping and not aside:
                     return None
-                self._changed[lane].wait(aside[0][0] - now if aside else None)
+                self._sleepers[lane].sleep(aside[0][0] - now if aside else None)
             parts: list[Part] = []
             size = 0
             while queue and (not parts or size + len(queue[0].orders) <= most):
@@ -119,5 +120,5 @@ class Lanes:
         """Let workers end when their lanes are empty."""
         with self._lock:
             self._stopping = True
-            for changed in self._changed:
-                changed.notify()
+            for sleeper in self._sleepers:
+                sleeper.wake()

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from heapq import heappop, heappush
 
+from pgbourse.serve.threads import Sleeper
 from pgbourse.serve.turns import Portion, Turn
 
 __all__ = ["Ready"]
@@ -20,7 +21,7 @@ class Ready:
 
     def __init__(self, workers: int) -> None:
         self._lock = threading.Lock()
-        self._changed = [threading.Condition(self._lock) for _ in range(workers)]
+        self._sleepers = [Sleeper(self._lock) for _ in range(workers)]
         self._asleep: list[int] = []  # workers, the one that has worked last at the end
         self._turns: deque[Turn] = deque()
         self._aside: list[tuple[float, int, Turn]] = []  # a heap: when each may go on, and in which order
@@ -73,7 +74,7 @@ class Ready:
                 self._portions[worker].extend(portions)
                 if worker in self._asleep:
                     self._asleep.remove(worker)
-                    self._changed[worker].notify()
+                    self._sleepers[worker].wake()
 
     def dealt(self, worker: int) -> list[Portion]:
         """Take the portions that were given to this worker."""
@@ -98,7 +99,7 @@ class Ready:
                 elif self._stopping and not self._held:
                     return False
                 self._asleep.append(worker)
-                self._changed[worker].wait(seconds)
+                self._sleepers[worker].sleep(seconds)
                 if worker in self._asleep:  # nobody has woken it
                     self._asleep.remove(worker)
             return True
@@ -124,7 +125,7 @@ class Ready:
 
     def _wake_one(self) -> None:
         if self._asleep:
-            self._changed[self._asleep.pop()].notify()
+            self._sleepers[self._asleep.pop()].wake()
 
     def _wake_all(self) -> None:
         while self._asleep:

@@ -98,6 +98,7 @@ class Traffic:
         self._selector = selector
         self._dispatcher = dispatcher
         self._settings = settings
+        self._closes = settings.close_after_reply
         self._patience = settings.request_timeout or math.inf
         self._idle_patience = settings.idle_timeout or math.inf
         self._per_address = settings.max_connections_per_address or math.inf
@@ -199,7 +200,7 @@ class Traffic:
         framer = connection.framer
         frames = framer.feed(data, self.now) if data else framer.finish()
         self._receive(connection, frames)
-        if framer.error is not None or not data or (frames and self._settings.close_after_reply):
+        if framer.error is not None or not data or (frames and self._closes):
             connection.io.eof = not data
             self.end(connection, framer.error)
             return False
@@ -213,7 +214,7 @@ class Traffic:
         """Queue a connection's documents for a worker."""
         if not frames:
             return
-        if self._settings.close_after_reply:
+        if self._closes:
             del frames[1:]
         connection.io.idle_since = self.now
         size = sum([len(frame.document) for frame in frames])
