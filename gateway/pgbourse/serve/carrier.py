@@ -67,12 +67,14 @@ class Carrier:
                 portion.lost = True
 
     def _refuse_writes(self, portions: Sequence[Portion], error: CallFailed) -> list[Portion]:
-        """Refuse what writes, for which there is no room, and return the portions that only read."""
+        """Refuse what writes, for which there is no room, and return the portions with something else."""
         self._gate.note_full(str(error))
-        for portion in filter(_writes, portions):
-            for place in portion.places:
+        for portion in portions:
+            writing = {place for place in portion.places if writes(portion.requests[place])}
+            portion.places = [place for place in portion.places if place not in writing]
+            for place in writing:
                 portion.results[place] = _NO_ROOM
-        return [portion for portion in portions if not _writes(portion)]
+        return [portion for portion in portions if portion.places]
 
     def _ask_in_parts(self, portion: Portion, call: Callable[[Sequence[Portion]], None]) -> None:
         """Ask for a portion of a failed batch by itself, and in halves if it fails again."""
@@ -85,7 +87,7 @@ class Carrier:
             except CallFailed as error:
                 half = len(places) // 2
                 if error.is_no_room and _writes(portion):
-                    self._refuse_writes([portion], error)
+                    parts += [rest.places for rest in self._refuse_writes([portion], error)]
                 elif half and failures < FAILURES - 1:
                     parts += [places[half:], places[:half]]
                 else:

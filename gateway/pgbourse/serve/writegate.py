@@ -17,7 +17,7 @@ _log = logging.getLogger("pgbourse.dispatch")
 RETRY = 1.0
 
 # Seconds for which a disk counts as full after a call has failed because of that.
-_FULL = 10.0
+FULL = 10.0
 
 _Waiting = TypeVar("_Waiting")
 
@@ -58,7 +58,7 @@ class WriteGate(Generic[_Waiting]):
     @property
     def is_full(self) -> bool:
         """Whether a call has failed lately because the disk is full."""
-        return time.monotonic() - self._full_at < _FULL
+        return time.monotonic() - self._full_at < FULL
 
     def wait(self, waiting: _Waiting) -> None:
         """Make a client wait for the gate to open, or let it go on if it is open."""
