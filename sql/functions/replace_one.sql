@@ -21,7 +21,7 @@ begin
             null::timestamptz,
             null::text,
             null::text,
-            null::text,
+            case when told.outcome = 'opened' then (v_found.new_order).sym end,
             null::numeric,
             null::text
         from exchange.answer_terms(array[v_found.reserved]) as told;
@@ -52,7 +52,18 @@ begin
             null;
     end;
     return query
-    select answer.*
+    select
+        answer.request,
+        answer.outcome,
+        answer.order_id,
+        answer.shares,
+        answer.price,
+        answer.at,
+        answer.code,
+        answer.message,
+        case when answer.outcome = 'opened' then (v_found.new_order).sym end,
+        answer.amount,
+        answer.ref
     from unnest(v_answers) as answer;
 end
 $$;

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg.rows import TupleRow
 
+from tests.codes import CODES
+
 __all__ = [
     "Answer",
     "Connection",
@@ -151,6 +153,7 @@ class Market:
         ).fetchall()
         answers = [Answer(*row) for row in rows]
         assert [answer.request for answer in answers] == sorted(answer.request for answer in answers)
+        assert {answer.code for answer in answers} <= {None, "later", "locked", *CODES}
         return [[answer for answer in answers if answer.request == i + 1] for i in range(len(requests))]
 
     def cash(self, account: str) -> str:

@@ -13,8 +13,10 @@ __all__ = [
     "AMOUNT",
     "BALANCE",
     "BUDGET",
+    "CANCELED",
     "DEPTH",
     "FLAG",
+    "LEFT_OPEN",
     "LIMIT",
     "MAX",
     "MAX_ORDER_ID",
@@ -114,7 +116,9 @@ TIF = _words("invalid_tif", "GTC", "IOC", "FOK")
 FLAG = _words("invalid_flag", "true", "false")
 STP = _words("invalid_stp", "taker", "maker", "both")
 # and the elements beyond it.
-OPEN = Field(re.compile(_ZERO_OR_MORE), "a number of 0 or more", "invalid_amount", is_number=True)
+OPEN = Field(re.compile(_ZERO_OR_MORE), "a number of 0 or more", "invalid_open", is_number=True)
+LEFT_OPEN = Field(re.compile(_ZERO_OR_MORE), "a number of 0 or more", "invalid_shares", is_number=True)
+CANCELED = Field(re.compile(_POSITIVE), "a number above 0", "invalid_shares", is_number=True)
 AFTER = Field(re.compile("[0-9]+"), "an order's id, in decimal digits", "invalid_id")
 SECONDS = _whole(
     "invalid_seconds",

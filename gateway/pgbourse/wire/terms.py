@@ -13,8 +13,10 @@ from pgbourse.wire.fields import (
     AFTER,
     AMOUNT,
     BUDGET,
+    CANCELED,
     DEPTH,
     FLAG,
+    LEFT_OPEN,
     LIMIT,
     MAX,
     MAX_ORDER_ID,
@@ -22,7 +24,6 @@ from pgbourse.wire.fields import (
     ORDER_ID,
     REF,
     SECONDS,
-    SHARES,
     STP,
     SYM,
     TIF,
@@ -372,7 +373,7 @@ CHILDREN: dict[str, Reader] = {
         _Beyond(_cancel, id=ORDER_ID, ref=REF, all=FLAG, sym=SYM, after=SECONDS),
         ["ref", "all"],
     ),
-    "reduce": _Beyond(_reduce, id=ORDER_ID, ref=REF, to=OPEN, shares=SHARES),
+    "reduce": _Beyond(_reduce, id=ORDER_ID, ref=REF, to=LEFT_OPEN, shares=CANCELED),
     "replace": _Beyond(
         _replace, id=ORDER_ID, of=REF, sym=SYM, amount=AMOUNT, limit=LIMIT, **_TERMS, open=OPEN
     ),
