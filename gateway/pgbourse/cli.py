@@ -197,8 +197,20 @@ def check(
     "files", nargs=-1, type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 )
 @_options("host", "port", "log_level")
+@click.option(
+    "--validate",
+    is_flag=True,
+    help="Check all documents against the protocol's schema first, and send none unless all are valid.",
+)
 @tls_options
-def send(files: tuple[Path, ...], host: str, port: int, log_level: str, tls: ssl.SSLContext | None) -> int:
+def send(
+    files: tuple[Path, ...],
+    host: str,
+    port: int,
+    log_level: str,
+    validate: bool,
+    tls: ssl.SSLContext | None,
+) -> int:
     """Send XML documents to a server and print its replies.
 
     FILES hold one document each and are sent in order; - or no file means standard input. Exits with 1 if a
@@ -207,7 +219,7 @@ def send(files: tuple[Path, ...], host: str, port: int, log_level: str, tls: ssl
     from pgbourse.client.send import send
 
     start_logging(log_level)
-    return send(files, host, port, tls)
+    return send(files, host, port, tls, validates=validate)
 
 
 for command in (bench, generate, load):

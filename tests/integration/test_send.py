@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pgbourse.cli import main
 from pgbourse.client.send import SendError, send
 from pgbourse.errors import PgbourseError
 from tests.integration.client import server_that
@@ -66,6 +67,23 @@ def test_an_empty_file_is_not_sent(gateway: Gateway, tmp_path: Path) -> None:
     empty.write_text("\n")
     with pytest.raises(SendError, match=r"empty\.xml holds no document"):
         send([empty], *gateway.address)
+
+
+def test_valid_documents_are_sent_and_others_keep_all_from_being_sent(
+    gateway: Gateway, document: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = tmp_path / "wrong.xml"
+    wrong.write_text(
+        '<transactions id="1">\n<order sym="X" amount="1" limit="2" tif="ioc"/>\n</transactions>'
+    )
+    with pytest.raises(SystemExit) as end:
+        main(["send", "--validate", "--port", str(gateway.address[1]), str(document), str(wrong)])
+    assert end.value.code == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "wrong.xml is not valid, and nothing was sent: line 2: " in told.err
+    assert send([document], *gateway.address, validates=True) == 0  # it had not been created
+    assert '<created id="1"/>' in capsys.readouterr().out
 
 
 def test_a_server_that_is_not_there_is_named(document: Path) -> None:

@@ -3,7 +3,7 @@
 import re
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -11,6 +11,7 @@ from lxml import etree
 
 from pgbourse.client.client import Client
 from pgbourse.errors import PgbourseError
+from pgbourse.schema import NotValid, validate
 
 __all__ = ["SendError", "send"]
 
@@ -21,23 +22,46 @@ class SendError(PgbourseError):
     """A document could not be read, or the reply to it is not XML."""
 
 
-def send(files: Sequence[Path], host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+def send(
+    files: Sequence[Path],
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None = None,
+    *,
+    validates: bool = False,
+) -> int:
     """Send the documents in these files one after the other and print each reply, indented.
 
     A file holds one document; `-`, or no file at all, means standard input. Each document gets its own
-    connection, because some servers close theirs after a reply. Returns 1 if a reply has an <error>, else 0.
+    connection, because some servers close theirs after a reply. If asked to, it validates all of them before
+    the first is sent. Returns 1 if a reply has an <error>, else 0.
 
     Raises SendError, ClientError or ReplyError at the first document that can't be read or sent, or gets no
     reply. There is no time-out.
     """
     failed = False
-    for file in files or [Path("-")]:
-        document = _read(file)
+    documents: Iterable[bytes] = map(_read, files or [Path("-")])
+    if validates:
+        documents = list(documents)
+        _validate(files or [Path("-")], documents)
+    for document in documents:
         with Client(host, port, timeout=None, tls=tls) as client:
             reply = _parse(client.ask_raw(document))
         click.echo(_shown(reply))
         failed = failed or reply.tag == "error" or reply.find(".//error") is not None
     return 1 if failed else 0
+
+
+def _validate(files: Sequence[Path], documents: Sequence[bytes]) -> None:
+    for file, document in zip(files, documents, strict=True):
+        try:
+            validate(document)
+        except NotValid as error:
+            raise SendError(f"{_name(file)} is not valid, and nothing was sent") from error
+
+
+def _name(file: Path) -> str:
+    return "standard input" if file == Path("-") else str(file)
 
 
 def _read(file: Path) -> bytes:
@@ -46,7 +70,7 @@ def _read(file: Path) -> bytes:
     except OSError as error:
         raise SendError(f"can't read {file}") from error
     if not document.strip():
-        raise SendError(f"{'standard input' if file == Path('-') else file} holds no document")
+        raise SendError(f"{_name(file)} holds no document")
     return document
 
 
