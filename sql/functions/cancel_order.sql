@@ -18,8 +18,8 @@ from exchange.process_request('cancel_order', p_account_id, p_order_id, ref) as 
 $$;
 
 comment on function exchange.cancel_order(text, bigint, text) is
-'Cancels what is open of an order of this account and gives back what was reserved for it. Rows as query_order '
-'gives them, or one row refused with the reason.';
+'Cancels what is open of an order of this account, named by its id or by its ref, and gives back what was reserved for it. Rows as '
+'query_order gives them, or one row refused with the reason.';
 
 revoke all on function exchange.cancel_order(text, bigint, text) from public;
 grant execute on function exchange.cancel_order(text, bigint, text) to exchange_gateway;

@@ -74,12 +74,16 @@ $$;
 comment on function exchange.process_batch(exchange.request[], boolean, boolean) is
 'Carries out a batch of requests in one transaction and answers each: rows ordered by request (its place in the '
 'array, from 1). Actions: create_account (amount: balance), create_symbol, grant_shares (amount: shares), place_order '
-'(amount: shares, negative to sell), query_order and cancel_order. Requests of one sequence keep their order. '
+'(amount: shares, negative to sell; more in terms), replace_order, reduce_order (amount: shares to cancel), reduce_order_to (amount: '
+'shares that may stay open), query_order, cancel_order, cancel_all, arm_switch (amount: seconds), disarm_switch, fire_switch, '
+'look_account, list_orders (order_id: after; amount: at most) and look_book (amount: depth). Requests of one sequence keep their order; '
+'those of a sequence that goes beyond the base protocol and changes anything are done with nothing of their accounts in between. '
 'A refusal is a row, never an exception. p_certified: the clients have shown certificates, and what a '
 'request''s certificate_name may not do is refused (not_permitted): a name in certificate_operators may do everything; one in '
-'certificate_accounts may place, query and cancel orders for the accounts that it is bound to there. p_waits: where not, '
+'certificate_accounts may do all but create for the accounts that it is bound to there. p_waits: where not, '
 'a lock that somebody else holds is not waited for; what needs it, and what follows in its sequence, is answered later (locked), and '
-'nothing of that was done. at is whole seconds since the epoch.';
+'nothing of that was done. Also where it waits, that is the answer to what must wait for orders that are reserved and not matched yet '
+'(find_in_flight). at is whole seconds since the epoch.';
 
 revoke all on function exchange.process_batch(exchange.request[], boolean, boolean) from public;
 grant execute on function exchange.process_batch(exchange.request[], boolean, boolean) to exchange_gateway;

@@ -18,8 +18,8 @@ from exchange.process_request('query_order', p_account_id, p_order_id, ref) as p
 $$;
 
 comment on function exchange.query_order(text, bigint, text) is
-'The state of an order of this account: at most one row open or canceled, then a row for each execution, oldest '
-'first; or one row refused, where the account has no such order.';
+'The state of an order of this account, named by its id or by its ref: at most one row open or canceled, then a row for each '
+'reduction and each execution, oldest first; or one row refused, where the account has no such order.';
 
 revoke all on function exchange.query_order(text, bigint, text) from public;
 grant execute on function exchange.query_order(text, bigint, text) to exchange_gateway;

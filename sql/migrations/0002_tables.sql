@@ -76,7 +76,7 @@ comment on type exchange.request is
 comment on column exchange.request.sequence is
 'Whose request it is: those of one sequence (one client''s connection) are carried out in their order.';
 comment on column exchange.request.action is
-'create_account, create_symbol, grant_shares, place_order, query_order or cancel_order.';
+'What it asks for: place_order, cancel_order and so on; the comment on process_batch lists them.';
 comment on column exchange.request.account_id is 'The account that is created, granted shares, or acts.';
 comment on column exchange.request.sym is 'The symbol that is created, granted or traded.';
 comment on column exchange.request.amount is
@@ -104,7 +104,7 @@ comment on type exchange.answer is
 'The answer to a request of a batch: one row, or for a query or a cancel one row for each part of the order''s life.';
 comment on column exchange.answer.request is 'The request''s place in the batch, from 1.';
 comment on column exchange.answer.outcome is
-'created, opened, refused; or of a queried or cancelled order the part that is open, executed or canceled.';
+'created, opened, refused, later and so on; or of a queried or cancelled order the part that is open, canceled, reduced or executed.';
 comment on column exchange.answer.order_id is 'The order''s id, where there is an order.';
 comment on column exchange.answer.shares is 'Shares open, executed or canceled.';
 comment on column exchange.answer.price is 'Price of one executed share.';

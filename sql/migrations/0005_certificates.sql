@@ -15,8 +15,8 @@ create table exchange.certificate_accounts (
 );
 
 comment on table exchange.certificate_accounts is
-'Which accounts a client certificate may act for: a row binds a name to one account, whose orders it may then place, query '
-'and cancel. A name without a row here or in certificate_operators may do nothing. Read at each batch, '
+'Which accounts a client certificate may act for: a row binds a name to one account, for which it may then do all but '
+'create. A name without a row here or in certificate_operators may do nothing. Read at each batch, '
 'so inserting and deleting rows acts at once.';
 comment on column exchange.certificate_accounts.certificate_name is
 'The common name (CN) of the certificate''s subject: printable ASCII, as written (Ann is not ann).';

@@ -5,6 +5,7 @@ import random
 import psycopg
 import pytest
 
+from tests.sql.asking import parse
 from tests.sql.market import Answer, Connection, Market, Request, replace, wrap
 from tests.sql.trading import random_batch
 
@@ -90,6 +91,74 @@ def test_an_unknown_or_missing_action_is_permitted_to_none_but_operators(bound: 
         assert ask(bound, "ann", request) == ["not_permitted"]
         with pytest.raises(psycopg.Error, match="unknown action"):
             ask(bound, "root", request)
+
+
+BEYOND = (
+    "{} replace 1 1 2",
+    "{} reduce 2 to=1",
+    "{} reduce 2 shares=1",
+    "{} order X 1 1 ref=a7 tif=IOC",
+    "{} query ref=a7",
+    "{} cancel ref=a7",
+    "{} cancel-all",
+    "{} arm 60",
+    "{} disarm",
+    "{} account",
+    "{} list_orders",
+)
+
+
+def beyond(market: Market, certificate: str | None, account: str) -> list[str]:
+    """Ask for everything that the base protocol lacks; return what came of it."""
+    requests = [parse(words.format(account)) for words in BEYOND]
+    return ask(market, certificate, *requests, Request("look_book", account, "X"))
+
+
+def what_is_beyond_the_base_protocol(bound: Market) -> None:
+    bound.place("1", "X", 1, 1)
+    assert beyond(bound, "bob", "1") == ["not_permitted"] * 12
+    assert beyond(bound, None, "1") == ["not_permitted"] * 12
+    assert ask(bound, "ann", parse("1 fire")) == ["not_permitted"]
+    assert bound.query("1", 1) == ["open 1"]
+    done = ["opened", "reduced", "reduced", "opened", "canceled", "nothing_open"]
+    done += ["canceled_all", "armed", "disarmed", "account", "orders", "book"]
+    assert beyond(bound, "ann", "1") == done
+    bound.connection.execute("delete from exchange.certificate_accounts")
+    assert beyond(bound, "ann", "1") == ["not_permitted"] * 12
+    assert ask(bound, "root", parse("1 account"), Request("look_book", "3", "X")) == ["account", "book"]
+
+
+def test_a_bound_name_may_do_all_of_it_for_its_accounts(bound: Market) -> None:
+    what_is_beyond_the_base_protocol(bound)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "replace_order",
+        "reduce_order",
+        "reduce_order_to",
+        "cancel_all",
+        "arm_switch",
+        "disarm_switch",
+        "fire_switch",
+        "look_account",
+        "list_orders",
+        "look_book",
+    ],
+)
+@pytest.mark.parametrize("is_permitted", ["true", "false"])
+def test_an_action_with_another_rule_is_found(bound: Market, action: str, is_permitted: str) -> None:
+    if (action, is_permitted) == ("fire_switch", "false"):
+        pytest.skip("that is the rule")
+    wrap(
+        bound.connection,
+        "certificate_may",
+        f"begin if p_action = '{action}' then return query select {is_permitted}; "
+        "else return query select * from {call}; end if; end",
+    )
+    with pytest.raises(AssertionError):
+        what_is_beyond_the_base_protocol(bound)
 
 
 def test_a_refusal_says_what_is_wrong_and_not_whether_there_is_such_an_account(bound: Market) -> None:
