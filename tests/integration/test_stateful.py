@@ -196,7 +196,8 @@ def answers(result: etree._Element) -> list[Answer]:
         )
         if at is not None:
             assert abs(int(at) - time.time()) < 600, "the time is not that of the trade"
-        rows.append(Answer(1, str(part.tag), None, shares, price, None, None, None))
+        order_id = int(result.attrib["id"])
+        rows.append(Answer(1, str(part.tag), order_id, shares, price, None, None, None))
     return rows
 
 
