@@ -15,7 +15,7 @@ import pytest
 from pgbourse.loadtest.reference import Order, ReferenceExchange
 from tests.sql.market import Answer, Connection, Market, Request, always_hint
 from tests.sql.told import assert_answered, assert_same, terms_of
-from tests.sql.trading import Trading
+from tests.sql.trading import Trading, names
 
 FIRST_SEED = int(os.environ.get("PGBOURSE_FUZZ_FIRST_SEED", "0"))
 SEEDS = range(FIRST_SEED, FIRST_SEED + int(os.environ.get("PGBOURSE_FUZZ_SEEDS", "12")))
@@ -141,7 +141,7 @@ def agree(market: Market, chance: random.Random, kinds: Sequence[str]) -> None:
     """Trade at random with the real exchange and with the model, and compare all that they say."""
     batches, size = chance.choice([10, 30]), chance.choice([1, 5, 40, 150])
     accounts, syms, sequences = chance.choice([2, 5, 12]), chance.choice([1, 3]), chance.choice([1, 1, 6])
-    model, trading = ReferenceExchange(), Trading(chance, accounts, syms, kinds)
+    model, trading = ReferenceExchange(), Trading(chance, names(accounts), names(syms, "S"), kinds)
     for number in range(batches):
         newest = max(model.orders, default=0)
         batch = trading.batch(chance.randint(1, size), newest, creating=number == 0)

@@ -116,6 +116,7 @@ def _opened(model: ReferenceExchange, placed: str | Order, answers: list[Answer]
     told = dict(placed.told())
     rows: list[Row] = [{"outcome": "opened", "order_id": placed.order_id}]
     if "replaced" in told:
+        rows[0]["sym"] = placed.sym  # its client didn't say it
         rows.append({"outcome": "replaced", "order_id": told["replaced"], "shares": told["released"]})
     if "executed" in told:
         rows.append({"outcome": "filled", "shares": told["executed"]})

@@ -1,12 +1,12 @@
 """Random trading: requests that often, but not always, can be carried out."""
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
 from tests.sql.market import Request, Said
 
-__all__ = ["BALANCES", "GRANTS", "KINDS", "Trading", "random_batch"]
+__all__ = ["BALANCES", "GRANTS", "KINDS", "Trading", "names", "random_batch"]
 
 BALANCES = ["0", "1000", "123456.789", "5000000"]
 GRANTS = ["1", "100", "7.5", "1000.00000000000000000001"]
@@ -21,16 +21,27 @@ def random_batch(
     chance: random.Random, size: int, accounts: int, syms: int, newest: int, *, creating: bool = False
 ) -> list[Request]:
     """Make a batch of the base protocol: mostly orders, some queries and cancels, few creates."""
-    return Trading(chance, accounts, syms, ()).batch(size, newest, creating=creating)
+    return Trading(chance, names(accounts), names(syms, "S"), ()).batch(size, newest, creating=creating)
+
+
+def names(count: int, start: str = "") -> list[str]:
+    """Return so many names: 1, 2, …, or with a start S1, S2, …."""
+    return [f"{start}{number}" for number in range(1, count + 1)]
 
 
 class Trading:
     """A source of batches: orders, queries and cancels of orders up to the newest id, few creates; and kinds.
 
-    Accounts are 1, 2, …, symbols S1, S2, …. It remembers what it made, so that it can send that again.
+    It remembers what it made, so that it can send that again.
     """
 
-    def __init__(self, chance: random.Random, accounts: int, syms: int, kinds: Iterable[str] = KINDS) -> None:
+    def __init__(
+        self,
+        chance: random.Random,
+        accounts: Sequence[str],
+        syms: Sequence[str],
+        kinds: Iterable[str] = KINDS,
+    ) -> None:
         self._chance = chance
         self._accounts = accounts
         self._syms = syms
@@ -58,17 +69,21 @@ class Trading:
             return Request("grant_shares", account, self._sym(), chance.choice(GRANTS))
         if self._makers and dice < 0.3:
             return chance.choice(self._makers)(newest)
-        if "ref" in self._kinds and self._named and dice < 0.38:
+        if self._mine() and dice < 0.38:
             return self._again()
         if dice < 0.8:
             return self._order(account)
         return self._named_by_id_or_ref(chance.choice(["query_order", "cancel_order"]), account, newest)
 
+    def narrow(self, chance: random.Random, account: str) -> None:
+        """From now on, go by this chance, and make requests of this account alone."""
+        self._chance, self._accounts = chance, [account]
+
     def _account(self) -> str:
-        return str(self._chance.randint(1, self._accounts))
+        return self._chance.choice(self._accounts)
 
     def _sym(self) -> str:
-        return f"S{self._chance.randint(1, self._syms)}"
+        return self._chance.choice(self._syms)
 
     def _shares(self) -> Decimal:
         most = 200 if self._chance.random() < 0.9 else 3000
@@ -99,14 +114,17 @@ class Trading:
         tif = chance.choice([None] * 4 + ["GTC", "IOC", "FOK"]) if "tif" in self._kinds else None
         stp = chance.choice([None] * 5 + ["taker", "maker", "both"]) if "stp" in self._kinds else None
         ref = f"r{len(self._named)}" if "ref" in self._kinds and chance.random() < 0.3 else None
-        if ref is not None and self._named and chance.random() < 0.1:
-            old = chance.choice(self._named)  # which is taken, unless it was refused or is another account's
+        if ref is not None and self._mine() and chance.random() < 0.1:
+            old = chance.choice(self._mine())  # which is taken, unless it was refused or is another account's
             assert old.said is not None
             ref = old.said.ref
         if post and chance.random() < 0.95:
             tif = chance.choice([None, "GTC"])
         kind = "limit" if "market" in self._kinds and chance.random() < 0.05 else None
         return Said(ref, kind, None, tif, post or None, stp)
+
+    def _mine(self) -> list[Request]:
+        return [request for request in self._named if request.account in self._accounts]
 
     def _remember(self, request: Request) -> Request:
         if request.said is not None and not any(value is not None for value in request.said):
@@ -118,7 +136,7 @@ class Trading:
     def _again(self) -> Request:
         """Send an order again, as it was or in other words."""
         chance = self._chance
-        request = chance.choice(self._named[-20:])
+        request = chance.choice(self._mine()[-20:])
         amount, said = request.amount or "", request.said or Said()
         if chance.random() < 0.3:
             amount = f"{amount}000" if "." in amount else f"{amount}.0"
@@ -129,8 +147,8 @@ class Trading:
         return request._replace(amount=amount, said=said)
 
     def _named_by_id_or_ref(self, action: str, account: str, newest: int) -> Request:
-        if "ref" in self._kinds and self._named and self._chance.random() < 0.3:
-            old = self._chance.choice(self._named[-50:])
+        if self._mine() and self._chance.random() < 0.3:
+            old = self._chance.choice(self._mine()[-50:])
             return Request(action, old.account, said=Said(ref=(old.said or Said()).ref))
         return Request(action, account, order_id=self._chance.randint(1, newest + 2))
 
