@@ -61,15 +61,21 @@ class Trading:
         return [self.request(newest, creating=creating) for _ in range(size)]
 
     def request(self, newest: int, *, creating: bool = False) -> Request:
+        """Make a request; with creating, to create."""
+        chance = self._chance
+        if not creating and chance.random() >= 0.05:
+            return self.transaction(newest)
+        if chance.random() < 0.5:
+            return Request("create_account", self._account(), amount=chance.choice(BALANCES))
+        return Request("grant_shares", self._account(), self._sym(), chance.choice(GRANTS))
+
+    def transaction(self, newest: int) -> Request:
+        """Make a request that creates nothing."""
         chance = self._chance
         account, dice = self._account(), chance.random()
-        if creating or dice < 0.05:
-            if chance.random() < 0.5:
-                return Request("create_account", account, amount=chance.choice(BALANCES))
-            return Request("grant_shares", account, self._sym(), chance.choice(GRANTS))
-        if self._makers and dice < 0.3:
+        if self._makers and dice < 0.25:
             return chance.choice(self._makers)(newest)
-        if self._mine() and dice < 0.38:
+        if self._mine() and dice < 0.33:
             return self._again()
         if dice < 0.8:
             return self._order(account)
