@@ -20,7 +20,12 @@ from tests.sql.trading import Trading, names
 FIRST_SEED = int(os.environ.get("PGBOURSE_FUZZ_FIRST_SEED", "0"))
 SEEDS = range(FIRST_SEED, FIRST_SEED + int(os.environ.get("PGBOURSE_FUZZ_SEEDS", "12")))
 
-CREATES = ("create_account", "create_symbol", "grant_shares")
+# What is done together with other actions; all others are with their own kind.
+KIND = {
+    **dict.fromkeys(["create_account", "create_symbol", "grant_shares"], "create"),
+    **dict.fromkeys(["replace_order", "reduce_order", "reduce_order_to", "cancel_all"], "change"),
+    **dict.fromkeys(["arm_switch", "disarm_switch", "fire_switch"], "change"),
+}
 
 
 def runs(batch: list[Request]) -> list[tuple[str, list[int]]]:
@@ -31,12 +36,14 @@ def runs(batch: list[Request]) -> list[tuple[str, list[int]]]:
     found: dict[tuple[int, str], list[int]] = {}
     for sequence in {request.sequence for request in batch}:
         places = [place for place, request in enumerate(batch) if request.sequence == sequence]
-        kinds = itertools.groupby(
-            places, lambda place: "create" if batch[place].action in CREATES else batch[place].action
-        )
+        kinds = itertools.groupby(places, lambda place: kind_of(batch[place].action))
         for phase, (kind, run) in enumerate(kinds):
             found.setdefault((phase, kind), []).extend(run)
     return [(kind, sorted(found[phase, kind])) for phase, kind in sorted(found)]
+
+
+def kind_of(action: str) -> str:
+    return KIND.get(action, action)
 
 
 def reserve(
@@ -47,14 +54,13 @@ def reserve(
     reserved, refused, later = [], {}, []
     begun: set[int] = set()
     stopped: set[int] = set()
-    refs: set[tuple[str, str]] = set()  # of orders that are reserved for, and not decided yet
+    seconds = say_a_ref_second(model, batch, places)
     for place in sorted(places, key=lambda place: batch[place].sequence):
         request = batch[place]
         order = order_of(request)
-        ref = (order.account, order.terms.ref or "")
         holding: object = order.account if order.buying else (order.account, order.sym)
         has = model.cash.get(order.account) if order.buying else model.shares.get((order.account, order.sym))
-        is_known = not isinstance(model.query_order(*ref), str)
+        is_known = not isinstance(model.query_order(order.account, order.terms.ref or ""), str)
         is_good = (
             order.misspelt() is None
             and order.account in model.cash.keys() - model.frozen
@@ -64,7 +70,7 @@ def reserve(
         needed = (order.cost() if order.buying else order.shares) if is_good else Decimal(0)
         if request.sequence in stopped:
             later.append(place)
-        elif is_good and ref in refs:
+        elif place in seconds:
             later.append(place)
             stopped.add(request.sequence)
         elif not is_good or left.setdefault(holding, has or Decimal(0)) >= needed:
@@ -72,13 +78,31 @@ def reserve(
             if is_good:
                 left[holding] -= needed
                 begun.add(request.sequence)
-                refs |= {ref} if ref[1] else set()
         elif request.sequence in begun:
             later.append(place)
             stopped.add(request.sequence)
         else:
             refused[place] = "insufficient_funds" if order.buying else "insufficient_shares"
     return sorted(reserved, key=places.index), refused, sorted(later, key=places.index)
+
+
+def say_a_ref_second(model: ReferenceExchange, batch: list[Request], places: list[int]) -> set[int]:
+    """Return the orders that wait for another of their ref: it is new, and not decided before that one is."""
+    firsts: set[tuple[str, str]] = set()
+    seconds: set[int] = set()
+    for place in places:
+        order = order_of(batch[place])
+        ref = (order.account, order.terms.ref or "")
+        if (
+            ref[1]
+            and order.account in model.cash
+            and not order.misspelt()
+            and model.query_order(*ref) == "unknown_order"
+        ):
+            if ref in firsts:
+                seconds.add(place)
+            firsts.add(ref)
+    return seconds
 
 
 def order_of(request: Request) -> Order:

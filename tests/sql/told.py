@@ -20,7 +20,7 @@ _PLAIN = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]*[1-9])?")
 _WORDS = {
     "unfilled": r"\b{} of [0-9.]+ shares",
     "ref_taken": r"is order {} already$",
-    "open_differs": r"\b{} (shares )?(is|are) open",
+    "open_differs": r" has {} open shares?\b",
 }
 
 
@@ -47,7 +47,7 @@ def carry_out(model: ReferenceExchange, request: Request, answers: list[Answer])
     result = _result(model, request, answers)
     if isinstance(result, str):
         code, _, number = result.partition(" ")
-        if code in ("created", "disarmed", "fired", "not_due"):
+        if code in ("created", "disarmed", "not_due"):
             return [{"outcome": code}]
         return [_refusal(code, number)]
     return list(result)
@@ -83,13 +83,13 @@ def _result(model: ReferenceExchange, request: Request, answers: list[Answer]) -
         case "reduce_order_to":
             return _reduced(model, model.reduce_order(account, named, to=amount), account, named)
         case "cancel_all":
-            return _all_canceled(model.cancel_all(account, sym))
+            return _all_canceled("canceled_all", model.cancel_all(account, sym))
         case "arm_switch":
             return _armed(model, account, int(amount), answers)
         case "disarm_switch":
             return model.disarm_switch(account)
         case "fire_switch":
-            return model.fire_switch(account, Decimal(time.time()))
+            return _all_canceled("fired", model.fire_switch(account, Decimal(time.time())))
         case "look_account":
             return _account(model, account)
         case "list_orders":
@@ -151,11 +151,11 @@ def _reduced(
     ]
 
 
-def _all_canceled(canceled: str | list[tuple[int, Decimal]]) -> str | list[Row]:
+def _all_canceled(outcome: str, canceled: str | list[tuple[int, Decimal]]) -> str | list[Row]:
     if isinstance(canceled, str):
         return canceled
     return [
-        {"outcome": "canceled_all"},
+        {"outcome": outcome},
         *({"outcome": "canceled", "order_id": order_id, "shares": shares} for order_id, shares in canceled),
     ]
 
@@ -221,8 +221,13 @@ def _levels(side: str, levels: list[tuple[Decimal, Decimal, int]]) -> Iterator[R
 
 
 def _refusal(code: str, number: str) -> Row:
-    row: Row = {"outcome": "refused", "code": code}
+    row: Row = {"outcome": "refused", "code": _same_code(code)}
     return row | {"message": _WORDS[code].format(re.escape(number))} if number else row
+
+
+def _same_code(code: str | None) -> str | None:
+    """What several things are wrong with may be refused for any of them."""
+    return "invalid" if code is not None and code.startswith("invalid_") else code
 
 
 def _without_text(row: Row) -> Row:
@@ -231,7 +236,7 @@ def _without_text(row: Row) -> Row:
 
 def _read(answer: Answer) -> Row:
     """Read an answer's numbers, which must be written as a client gets them."""
-    row: Row = answer._asdict()
+    row: Row = answer._asdict() | {"code": _same_code(answer.code)}
     for name in _NUMBERS:
         text = row[name]
         if text is not None:

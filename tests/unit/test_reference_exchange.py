@@ -293,7 +293,7 @@ def test_cancel_all_and_the_switch(hand: Hand) -> None:
     hand.place("A", "10", "10")
     assert plain(hand.exchange.look_account("A")) == (9900, 100, 161, [("X", 100, 0)])
     assert plain(hand.exchange.fire_switch("A", Decimal("160.24"))) == "not_due"
-    assert plain(hand.exchange.fire_switch("A", Decimal("160.25"))) == "fired"
+    assert plain(hand.exchange.fire_switch("A", Decimal("160.25"))) == [(4, 10)]
     assert plain(hand.exchange.fire_switch("A", Decimal("160.25"))) == "not_due"
     assert plain(hand.exchange.book()) == [(2, 10)]
 

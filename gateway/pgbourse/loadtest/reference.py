@@ -175,13 +175,12 @@ class ReferenceExchange:
         self.switches.pop(account, None)
         return "disarmed"
 
-    def fire_switch(self, account: str, now: Decimal) -> str:
-        """Cancel all open orders if the time has come."""
+    def fire_switch(self, account: str, now: Decimal) -> str | list[tuple[int, Decimal]]:
+        """Cancel all open orders if the time has come; return their ids and shares."""
         if account not in self.switches or now < self.switches[account]:
             return "not_due"
         del self.switches[account]
-        self.cancel_all(account)
-        return "fired"
+        return self.cancel_all(account)
 
     @_exact()
     def look_account(self, account: str) -> str | Account:
