@@ -163,12 +163,21 @@ def test_random_batches_of_all_kinds_agree_with_the_model(market: Market, seed: 
 
 def agree(market: Market, chance: random.Random, kinds: Sequence[str]) -> None:
     """Trade at random with the real exchange and with the model, and compare all that they say."""
-    batches, size = chance.choice([10, 30]), chance.choice([1, 5, 40, 150])
+    batches, size = chance.choice([10, 30]), chance.choice([5, 40, 150] if kinds else [1, 5, 40, 150])
     accounts, syms, sequences = chance.choice([2, 5, 12]), chance.choice([1, 3]), chance.choice([1, 1, 6])
     model, trading = ReferenceExchange(), Trading(chance, names(accounts), names(syms, "S"), kinds)
     for number in range(batches):
         newest = max(model.orders, default=0)
-        batch = trading.batch(chance.randint(1, size), newest, creating=number == 0)
+        if kinds:
+            trading.orders = {
+                order_id: order.account
+                for order_id, order in sorted(model.orders.items())
+                if order.open or chance.random() < 0.05
+            }
+        if kinds and number == 0:
+            batch = trading.beginning()
+        else:
+            batch = trading.batch(chance.randint(1, size), newest, creating=number == 0)
         batch = [request._replace(sequence=chance.randint(1, sequences)) for request in batch]
         answers = market.batch(batch)
         play(model, batch, answers)
@@ -190,9 +199,11 @@ def interfere(market: Market, model: ReferenceExchange, chance: random.Random) -
             [account],
         )
         model.switches[account] = Decimal(0)
-    elif dice < 0.1:
+    elif dice < 0.05 or (model.frozen and dice < 0.5):
+        account = min(model.frozen, default=account)
         toggle(market, model.frozen, account, "freeze_account", "unfreeze_account")
-    elif dice < 0.2:
+    elif dice < 0.1 or model.halted:
+        sym = min(model.halted, default=sym)
         toggle(market, model.halted, sym, "halt_symbol", "resume_symbol")
 
 

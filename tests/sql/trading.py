@@ -47,18 +47,32 @@ class Trading:
         self._syms = syms
         self._kinds = set(kinds)
         self._named: list[Request] = []  # orders and replaces with a ref
-        makers: dict[str, Callable[[int], Request]] = {
-            "reduce": self._reduce,
-            "replace": self._replace,
-            "cancel_all": self._cancel_all,
-            "switch": self._switch,
-            "look": self._look,
+        self.orders: dict[int, str] = {}  # whose orders are to be asked for; who trades may fill it
+        makers: dict[str, list[Callable[[int], Request]]] = {
+            "reduce": [self._reduce] * 4,
+            "replace": [self._replace] * 5,
+            "cancel_all": [self._cancel_all],
+            "switch": [self._switch],
+            "look": [self._look] * 3,
         }
-        self._makers = [makers[kind] for kind in sorted(self._kinds & makers.keys())]
+        self._makers = [maker for kind in sorted(self._kinds & makers.keys()) for maker in makers[kind]]
 
     def batch(self, size: int, newest: int, *, creating: bool = False) -> list[Request]:
         """Make a batch; with creating, of creates alone."""
         return [self.request(newest, creating=creating) for _ in range(size)]
+
+    def beginning(self) -> list[Request]:
+        """Make requests that give all accounts something to trade with."""
+        give = self._chance.choice
+        requests = [
+            Request("create_account", account, amount=give(BALANCES[1:])) for account in self._accounts
+        ]
+        requests += [
+            Request("grant_shares", account, sym, give(GRANTS[1:]))
+            for sym in self._syms
+            for account in self._accounts
+        ]
+        return requests
 
     def request(self, newest: int, *, creating: bool = False) -> Request:
         """Make a request; with creating, to create."""
@@ -153,9 +167,13 @@ class Trading:
         return request._replace(amount=amount, said=said)
 
     def _named_by_id_or_ref(self, action: str, account: str, newest: int) -> Request:
-        if self._mine() and self._chance.random() < 0.3:
+        if self._mine() and self._chance.random() < 0.2:
             old = self._chance.choice(self._mine()[-50:])
             return Request(action, old.account, said=Said(ref=(old.said or Said()).ref))
+        mine = [order_id for order_id, owner in self.orders.items() if owner in self._accounts]
+        if mine and self._chance.random() < 0.9:
+            order_id = self._chance.choice(mine[-40:])
+            return Request(action, self.orders[order_id], order_id=order_id)
         return Request(action, account, order_id=self._chance.randint(1, newest + 2))
 
     def _reduce(self, newest: int) -> Request:
