@@ -247,7 +247,7 @@ def is_permitted(name: str | None, request: Request) -> bool:
 
 def play(market: Market, batches: int = 12) -> None:
     """Compare random batches with what is said, without names, to the part that is permitted."""
-    chance = random.Random(1)
+    chance = random.Random(7)
     for account in ("1", "2", "3"):
         market.grant(account, "S1", 100_000)
     market.place("1", "S1", 1, 1)
