@@ -24,6 +24,11 @@ _WORDS = {
     "unknown_order": "no such order: [A-Za-z0-9._:-]+$",
     "nothing_open": "order [0-9]+ has no open shares to cancel$",
     "ref_taken": "ref [A-Za-z0-9._:-]+ is order [0-9]+ already$",
+    "unfilled": "it can't be filled wholly at once: [0-9.]+ of [0-9.]+ shares could be had$",
+    "would_trade": "it would trade at once: an order rests at [0-9.]+$",
+    "other_side": "order [0-9]+ is to (buy|sell), ",
+    "open_differs": "order [0-9]+.* [0-9.]+ (open shares|shares are open), not [0-9.]+$",
+    "invalid_": ".* (is not allowed|is missing|leave it out|contradict each other|never rests)\\b",
 }
 
 # The tag and the attributes of each action's element, in the order in which an <error> repeats them.

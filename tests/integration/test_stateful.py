@@ -8,7 +8,7 @@ import contextlib
 import os
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import pytest
@@ -25,7 +25,7 @@ from tests.integration.client import WireClient
 from tests.integration.conftest import Gateway, Session, StartGateway
 from tests.integration.elements import Child, answers, assert_repeated, write
 from tests.sql.market import Request
-from tests.sql.test_model import assert_same_state
+from tests.sql.test_model import assert_same_state, order_of
 from tests.sql.told import assert_answered
 from tests.sql.trading import BALANCES, GRANTS, Trading
 from tests.unit.streams import cut
@@ -165,7 +165,9 @@ def beyond(draw: st.DrawFn, trading: Trading, account: str, newest: int) -> Chil
     request = trading.transaction(newest)
     while request.action == "fire_switch":  # which no client can ask for
         request = trading.transaction(newest)
-    return write(request, chance)
+    child = write(request, chance)
+    is_order = request.action in ("place_order", "replace_order")
+    return replace(child, request=None) if is_order and order_of(request).misspelt() else child
 
 
 @st.composite

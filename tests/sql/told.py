@@ -20,7 +20,7 @@ _PLAIN = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]*[1-9])?")
 _WORDS = {
     "unfilled": r"\b{} of [0-9.]+ shares",
     "ref_taken": r"is order {} already$",
-    "open_differs": r" has {} open shares?\b",
+    "open_differs": r" {} (open shares|shares are open)\b",
 }
 
 
