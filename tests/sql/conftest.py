@@ -5,7 +5,7 @@ import random
 import pytest
 
 from tests.sql.market import Connection, Market
-from tests.sql.trading import KINDS, Trading
+from tests.sql.trading import KINDS, Trading, names
 
 
 @pytest.fixture
@@ -21,7 +21,9 @@ def varied(market: Market) -> Market:
         market.account(account, 50000)
         for sym in ("S1", "S2"):
             market.grant(account, sym, "300.5")
-    trading = Trading(random.Random(6), 3, 2, set(KINDS) - {"cancel_all", "switch", "look"})
+    trading = Trading(
+        random.Random(6), names(3), names(2, "S"), set(KINDS) - {"cancel_all", "switch", "look"}
+    )
     for _ in range(25):
         newest = market.connection.execute("select max(order_id) from exchange.orders").fetchone()
         market.batch(trading.batch(30, (newest and newest[0]) or 1))
