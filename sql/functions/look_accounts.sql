@@ -36,79 +36,58 @@ with asked as (
     ) as owner on true
 ),
 
-parts as (
+-- A small table without an index: it is read once, and not for each account.
+incoming as materialized (
     select
-        asked.request,
-        0::bigint as symbol_key,
-        asked.cash::numeric as free,
-        0::numeric as reserved
-    from asked
-    union all
-    select
-        asked.request,
-        held.symbol_key,
-        held.free,
-        held.reserved
-    from asked
-    cross join lateral exchange.holdings_of(asked.account_key, asked.settled_before) as held
-    union all
-    -- A small table without an index: it is read once, and not for each account.
-    select
-        asked.request,
-        case incoming.side when 'sell' then incoming.symbol_key else 0 end as symbol_key,
-        0 as free,
-        exchange.order_cost(incoming.side, incoming.shares, incoming.limit_price, incoming.budget) as reserved
-    from (
-        select
-            incoming_orders.account_key,
-            incoming_orders.symbol_key,
-            incoming_orders.side,
-            incoming_orders.shares,
-            incoming_orders.limit_price,
-            (incoming_orders.terms).budget
-        from exchange.incoming_orders
-        where incoming_orders.account_key = any(array(select asked.account_key from asked))
-        offset 0
-    ) as incoming
-    inner join asked on incoming.account_key = asked.account_key
-),
-
-sums as (
-    select
-        parts.request,
-        parts.symbol_key,
-        sum(parts.free) as free,
-        sum(parts.reserved) as reserved
-    from parts
-    group by parts.request, parts.symbol_key
-),
-
-refusals as (
-    select
-        asked.request,
-        'unknown_account' as code,
-        exchange.refusal(
-            'unknown_account', (null, null, asked.account_id, null, null, null, null, null, null)::exchange.request
-        ) as message
-    from asked
-    where asked.account_key is null
+        incoming_orders.account_key,
+        case incoming_orders.side when 'sell' then incoming_orders.symbol_key else 0 end as symbol_key,
+        exchange.order_cost(
+            incoming_orders.side, incoming_orders.shares, incoming_orders.limit_price, (incoming_orders.terms).budget
+        ) as reserved
+    from exchange.incoming_orders
+    where incoming_orders.account_key = any(array(select asked.account_key from asked))
 )
 
 select
-    sums.request,
-    case when refusals.code is not null then 'refused' when sums.symbol_key = 0 then 'account' else 'position' end,
+    asked.request,
+    case when asked.account_key is null then 'refused' when sums.symbol_key = 0 then 'account' else 'position' end,
     null::bigint,
     trim_scale(sums.free),
     null::numeric,
     case sums.symbol_key when 0 then to_timestamp(ceil(extract(epoch from armed.fires_at))) end,
-    refusals.code,
-    refusals.message,
+    refused.code,
+    exchange.refusal(refused.code, (null, null, asked.account_id, null, null, null, null, null, null)::exchange.request),
     traded.sym,
-    case when refusals.code is null then trim_scale(sums.reserved) end,
+    case when asked.account_key is not null then trim_scale(sums.reserved) end,
     null::text
-from sums
-inner join asked on sums.request = asked.request
-left join refusals on sums.request = refusals.request
+from asked
+cross join lateral (select case when asked.account_key is null then 'unknown_account' end as code) as refused
+cross join lateral (
+    select
+        parts.symbol_key,
+        sum(parts.free) as free,
+        sum(parts.reserved) as reserved
+    from (
+        select
+            0::bigint as symbol_key,
+            asked.cash::numeric as free,
+            0::numeric as reserved
+        union all
+        select
+            held.symbol_key,
+            held.free,
+            held.reserved
+        from exchange.holdings_of(asked.account_key, asked.settled_before) as held
+        union all
+        select
+            incoming.symbol_key,
+            0,
+            incoming.reserved
+        from incoming
+        where incoming.account_key = asked.account_key
+    ) as parts
+    group by parts.symbol_key
+) as sums
 left join lateral (
     select symbols.sym
     from exchange.symbols
@@ -122,12 +101,12 @@ left join lateral (
     offset 0
 ) as armed on true
 where sums.symbol_key = 0 or sums.free > 0 or sums.reserved > 0
-order by sums.request, traded.sym nulls first
+order by asked.request, traded.sym nulls first
 $$;
 
 comment on function exchange.look_accounts(integer[], exchange.request[]) is
-'What accounts have: a row account (shares: free cash; amount: cash reserved; at: when its switch fires, if one is armed, in whole '
-'seconds, rounded up), then a row position for each symbol of which there are shares (shares: free; amount: reserved), by symbol in '
-'byte order; refused where there is no such account. Use look_account for one.';
+'What accounts have: a row account (shares: free cash; amount: cash reserved; at: when its switch fires, if one is armed, rounded up), '
+'then a row position for each symbol of which there are shares (shares: free; amount: reserved), by symbol in byte order; refused where '
+'there is no such account. Use look_account for one.';
 
 revoke all on function exchange.look_accounts(integer[], exchange.request[]) from public;
