@@ -1,5 +1,6 @@
 """Documents that have an account to themselves, and those that wait for it."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import cast
 
@@ -21,6 +22,10 @@ def cancel_all(account: int = 1) -> Request:
     return Request("cancel_all", str(account), terms=Terms())
 
 
+def refd(account: int = 1) -> Request:
+    return order(account)._replace(terms=Terms(ref="a"))
+
+
 def plain(account: int = 1, count: int = 2) -> list[Request]:
     return [order(account)] * count
 
@@ -33,7 +38,8 @@ def whole(account: int = 1, count: int = 2) -> list[Request]:
 def turn_of(*documents: list[Request]) -> Turn:
     turn = Turn(cast("Peer", SimpleNamespace(certificate_name=None, put_back=len)))
     for requests in documents:
-        turn.add(Frame(b"", Framing.LENGTH_LINE), Document([*requests], [*requests]))
+        is_plain = all(request.terms is None for request in requests)
+        turn.add(Frame(b"", Framing.LENGTH_LINE), Document([*requests], [*requests], is_plain=is_plain))
     return turn
 
 
@@ -100,11 +106,18 @@ def went_on() -> list[Turn]:
 
 @pytest.fixture
 def accounts(went_on: list[Turn]) -> Accounts:
-    return Accounts(went_on.extend)
+    return Accounts(went_on.extend, lambda turn, _: went_on.append(turn))
 
 
-def admit(accounts: Accounts, *turns: Turn) -> list[Portion]:
-    return accounts.admit([portion_of(turn) for turn in turns])
+def admit(accounts: Accounts, *turns: Turn, most: int = 1000, fronts: int = 0) -> list[Portion]:
+    return accounts.admit([portion_of(turn, most, fronts) for turn in turns])
+
+
+def end(accounts: Accounts, portion: Portion) -> None:
+    """Let a portion have all its results."""
+    accounts.end([portion])
+    carry_out(portion)
+    accounts.release(portion.turn)
 
 
 @pytest.mark.parametrize("document", [plain(), whole(), [cancel_all()]])
@@ -112,18 +125,16 @@ def test_others_wait_until_the_document_has_ended(
     accounts: Accounts, went_on: list[Turn], document: list[Request]
 ) -> None:
     first, other, third = turn_of(whole(count=60), plain()), turn_of(document), turn_of(whole(2))
-    (portion,) = accounts.admit([portion_of(first, 40)])
+    (portion,) = admit(accounts, first, most=40)
     waiting, alone = admit(accounts, other, third)
     assert (waiting.requests, waiting.waits_for, waiting.front) == ([], "1", -1)
     assert len(alone.requests) == 2
     accounts.wait(other, "1")
-    carry_out(portion)
-    accounts.release(first)
+    end(accounts, portion)
     assert went_on == []
     (portion,) = admit(accounts, first)
     assert len(portion.requests) == 20
-    carry_out(portion)
-    accounts.release(first)
+    end(accounts, portion)
     assert went_on == [other]
     (portion,) = admit(accounts, other)
     assert len(portion.requests) == len(document)
@@ -135,19 +146,18 @@ def test_who_would_wait_for_what_has_ended_goes_on(accounts: Accounts, went_on: 
     assert went_on == [turn]
 
 
+@pytest.mark.parametrize("ends", [Turn.drop, Turn.put_back])
 def test_a_document_that_is_put_back_or_dropped_has_no_account(
-    accounts: Accounts, went_on: list[Turn]
+    accounts: Accounts, went_on: list[Turn], ends: Callable[[Turn], object]
 ) -> None:
     first, other = turn_of(whole()), turn_of(whole())
-    for end in (Turn.drop, Turn.put_back):
-        (portion,) = admit(accounts, first)
-        (waiting,) = admit(accounts, other)
-        accounts.wait(other, waiting.waits_for)
-        first.give_back(len(portion.requests))
-        end(first)
-        accounts.release(first)
-        assert went_on.pop() is other
-        first, other = other, turn_of(whole())
+    (portion,) = admit(accounts, first)
+    (waiting,) = admit(accounts, other)
+    accounts.wait(other, waiting.waits_for)
+    first.give_back(len(portion.requests))
+    ends(first)
+    accounts.release(first)
+    assert went_on == [other]
 
 
 def test_documents_of_one_batch_have_the_account_together(accounts: Accounts, went_on: list[Turn]) -> None:
@@ -156,16 +166,44 @@ def test_documents_of_one_batch_have_the_account_together(accounts: Accounts, we
     assert [len(portion.requests) for portion in portions] == [2, 2]
     (waiting,) = admit(accounts, late)
     accounts.wait(late, waiting.waits_for)
-    for turn, portion, expected in zip((one, two), portions, ([], [late]), strict=True):
-        carry_out(portion)
-        accounts.release(turn)
+    for portion, expected in zip(portions, ([], [late]), strict=True):
+        end(accounts, portion)
         assert went_on == expected
 
 
 def test_what_another_worker_carries_out_waits_also_in_one_batch(accounts: Accounts) -> None:
-    one, two = turn_of(whole()), turn_of(plain())
-    portions = accounts.admit([portion_of(one, fronts=1), portion_of(two, fronts=1)])
+    portions = admit(accounts, turn_of(whole()), turn_of(plain()), fronts=1)
     assert [portion.waits_for for portion in portions] == ["", "1"]
+
+
+@pytest.mark.parametrize(
+    ("document", "most", "fronts"),
+    [(whole(count=60), 30, 0), ([refd(), refd()], 1000, 1)],
+    ids=["cut", "lanes"],
+)
+def test_what_takes_several_calls_begins_when_what_came_before_has_ended(
+    accounts: Accounts, went_on: list[Turn], document: list[Request], most: int, fronts: int
+) -> None:
+    before, whose, after = turn_of(plain()), turn_of(document), turn_of(plain())
+    (early,) = admit(accounts, before)
+    for _ in range(2):
+        (waiting,) = admit(accounts, whose, most=most, fronts=fronts)
+        assert (waiting.requests, waiting.waits_for) == ([], "1")
+        accounts.wait(whose, "1")
+        assert went_on.pop() is whose
+    (late,) = admit(accounts, after)
+    assert late.waits_for == "1"
+    accounts.wait(after, "1")
+    end(accounts, early)
+    (portion,) = admit(accounts, whose, most=most, fronts=fronts)
+    assert portion.requests == document[:most]
+    assert went_on == []
+
+
+def test_what_takes_one_call_waits_for_nothing_before_it(accounts: Accounts) -> None:
+    admit(accounts, turn_of(plain()))
+    (portion,) = admit(accounts, turn_of(whole()))
+    assert len(portion.requests) == 2
 
 
 def test_portions_of_one_account_are_one_sequence_if_any_must_not_be_interrupted() -> None:

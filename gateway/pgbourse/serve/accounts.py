@@ -7,21 +7,28 @@ is for what takes several calls: documents that are cut, or go through lanes.
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from operator import attrgetter
 
 from pgbourse.serve.turns import Portion, Turn
 
 __all__ = ["Accounts", "sequences_of"]
 
-_is_whole: Callable[[Portion], bool] = attrgetter("is_whole")
+# Seconds for which a document is set aside that waits for the last of those that began before it.
+_ASIDE = 0.001
 
 
 class Accounts:
-    """Who has which account to itself, and who waits for it. One lock guards everything."""
+    """Who has which account to itself, and who waits for it.
 
-    def __init__(self, go_on: Callable[[Sequence[Turn]], None]) -> None:
-        """Take what to do with turns that have waited."""
+    One lock guards that. What is under way is a set, each change of which is atomic.
+    """
+
+    def __init__(
+        self, go_on: Callable[[Sequence[Turn]], None], set_aside: Callable[[Turn, float], None]
+    ) -> None:
+        """Take what to do with turns that have waited, and with one that tries again in so many seconds."""
         self._go_on = go_on
+        self._set_aside = set_aside
+        self._under_way: set[Portion] = set()
         self._lock = threading.Lock()
         self._holders: dict[str, set[Turn]] = {}  # several only if one batch has documents of all of them
         self._waiting: dict[str, list[Turn]] = {}
@@ -29,31 +36,49 @@ class Accounts:
     def admit(self, portions: Sequence[Portion]) -> list[Portion]:
         """Let the documents of one batch have the accounts that they need to themselves.
 
-        A portion that needs an account which another batch's document has goes back to its turn. An empty
-        one, which says for which account it waits, stands in its place.
+        A portion that needs an account which another batch's document has goes back to its turn; so does one
+        of a document that takes several calls, while others of its account are under way. An empty one, which
+        says for which account it waits, stands in its place.
         """
-        if not self._holders and not any(map(_is_whole, portions)):
+        # First this, then who has accounts; below it is the other way round. So one of two sees the other.
+        self._under_way.update(portions)
+        if not self._holders and not any(portion.is_whole for portion in portions):
             return list(portions)
         ours: dict[str, int] = {}  # accounts that documents of this batch have, and who carries these out
         with self._lock:
-            return [self._admit(portion, ours) for portion in portions]
+            return [self._admit(portion, portions, ours) for portion in portions]
 
-    def _admit(self, portion: Portion, ours: dict[str, int]) -> Portion:
+    def _admit(self, portion: Portion, batch: Sequence[Portion], ours: dict[str, int]) -> Portion:
         turn = portion.turn
-        if turn.account is not None:  # goes on with what it has begun
-            return portion
-        for account_id in _accounts_of(portion):
-            if account_id in self._holders and ours.get(account_id) != portion.front:
-                return turn.wait_for(account_id, portion)
-        if portion.is_whole:
-            (account_id,) = _accounts_of(portion)
-            turn.have(account_id)
-            self._holders.setdefault(account_id, set()).add(turn)
-            ours[account_id] = portion.front
+        if turn.account is None:
+            for account_id in portion.accounts:
+                if account_id in self._holders and ours.get(account_id) != portion.front:
+                    return self._give_back(portion, account_id)
+            if portion.is_whole:
+                (account_id,) = portion.accounts
+                turn.have(account_id)
+                self._holders.setdefault(account_id, set()).add(turn)
+                ours[account_id] = portion.front
+        if turn.account is not None and turn.takes_several(portion):
+            in_one_call = [other for other in batch if other.front == portion.front]
+            before = self._under_way.difference(in_one_call)
+            if any(turn.account in other.accounts for other in before):
+                return self._give_back(portion, turn.account)
         return portion
 
+    def _give_back(self, portion: Portion, account_id: str) -> Portion:
+        self._under_way.discard(portion)
+        return portion.turn.wait_for(account_id, portion)
+
+    def end(self, portions: Iterable[Portion]) -> None:
+        """Take note that these portions are not under way any more."""
+        self._under_way.difference_update(portions)
+
     def wait(self, turn: Turn, account_id: str) -> None:
-        """Let a turn go on once nobody has this account to itself."""
+        """Let a turn go on once nobody else has this account to itself."""
+        if turn.account is not None:
+            self._set_aside(turn, _ASIDE)
+            return
         with self._lock:
             if account_id in self._holders:
                 self._waiting.setdefault(account_id, []).append(turn)
@@ -83,7 +108,7 @@ def sequences_of(portions: Sequence[Portion]) -> Iterable[int]:
     Portions that share an account have one number if any of them must not be interrupted. So the database
     does one after the other.
     """
-    if not any(map(_is_whole, portions)):
+    if not any(portion.is_whole for portion in portions):
         return range(1, len(portions) + 1)
     leaders = list(range(len(portions)))  # of each an earlier one that it belongs to, or itself
     first: dict[str, int] = {}
@@ -94,13 +119,8 @@ def sequences_of(portions: Sequence[Portion]) -> Iterable[int]:
         return place
 
     for place, portion in enumerate(portions):
-        for account_id in _accounts_of(portion):
+        for account_id in portion.accounts:
             one, other = leader(place), leader(first.setdefault(account_id, place))
             leaders[max(one, other)] = min(one, other)
     joined = {leader(place) for place, portion in enumerate(portions) if portion.is_whole}
     return [(leader(place) if leader(place) in joined else place) + 1 for place in range(len(portions))]
-
-
-def _accounts_of(portion: Portion) -> set[str]:
-    """Return the accounts that its requests are of; a symbol that is created is nobody's."""
-    return {request.account_id for request in portion.requests if request.account_id is not None}

@@ -47,6 +47,7 @@ class Answering:
         """
         go_on: list[Turn] = []
         let_go = 0
+        self._accounts.end(portions)
         for portion in portions:
             try:
                 stays = self._finish(portion, taken, tally)

@@ -58,7 +58,7 @@ class Dispatcher:
         self._ready = Ready(reserve_workers)
         self._gate: WriteGate[Turn] = WriteGate(conninfo, self._ready.submit, self._stopping)
         self._reader = Reader(self._go_on, self._give_up, self._is_alone)
-        self._accounts = Accounts(self._ready.bring_back)
+        self._accounts = Accounts(self._ready.bring_back, self._ready.set_aside)
         self._answering = Answering(self._ready, self._accounts, self._gate, self._reader, reply_framing)
         self._lanes = Lanes(lanes) if lanes else None
         # What waits is what has been submitted, by the I/O thread, and not taken, by a worker or the reader.

@@ -5,13 +5,12 @@ requests of its documents, in order, never more than one portion at a time.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from operator import itemgetter
+from collections.abc import Sequence
 from typing import Protocol, cast
 
 from pgbourse.serve.calls import Reserved
 from pgbourse.wire.framing import Frame
-from pgbourse.wire.messages import Action, Document, Reply, Request, ResultRow, Terms, format_reply
+from pgbourse.wire.messages import Action, Document, Reply, Request, ResultRow, format_reply
 
 __all__ = ["Item", "Peer", "Portion", "Turn", "begin_turn", "writes"]
 
@@ -49,7 +48,9 @@ class Item:
         self.frame = frame
         self.document = document
         self.missing = len(document.requests)  # requests without a result
-        self.is_whole = _is_whole(document)
+        # Whether other documents of its account must not come in between its requests. That is promised where
+        # a document uses more than the base protocol.
+        self.is_whole = not document.is_plain and self.missing > 1
         self._results: Sequence[Sequence[ResultRow]] = ()  # if they came all at once, as nearly always
         self._reply: Reply | None = None  # else
 
@@ -80,6 +81,7 @@ class Portion:
     """
 
     __slots__ = (
+        "_accounts",
         "answered_by",
         "away",
         "certificate_name",
@@ -110,6 +112,7 @@ class Portion:
     ) -> None:
         """Begin anew, with these requests."""
         self.requests = requests
+        self._accounts: frozenset[str] | None = None  # of these requests, once somebody has asked
         self.results: list[Sequence[ResultRow] | None] = [None] * len(requests)  # for each request its rows
         self.places: Sequence[int] = range(len(requests))  # of what the next call asks for
         self.documents = documents  # that it has requests of, for the metrics
@@ -119,6 +122,15 @@ class Portion:
         self.is_locked = False  # what has no result needs a lock that somebody else has
         self.waits = False  # what is left of the turn waits until the database takes writes
         self.waits_for = ""  # the account that another document has to itself, for which the turn waits
+
+    @property
+    def accounts(self) -> frozenset[str]:
+        """The accounts of its requests; a symbol that is created is nobody's. Any thread may ask."""
+        accounts = self._accounts
+        if accounts is None:
+            accounts = frozenset(filter(None, [request.account_id for request in self.requests]))
+            self._accounts = accounts
+        return accounts
 
     def asked(self) -> Sequence[Request]:
         """Return the requests in these places."""
@@ -165,18 +177,6 @@ _LOOKS = frozenset((Action.QUERY_ORDER, Action.LOOK_ACCOUNT, Action.LIST_ORDERS,
 def writes(request: Request) -> bool:
     """Whether a request needs a database that takes writes."""
     return request.action not in _LOOKS
-
-
-_TERMS: Callable[[Request], Terms | None] = itemgetter(Request._fields.index("terms"))
-
-
-def _is_whole(document: Document) -> bool:
-    """Whether other documents of its account must not come in between its requests.
-
-    That is promised where a document uses more than the base protocol: then a request has terms.
-    """
-    requests = document.requests
-    return len(requests) > 1 and any(map(_TERMS, requests))
 
 
 class Turn:
@@ -287,6 +287,13 @@ class Turn:
     def needs_account(self) -> bool:
         """Whether that document is still here."""
         return self._holder in self._items
+
+    def takes_several(self, portion: Portion) -> bool:
+        """Whether that document is carried out in several calls, the next one for this portion."""
+        item = self._holder
+        return portion.front >= 0 or (
+            item is not None and (item.begun or item.missing > len(portion.requests))
+        )
 
     def wait_for(self, account_id: str, portion: Portion) -> Portion:
         """Take back a portion, with which nothing has been done, to wait for this account.
