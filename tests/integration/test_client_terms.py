@@ -110,7 +110,7 @@ def test_an_order_is_changed_and_looked_at(client: Client) -> None:
     assert reduced == Reduced(first.order_id, Decimal(20), Decimal(30))
     assert client.reduce_order("1", ref="a1", to=25) == Reduced(first.order_id, Decimal(5), Decimal(25), "a1")
     second = client.replace_order("1", of="a1", amount=8, limit=11, open=25)
-    assert (second.replaced, second.released) == (first.order_id, Decimal(25))
+    assert (second.replaced, second.released, second.sym) == (first.order_id, Decimal(25), "X")
     assert second.ref
     status = client.query_order("1", ref="a1")
     assert type(status) is Status

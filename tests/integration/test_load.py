@@ -37,6 +37,10 @@ from tests.integration.tls import Authority
 # Pieces to send one by one; None closes the connection, and an empty list is no answer.
 Answer = list[bytes | None]
 WORKLOAD = Workload(accounts=8, symbols=2)
+# More that rests than takes, so that there is something to change.
+MIXED = replace(
+    WORKLOAD, orders=3, refs="r", mix=tuple((kind, 6.0 if kind == "order" else 1.0) for kind in KINDS)
+)
 
 
 @pytest.fixture
@@ -98,6 +102,24 @@ def test_a_mix_with_queries_and_cancels_is_checked(
     assert cancellations > 20
     assert executions > 100
     assert set(figures["errors"]) <= {"order N has no open shares to cancel"}
+
+
+def test_a_mix_of_all_kinds_is_checked(
+    gateway: Gateway, connection: psycopg.Connection[TupleRow], settings: LoadSettings
+) -> None:
+    target = Target(*gateway.address)
+    assert load(replace(settings, target=target, workload=MIXED, check=True, clients=20, documents=400)) == 0
+    figures = result(settings)["result"]
+    assert figures["requests"] == 1200
+    rows = connection.execute(
+        "select (select count(*) from exchange.orders), "
+        "(select count(*) from exchange.order_terms where tif = 'IOC'), "
+        "(select count(*) from exchange.order_terms where replaced_order_id is not null), "
+        "(select count(*) from exchange.reductions)"
+    )
+    ((orders, at_once, replaces, reductions),) = rows.fetchall()
+    assert orders == figures["opened"] > 500
+    assert min(at_once, replaces, reductions) > 5
 
 
 @pytest.mark.parametrize(
@@ -373,8 +395,8 @@ def test_a_mix_is_read(tmp_path: Path) -> None:
     "kinds",
     [
         {"queries": 0.2, "cancels": 0.2},
-        {"mix": [(kind, 1.0) for kind in KINDS if kind != "replace"], "refs": "r"},
-        {"mix": [(kind, 1.0) for kind in KINDS if kind not in ("cancel", "replace")]},
+        {"mix": [(kind, 1.0) for kind in KINDS], "refs": "r"},
+        {"mix": [(kind, 1.0) for kind in KINDS if kind != "cancel"]},
     ],
 )
 def test_generated_documents_are_answered_as_expected(
@@ -449,9 +471,6 @@ def test_a_run_carries_on_after_lost_connections(
     printed = capsys.readouterr().out
     assert "5 connections were lost" in printed
     assert "check: 5 documents went unanswered, and may have been done or not" in printed
-
-
-MIXED = replace(WORKLOAD, orders=3, refs="r", mix=tuple((kind, 1.0) for kind in KINDS))
 
 
 @pytest.mark.parametrize("rate", [None, 2000.0])
@@ -551,14 +570,18 @@ def test_a_server_that_stays_away_ends_the_run(settings: LoadSettings) -> None:
     assert figures["longest_silence_seconds"] >= 1.0
 
 
-@pytest.mark.parametrize("secured", [False, True])
+@pytest.mark.parametrize(("secured", "refs"), [(False, False), (True, False), (False, True)])
 def test_a_gateway_that_is_killed_and_started_again_keeps_its_word(
     database: str,
     settings: LoadSettings,
     tmp_path: Path,
     connection: psycopg.Connection[TupleRow],
     secured: bool,
+    refs: bool,
 ) -> None:
+    """With refs nothing stays in doubt: there are as many orders as were acknowledged."""
+    workload = MIXED if refs else replace(WORKLOAD, orders=3, queries=0.2, cancels=0.1)
+    documents = 700 if refs else 1500
     authority = Authority(tmp_path, "authority")
     options = ["--tls-cert", str(authority.issue("the exchange", server_only=True))] if secured else []
 
@@ -577,16 +600,15 @@ def test_a_gateway_that_is_killed_and_started_again_keeps_its_word(
 
     with GatewayProcess(tmp_path / "gateway.log", "--database-url", database, *options) as gateway:
         target = reconnecting(Target(*gateway.address, tls=authority.trust() if secured else None))
-        settings = replace(settings, target=target, check=True, documents=1500)
+        settings = replace(settings, target=target, check=True, documents=documents)
         with ThreadPoolExecutor(1) as executor:
             killed = executor.submit(kill_and_start_again)
-            assert (
-                load(replace(settings, workload=replace(WORKLOAD, orders=3, queries=0.2, cancels=0.1))) == 0
-            )
+            assert load(replace(settings, workload=workload)) == 0
             killed.result()
     report = result(settings)
     figures = report["result"]
     assert figures["lost_connections"] >= 2
-    assert figures["unanswered"] == report["check"]["unknown_documents"] > 0
-    assert figures["documents"] + figures["unanswered"] == 1500
+    assert figures["unanswered"] == report["check"]["unknown_documents"]
+    assert (figures["unanswered"] == 0) == (figures["resent"] > 0) == refs
+    assert figures["documents"] + figures["unanswered"] == documents
     assert figures["opened"] <= orders() <= figures["opened"] + 3 * figures["unanswered"]

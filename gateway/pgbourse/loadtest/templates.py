@@ -103,7 +103,7 @@ def write_request(kind: str, sym: str, shares: int, limit: str, *, refs: bool) -
             # The hole ends within the amount, for it has to be of the old order's side.
             return f'<replace id="{Hole.REPLACED.value}{abs(shares)}" limit="{limit}"{ref}/>'
         case "reduce":
-            return f'<reduce id="{Hole.ORDER.value}" to="{abs(shares)}"/>'
+            return f'<reduce id="{Hole.ORDER.value}" to="{1 + abs(shares) // 4}"/>'
         case "query":
             return f'<query id="{Hole.ORDER.value}"/>'
         case "cancel":
