@@ -8,34 +8,49 @@ returns integer[]
 language plpgsql
 stable
 as $$
+declare
+    v_account_keys constant bigint[] := array(
+        select acting.account_key
+        from (select distinct asked.account_id from unnest(p_requests) as asked) as named
+        cross join lateral (
+            select accounts.account_key
+            from exchange.accounts
+            where accounts.account_id = named.account_id
+            offset 0
+        ) as acting
+    );
+    v_account_ids text[];
+    v_refs text[]; -- each behind its account
 begin
-    if not exists (select from exchange.incoming_orders) then
+    select
+        array_agg(distinct acting.account_id),
+        array_agg(concat_ws(' ', acting.account_id, (incoming_orders.terms).ref)) filter (where (incoming_orders.terms).ref is not null)
+    into v_account_ids, v_refs
+    from exchange.incoming_orders
+    cross join lateral (
+        select accounts.account_id
+        from exchange.accounts
+        where accounts.account_key = incoming_orders.account_key
+        offset 0
+    ) as acting
+    where incoming_orders.account_key = any(v_account_keys);
+
+    if v_account_ids is null then
         return array[]::integer[];
     end if;
-
     return array(
-        select asked.place::integer
-        from unnest(p_requests) with ordinality as asked (
-            sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, terms, place
-        )
-        inner join exchange.survey(p_requests) as surveyed on asked.place = surveyed.place
+        select asked.place
+        from exchange.survey(p_requests) as asked
+        cross join lateral (
+            select
+                (asked.request).account_id || ' ' || (asked.request).terms.ref as ref,
+                (asked.request).account_id || ' ' || (asked.request).terms.of_ref as of_ref
+        ) as named
         where
-            exists (
-                select
-                from exchange.incoming_orders
-                where
-                    incoming_orders.account_key = (
-                        select accounts.account_key
-                        from exchange.accounts
-                        where accounts.account_id = asked.account_id
-                    )
-                    and (
-                        (p_wholly and surveyed.is_whole)
-                        or (
-                            asked.action in ('place_order', 'replace_order', 'reduce_order', 'reduce_order_to', 'cancel_order')
-                            and (incoming_orders.terms).ref in ((asked.terms).ref, (asked.terms).of_ref)
-                        )
-                    )
+            (p_wholly and asked.is_whole and (asked.request).account_id = any(v_account_ids))
+            or (
+                (asked.request).action in ('place_order', 'replace_order', 'reduce_order', 'reduce_order_to', 'cancel_order')
+                and (named.ref = any(v_refs) or named.of_ref = any(v_refs))
             )
     );
 end

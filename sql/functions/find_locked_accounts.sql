@@ -16,7 +16,7 @@ begin
             select accounts.account_key
             from exchange.accounts
             where
-                accounts.account_id = asked.account_id
+                accounts.account_id = (asked.request).account_id
                 and exists (select from exchange.balances where balances.account_key = accounts.account_key)
             offset 0
         ) as acting

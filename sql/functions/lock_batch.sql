@@ -59,7 +59,7 @@ begin
     -- Lock 3 of 3: the accounts, ascending. Nothing after them waits. A batch that acts for none doesn't even try to lock rows, so a
     -- batch of queries works while the database takes no writes.
     if v_held.goes_beyond then
-        v_acting := array(select asked.account_id from exchange.survey(p_requests) as asked where asked.acts);
+        v_acting := array(select (asked.request).account_id from exchange.survey(p_requests) as asked where asked.acts);
     elsif 'place_order' = any(v_actions) then
         v_acting := array(select asked.account_id from unnest(p_requests) as asked where asked.action = 'place_order');
     end if;

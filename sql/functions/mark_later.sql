@@ -13,25 +13,23 @@ begin
     return array(
         select
             (
-                marked.sequence,
-                case when marked.waits then 'later' else marked.action end,
-                marked.account_id,
-                marked.sym,
-                marked.amount,
-                marked.limit_price,
-                marked.order_id,
-                marked.certificate_name,
-                marked.terms
+                (marked.request).sequence,
+                case when marked.waits then 'later' else (marked.request).action end,
+                (marked.request).account_id,
+                (marked.request).sym,
+                (marked.request).amount,
+                (marked.request).limit_price,
+                (marked.request).order_id,
+                (marked.request).certificate_name,
+                (marked.request).terms
             )::exchange.request
         from (
             select
-                asked.*,
-                bool_or(asked.place = any(p_places)) over (partition by asked.sequence order by asked.place)
-                or (surveyed.is_whole and bool_or(asked.place = any(p_places)) over (partition by asked.sequence)) as waits
-            from unnest(p_requests) with ordinality as asked (
-                sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, terms, place
-            )
-            inner join exchange.survey(p_requests) as surveyed on asked.place = surveyed.place
+                asked.place,
+                asked.request,
+                bool_or(asked.place = any(p_places)) over (partition by (asked.request).sequence order by asked.place)
+                or (asked.is_whole and bool_or(asked.place = any(p_places)) over (partition by (asked.request).sequence)) as waits
+            from exchange.survey(p_requests) as asked
         ) as marked
         order by marked.place
     );

@@ -3,7 +3,7 @@
 create or replace function exchange.survey(p_requests exchange.request[])
 returns table (
     place integer,
-    account_id text,
+    request exchange.request,
     acts boolean,
     is_whole boolean
 )
@@ -12,7 +12,10 @@ immutable
 as $$
 select
     asked.place,
-    asked.account_id,
+    (
+        asked.sequence, asked.action, asked.account_id, asked.sym, asked.amount, asked.limit_price, asked.order_id,
+        asked.certificate_name, asked.terms
+    )::exchange.request,
     asked.action in (
         'place_order', 'replace_order', 'reduce_order', 'reduce_order_to', 'cancel_all', 'arm_switch', 'disarm_switch', 'fire_switch'
     )
@@ -20,26 +23,33 @@ select
     asked.is_whole
 from (
     select
-        request.place::integer as place,
-        request.account_id,
-        request.action,
-        bool_or(exchange.is_beyond(request.action, request.terms)) over sequences
+        one.place::integer as place,
+        one.sequence,
+        one.action,
+        one.account_id,
+        one.sym,
+        one.amount,
+        one.limit_price,
+        one.order_id,
+        one.certificate_name,
+        one.terms,
+        bool_or(exchange.is_beyond(one.action, one.terms)) over sequences
         and bool_or(
-            request.action in (
+            one.action in (
                 'place_order', 'replace_order', 'reduce_order', 'reduce_order_to', 'cancel_order', 'cancel_all',
                 'arm_switch', 'disarm_switch', 'fire_switch'
             )
         ) over sequences
         and count(*) over sequences > 1 as is_whole
-    from unnest(p_requests) with ordinality as request (
+    from unnest(p_requests) with ordinality as one (
         sequence, action, account_id, sym, amount, limit_price, order_id, certificate_name, terms, place
     )
-    window sequences as (partition by request.sequence)
+    window sequences as (partition by one.sequence)
 ) as asked
 $$;
 
 comment on function exchange.survey(exchange.request[]) is
-'Of each request, by its place in the batch: whether it acts under the lock of its account, and whether its sequence is to be done '
+'Of each request, with its place in the batch: whether it acts under the lock of its account, and whether its sequence is to be done '
 'whole or not at all.';
 
 revoke all on function exchange.survey(exchange.request[]) from public;

@@ -281,7 +281,7 @@ FAULTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
     "all wait for what is in flight": (
         Mutant(
             "survey",
-            "begin return query select s.place, s.account_id, s.acts, true from {call} as s; end",
+            "begin return query select s.place, s.request, s.acts, true from {call} as s; end",
         ),
         in_flight,
     ),
@@ -309,7 +309,7 @@ MEETINGS: dict[str, tuple[Mutant, Callable[[str, Market], None]]] = {
     "only orders lock accounts": (
         Mutant(
             "survey",
-            "begin return query select s.place, s.account_id, p_requests[s.place].action = 'place_order', "
+            "begin return query select s.place, s.request, p_requests[s.place].action = 'place_order', "
             "s.is_whole from {call} as s; end",
         ),
         locks_its_account,
