@@ -10,6 +10,7 @@ from typing import cast
 from unittest.mock import patch
 from xml.etree import ElementTree
 
+from pgbourse.schema import NotValid, validate
 from pgbourse.serve.batch import literal_of
 from pgbourse.serve.turns import Peer, Portion, Turn
 from pgbourse.wire import elements
@@ -29,18 +30,70 @@ _VALUES = {
     "amount": re.compile(_NUMBER),
     "limit": re.compile(_NUMBER),
 }
-# Rows as the database may answer each request with.
-_PARTS: list[ResultRow] = [
-    ResultRow(1, "open", shares="1"),
-    ResultRow(1, "executed", shares="1", price="2.5", at=1519348326),
-]
-_ROWS: dict[str, list[ResultRow]] = {
-    "place_order": [ResultRow(1, "opened", order_id=7)],
-    "query_order": _PARTS,
-    "cancel_order": [ResultRow(1, "canceled", shares="1", at=1519348327), *_PARTS[1:]],
+_TERMS = {
+    "ref": re.compile(r"[A-Za-z0-9._:-]{1,64}"),
+    "type": re.compile("limit|market"),
+    "budget": re.compile(_NUMBER),
+    "tif": re.compile("GTC|IOC|FOK"),
+    "post": re.compile("true"),
+    "stp": re.compile("taker|maker|both"),
+    "of_ref": re.compile(r"[A-Za-z0-9._:-]{1,64}"),
+    "if_open": re.compile(_NUMBER),
 }
-_CREATED: list[ResultRow] = [ResultRow(1, "created")]
-_REFUSED: list[ResultRow] = [ResultRow(1, "refused", code="code", message='a < b & "c"\0\r\n\ud800')]
+# Rows as the database may answer each request with, and the element that is then its result.
+_OPENED = ResultRow(1, "opened", order_id=7)
+_OPEN = ResultRow(1, "open", order_id=7, shares="1")
+_CANCELED = ResultRow(1, "canceled", order_id=7, shares="1", at=1519348327)
+_PARTS: list[ResultRow] = [
+    ResultRow(1, "reduced", order_id=7, shares="0.5", at=1519348325),
+    ResultRow(1, "executed", order_id=7, shares="1", price="2.5", at=1519348326),
+]
+_AT_ONCE: list[ResultRow] = [
+    ResultRow(1, "filled", shares="2.50"),
+    ResultRow(1, "canceled", shares="0"),
+    ResultRow(1, "passed", order_id=5),
+    ResultRow(1, "passed", order_id=6),
+    ResultRow(1, "duplicate"),
+]
+_REDUCED: list[ResultRow] = [ResultRow(1, "reduced", order_id=7, shares="1"), _OPEN]
+_LEVEL = ResultRow(1, "bid", price="2.50", shares="10", amount="3")
+_ROWS: dict[str, tuple[str, list[ResultRow]]] = {
+    "create_account": ("created", [ResultRow(1, "created")]),
+    "create_symbol": ("created", [ResultRow(1, "created")]),
+    "grant_shares": ("created", [ResultRow(1, "created")]),
+    "place_order": ("opened", [_OPENED]),
+    "query_order": ("status", [_OPEN, *_PARTS]),
+    "cancel_order": ("canceled", [_CANCELED, *_PARTS]),
+    "replace_order": (
+        "opened",
+        [_OPENED._replace(sym="S"), ResultRow(1, "replaced", order_id=6, shares="1.0"), *_AT_ONCE],
+    ),
+    "reduce_order": ("reduced", _REDUCED),
+    "reduce_order_to": ("reduced", _REDUCED),
+    "cancel_all": ("canceled", [ResultRow(1, "canceled_all"), _CANCELED]),
+    "arm_switch": ("armed", [ResultRow(1, "armed", at=1519348328)]),
+    "disarm_switch": ("disarmed", [ResultRow(1, "disarmed")]),
+    "look_account": (
+        "account",
+        [
+            ResultRow(1, "account", shares="10.00", amount="0", at=1519348328),
+            ResultRow(1, "position", sym="S", shares="1", amount="0.50"),
+        ],
+    ),
+    "list_orders": (
+        "orders",
+        [
+            ResultRow(1, "orders"),
+            ResultRow(1, "order", 7, "1", "2", 1519348328, sym="S", amount="-2", ref="r"),
+            ResultRow(1, "more"),
+        ],
+    ),
+    "look_book": (
+        "book",
+        [ResultRow(1, "book", order_id=0), ResultRow(1, "halted"), _LEVEL, _LEVEL._replace(outcome="ask")],
+    ),
+}
+_REFUSED: list[ResultRow] = [ResultRow(1, "refused", code="unknown_order", message='a < b & "c"\0\r\n\ud800')]
 
 
 def framing_is_clean(stream: bytes) -> None:
@@ -90,8 +143,10 @@ def messages_are_clean(data: bytes) -> None:
     portion = Portion(Turn(cast("Peer", SimpleNamespace(certificate_name=None))))
     portion.begin(document.requests, 1)
     literal_of([portion]).decode("ascii")
-    _assert_reply(document, [_REFUSED for _ in document.requests])
-    _assert_reply(document, [_ROWS.get(request.action, _CREATED) for request in document.requests])
+    _assert_reply(document, dict.fromkeys(_ROWS, ("error", _REFUSED)))
+    _assert_reply(document, _ROWS)
+    if _is_valid(data) and not _is_unread(document, data):
+        assert not any(isinstance(child, Refusal) for child in document.children)
 
 
 def _assert_same(in_pieces: Document, document: Document) -> None:
@@ -101,7 +156,7 @@ def _assert_same(in_pieces: Document, document: Document) -> None:
         for refused in (in_pieces, document):
             (child,) = refused.children
             assert isinstance(child, Refusal)
-            assert child.message.startswith(("not readable as XML", "unknown root element"))
+            assert child.message.startswith(("not readable as XML", "unknown root element", "codes '"))
 
 
 def _assert_fit_for_sql(request: Request) -> None:
@@ -109,27 +164,47 @@ def _assert_fit_for_sql(request: Request) -> None:
         value = getattr(request, name)
         assert value is None or pattern.fullmatch(value), (name, value)
     assert request.order_id is None or 0 <= request.order_id < 2**63
+    if request.terms is not None:
+        for name, pattern in _TERMS.items():
+            value = getattr(request.terms, name)
+            assert value is None or pattern.fullmatch(value), (name, value)
 
 
-def _assert_reply(document: Document, results: list[list[ResultRow]]) -> None:
-    reply = format_reply(document, results)
+def _assert_reply(document: Document, rows: dict[str, tuple[str, list[ResultRow]]]) -> None:
+    """A reply has the right result in each place, and is one that the schemas know."""
+    reply = format_reply(document, [rows[request.action][1] for request in document.requests])
     assert b"\n" not in reply
     assert b"\r" not in reply
+    validate(reply)
     root = ElementTree.fromstring(reply)
     assert root.tag == "results"
     assert len(root) == len(document.children)
     for child, result in itertools.zip_longest(document.children, root):
-        assert result.tag in ("created", "opened", "status", "canceled", "error")
-        assert result.tag == "error" or isinstance(child, Request)
+        if isinstance(child, Request):
+            assert result.tag == rows[child.action][0]
+        else:
+            assert result.tag == ("error" if isinstance(child, Refusal) else "server")
         assert result.tag != "error" or result.text
+        assert result.tag != "error" or ("code" in result.attrib) == document.codes
+
+
+def _is_valid(data: bytes) -> bool:
+    try:
+        validate(data)
+    except NotValid:
+        return False
+    return True
 
 
 def _is_unread(document: Document, data: bytes) -> bool:
-    """Say whether a document was refused for its encoding, in which the standard parser may differ."""
-    if len(document.children) != 1 or document.requests:
+    """Say whether a document was refused for what the standard parser takes in another way.
+
+    That is its encoding, or the name of a namespace.
+    """
+    if len(document.children) != 1 or not isinstance(refusal := document.children[0], Refusal):
         return False
-    refusal = document.children[0]
-    assert isinstance(refusal, Refusal)
+    if "is not a valid URI" in refusal.message:
+        return True
     return b"encoding" in data and refusal.message.startswith(("not readable as XML", "the encoding '"))
 
 
@@ -148,6 +223,12 @@ class _Counter:
         match self._path:
             case [root]:
                 self.root = root
+                if root in ("create", "transactions") and attributes.get("codes", "true") not in (
+                    "true",
+                    "false",
+                ):
+                    self.root = "of no use"
+                    return
                 if root == "transactions" and not _VALUES["account_id"].fullmatch(attributes.get("id", "")):
                     self.root = "transactions, refused"
             case ["create", "symbol"]:
