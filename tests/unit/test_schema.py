@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -174,3 +175,53 @@ def test_what_is_wrong_is_told_with_its_line(document: str, says: str) -> None:
 
 def test_both_schemas_are_by_hand_and_in_docs() -> None:
     assert schema_folder() == Path(__file__).parents[2] / "docs"
+
+
+# Children with one mistake each, and the same without it.
+_MISTAKES = [
+    '<order sym="A" amount="5" limit="2" post="true" tif="IOC"/>',
+    '<order sym="A" amount="5" limit="2" post="true" tif="GTC"/>',
+    '<order sym="A" amount="5" limit="2" budget="2"/>',
+    '<order sym="A" amount="5" type="market" budget="2" tif="GTC"/>',
+    '<order sym="A" amount="5" type="market"/>',
+    '<order sym="A" amount="-5" type="market" budget="2"/>',
+    '<order sym="A" amount="5" limit="2" tif="ioc"/>',
+    '<query id="1" ref="a"/>',
+    '<query ref="a"/>',
+    "<book/>",
+    '<book sym="A" depth="1001"/>',
+    '<cancel all="true" id="1"/>',
+    '<cancel all="true" after="5" sym="A"/>',
+    '<reduce id="1" to="1" shares="1"/>',
+    '<replace id="1" of="a" amount="5" limit="2"/>',
+]
+
+
+def differing() -> list[str]:
+    """The children of which the schema says something else than what reads documents."""
+    documents = {child: f'<transactions id="1">{child}</transactions>'.encode() for child in _MISTAKES}
+    return [
+        child
+        for child, document in documents.items()
+        if is_valid(document) == any(isinstance(one, Refusal) for one in parse(document).children)
+    ]
+
+
+def test_mistakes_are_found_by_both() -> None:
+    assert differing() == []
+
+
+@pytest.mark.parametrize(
+    ("place", "broken"),
+    [
+        ("pgbourse.wire.terms._refuse_resting", lambda _: None),
+        ("pgbourse.wire.terms._Said.order_id", lambda *_: 1),
+        ("pgbourse.wire.terms._Said.__contains__", lambda *_: False),
+        ("pgbourse.wire.fields.Field.problem", lambda *_: None),
+    ],
+)
+def test_a_reader_that_overlooks_a_mistake_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, place: str, broken: Any
+) -> None:
+    monkeypatch.setattr(place, broken)
+    assert differing() != []
