@@ -27,7 +27,7 @@ class Order:
     account: str
     sym: str
     shares: Decimal
-    limit: Decimal
+    limit: Decimal | None  # None for a market order
     order_id: int | None = None  # once acknowledged
     refused: bool = False  # whatever the reason
 
@@ -38,7 +38,7 @@ class Report:
 
     order_id: int
     open: Decimal
-    canceled: Decimal
+    canceled: Decimal  # or reduced
     fills: list[Fill]
 
     @property
@@ -54,6 +54,8 @@ class Document:
     text: bytes
     orders: list[Order]
     fate: Literal["unknown", "answered", "refused"] = "unknown"
+    # Sent more than once: one copy of an order may be refused, and another let in after what follows it.
+    is_sent_again: bool = False
 
 
 @dataclass(slots=True)
@@ -107,7 +109,9 @@ def _read(session: psycopg.Connection[TupleRow], sym: str) -> dict[int, _Stored]
     stored: dict[int, _Stored] = {}
     query = (
         "select order_id, account_id, case side when 'buy' then shares else -shares end, limit_price, "
-        "(select shares from exchange.cancellations where cancellations.order_id = orders.order_id) "
+        "(select sum(shares) from (select order_id, shares from exchange.cancellations "
+        "union all select order_id, shares from exchange.reductions) as gone "
+        "where gone.order_id = orders.order_id) "
         "from exchange.orders natural join exchange.symbols join exchange.accounts using (account_key) "
         "where sym = %s"
     )
@@ -136,7 +140,7 @@ def _disagreeing_orders(documents: Sequence[Document], stored: dict[int, _Stored
             if len(found) > 1:
                 yield f"carried out {len(found)} times: {order}"
             elif order.refused or document.fate == "refused":
-                if found:
+                if found and not document.is_sent_again:
                     yield f"refused and there all the same: {order}"
             elif document.fate == "answered" and not found:
                 yield f"acknowledged and not there: {order}"
@@ -152,7 +156,7 @@ def _out_of_order(documents: Iterable[Document]) -> Iterable[str]:
     """Look for orders of one connection, all for one symbol, that overtook each other on their way in."""
     latest: dict[int, Order] = {}
     for document in documents:
-        for order in document.orders if document.fate == "answered" else ():
+        for order in document.orders if document.fate == "answered" and not document.is_sent_again else ():
             before = latest.get(document.connection, order)
             if (
                 before.order_id is not None

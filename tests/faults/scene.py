@@ -94,7 +94,21 @@ class GatewayProcess:
             self.end()
 
 
-def enter(gateway: GatewayProcess, sym: str, account: str, seeds: random.Random) -> Trader:
+MakeTrader = Callable[[GatewayProcess, str, str, int], Trader]  # of its account, its symbol and a seed
+
+
+def plain_trader(gateway: GatewayProcess, account: str, sym: str, seed: int) -> Trader:
+    """Make a client of the base protocol."""
+    return Trader(gateway.address, account, sym, seed)
+
+
+def enter(
+    gateway: GatewayProcess,
+    sym: str,
+    account: str,
+    seeds: random.Random,
+    make: MakeTrader = plain_trader,
+) -> Trader:
     """Return a trader with enough cash and shares for everything that it may do.
 
     The account may exist, as that of a trader in another symbol.
@@ -105,14 +119,21 @@ def enter(gateway: GatewayProcess, sym: str, account: str, seeds: random.Random)
     )
     with WireClient(gateway.address) as client:
         assert client.ask(document.encode())[1].tag == "created"
-    return Trader(gateway.address, account, sym, seeds.getrandbits(32))
+    return make(gateway, account, sym, seeds.getrandbits(32))
 
 
 class Scene:
     """Gateways on one database, and rounds of trade through them with a fault in each."""
 
-    def __init__(self, observe: Callable[[], Session], *gateways: GatewayProcess, seed: int = 0) -> None:
+    def __init__(
+        self,
+        observe: Callable[[], Session],
+        *gateways: GatewayProcess,
+        seed: int = 0,
+        make: MakeTrader = plain_trader,
+    ) -> None:
         """Take a function that opens a superuser's session, on whichever server has the exchange by then."""
+        self._make = make
         self._observe = observe
         self._gateways = gateways
         self.random = random.Random(seed)
@@ -126,7 +147,13 @@ class Scene:
         """
         sym = f"R{next(_symbols)}"
         crowd = [
-            enter(self._gateways[number % len(self._gateways)], sym, f"{sym[1:]}{number:04d}", self.random)
+            enter(
+                self._gateways[number % len(self._gateways)],
+                sym,
+                f"{sym[1:]}{number:04d}",
+                self.random,
+                self._make,
+            )
             for number in range(traders)
         ]
         with ExitStack() as stack:

@@ -16,9 +16,9 @@ from pgbourse.wire.framing import Framer
 from tests.faults.journal import Document, Journal, Order, Report
 from tests.integration.client import length_line
 
-__all__ = ["Trader"]
+__all__ = ["GUARD", "Trader", "report"]
 
-_GUARD = 60.0  # seconds after which a client that gets neither a reply nor an end fails the test
+GUARD = 60.0  # seconds after which a client that gets neither a reply nor an end fails the test
 _numbers = itertools.count(1)  # of orders and of connections, in the whole run
 
 
@@ -64,7 +64,7 @@ class Trader:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                with socket.create_connection(self._address, timeout=_GUARD) as connection:
+                with socket.create_connection(self._address, timeout=GUARD) as connection:
                     self._trade(connection)
             except ConnectionError:
                 self._stopping.wait(0.01)  # a gateway that was killed is not back yet
@@ -108,12 +108,15 @@ class Trader:
         latest = [order.order_id for document in self.journal.documents[-20:] for order in document.orders]
         return self._random.choice(latest) if latest else None
 
-    def _take(self, document: Document, reply: etree._Element) -> None:
-        """Record a reply."""
+    def _note_reply(self) -> None:
         self.replies += 1
         now = time.monotonic()
         if not self._served_at and 0 < self._watching_since <= now:
             self._served_at = now
+
+    def _take(self, document: Document, reply: etree._Element) -> None:
+        """Record a reply."""
+        self._note_reply()
         sent = etree.fromstring(document.text)
         if [child.tag for child in reply] == ["error"] and not reply[0].attrib:
             document.fate = "refused"  # as a whole, whatever the reason
@@ -128,18 +131,19 @@ class Trader:
                 if request.tag == "order":
                     next(orders).refused = True
             elif result.tag in ("status", "canceled"):
-                self.journal.reports.append(_report(result))
+                self.journal.reports.append(report(result))
             elif request.tag != "cancel" or "no open shares" not in (result.text or ""):
                 self.journal.surprises.append(f"{etree.tostring(request)!r} -> {etree.tostring(result)!r}")
 
 
-def _report(result: etree._Element) -> Report:
-    parts = {"open": Decimal(0), "canceled": Decimal(0)}
+def report(result: etree._Element) -> Report:
+    """Read what a query or a cancel is answered."""
+    parts = {"open": Decimal(0), "canceled": Decimal(0), "reduced": Decimal(0)}
     fills = []
     for part in result:
         shares = Decimal(part.get("shares", ""))
         if part.tag == "executed":
             fills.append((shares, Decimal(part.get("price", ""))))
         else:
-            parts[str(part.tag)] = shares
-    return Report(int(result.get("id", "")), parts["open"], parts["canceled"], fills)
+            parts[str(part.tag)] += shares
+    return Report(int(result.get("id", "")), parts["open"], parts["canceled"] + parts["reduced"], fills)
