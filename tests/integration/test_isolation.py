@@ -102,6 +102,24 @@ def test_a_document_in_several_parts_is_not_interrupted_in_its_gateway(
     meanwhile(gateway, document(*BUYS), 4, look)
 
 
+@pytest.mark.parametrize("lanes", [0, 2])
+def test_looks_of_a_document_see_one_moment_in_its_gateway(start_gateway: StartGateway, lanes: int) -> None:
+    gateway = start_gateway(lanes=lanes)
+    gateway.ask(CREATE)
+    seen = set()
+
+    def look() -> None:
+        with gateway.connect() as client:
+            for _ in range(20):
+                looks = client.ask(document(*LOOKS * 5))
+                assert len({child.get("reserved") for child in looks if child.tag == "account"}) == 1
+                (count,) = {child.get("count") for child in looks if child.tag == "orders"}
+                seen.add(count)
+
+    meanwhile(gateway, document(*BUYS), 4, look)
+    assert len(seen) > 1
+
+
 @pytest.mark.parametrize("batch_requests", [1000, 10])
 def test_orders_of_a_document_follow_each_other_through_a_lane(
     start_gateway: StartGateway, batch_requests: int

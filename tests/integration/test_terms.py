@@ -159,6 +159,19 @@ def test_reduce(say: Say) -> None:
     ]
 
 
+def test_replace(say: Say) -> None:
+    say(1, order(10, 5, ref="a"))
+    replace = '<replace of="a" amount="8" limit="6" ref="b" open="10"/>'
+    (replaced,) = say(1, replace)
+    assert replaced == '<opened sym="A" amount="8" limit="6" ref="b" id="2" replaced="1" released="10"/>'
+    assert say(1, replace) == [replaced.replace("/>", ' duplicate="true"/>')]
+    assert say(1, '<query id="1"/>', '<replace id="2" amount="-8" limit="6"/>', '<query ref="b"/>') == [
+        '<status id="1"><canceled shares="10" time="T"/></status>',
+        '<error id="2" amount="-8" limit="6">order 2 is to buy, and so must be what replaces it</error>',
+        '<status ref="b" id="2"><open shares="8"/></status>',
+    ]
+
+
 def test_cancel_all_and_looks(say: Say) -> None:
     say(1, order(10, 5, ref="a"))
     say(1, order(-20, 9, sym="B"))

@@ -26,6 +26,10 @@ def refd(account: int = 1) -> Request:
     return order(account)._replace(terms=Terms(ref="a"))
 
 
+def look(account: int = 1) -> Request:
+    return Request("look_account", str(account), terms=Terms())
+
+
 def plain(account: int = 1, count: int = 2) -> list[Request]:
     return [order(account)] * count
 
@@ -178,10 +182,10 @@ def test_what_another_worker_carries_out_waits_also_in_one_batch(accounts: Accou
 
 @pytest.mark.parametrize(
     ("document", "most", "fronts"),
-    [(whole(count=60), 30, 0), ([refd(), refd()], 1000, 1)],
-    ids=["cut", "lanes"],
+    [(whole(count=60), 30, 0), ([refd(), refd()], 1000, 1), ([look(), look()], 1000, 0)],
+    ids=["cut", "lanes", "looks"],
 )
-def test_what_takes_several_calls_begins_when_what_came_before_has_ended(
+def test_what_needs_calm_begins_when_what_came_before_has_ended(
     accounts: Accounts, went_on: list[Turn], document: list[Request], most: int, fronts: int
 ) -> None:
     before, whose, after = turn_of(plain()), turn_of(document), turn_of(plain())

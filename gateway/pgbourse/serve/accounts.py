@@ -1,8 +1,8 @@
 """Accounts that a document has to itself: what others want of them waits until it has ended.
 
 The children of a document that uses more than the base protocol are done one after the other, without those
-of another document of the account in between. What the database does in one transaction is so by itself. This
-is for what takes several calls: documents that are cut, or go through lanes.
+of another document of the account in between. What changes anything in one transaction is so by itself. This
+is for what takes several calls, because it is cut or goes through lanes, and for what only looks.
 """
 
 import threading
@@ -37,8 +37,8 @@ class Accounts:
         """Let the documents of one batch have the accounts that they need to themselves.
 
         A portion that needs an account which another batch's document has goes back to its turn; so does one
-        of a document that takes several calls, while others of its account are under way. An empty one, which
-        says for which account it waits, stands in its place.
+        that needs calm, while others of its account are under way. An empty one, which says for which account
+        it waits, stands in its place.
         """
         # First this, then who has accounts; below it is the other way round. So one of two sees the other.
         self._under_way.update(portions)
@@ -59,7 +59,7 @@ class Accounts:
                 turn.have(account_id)
                 self._holders.setdefault(account_id, set()).add(turn)
                 ours[account_id] = portion.front
-        if turn.account is not None and turn.takes_several(portion):
+        if turn.account is not None and turn.needs_calm(portion):
             in_one_call = [other for other in batch if other.front == portion.front]
             before = self._under_way.difference(in_one_call)
             if any(turn.account in other.accounts for other in before):

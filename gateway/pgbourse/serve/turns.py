@@ -288,11 +288,16 @@ class Turn:
         """Whether that document is still here."""
         return self._holder in self._items
 
-    def takes_several(self, portion: Portion) -> bool:
-        """Whether that document is carried out in several calls, the next one for this portion."""
+    def needs_calm(self, portion: Portion) -> bool:
+        """Whether what the database locks doesn't keep others from coming in between.
+
+        So it is if that document takes several calls, the next one for this portion, or only looks.
+        """
         item = self._holder
-        return portion.front >= 0 or (
-            item is not None and (item.begun or item.missing > len(portion.requests))
+        return (
+            portion.front >= 0
+            or (item is not None and (item.begun or item.missing > len(portion.requests)))
+            or not any(map(writes, portion.requests))
         )
 
     def wait_for(self, account_id: str, portion: Portion) -> Portion:
