@@ -4,6 +4,7 @@ import psycopg
 import pytest
 
 from tests.sql.market import Market, Request
+from tests.sql.mutants import Mutant, install
 
 
 @pytest.fixture
@@ -331,3 +332,89 @@ def test_a_gateway_may_look_and_read_no_table(traders: Market) -> None:
     assert account(traders, "1") == ["account 1000 + 0", "X 100 + 0", "Y 7.5 + 0"]
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         traders.connection.execute("select exchange.look_accounts(null, null)")
+
+
+# What could be wrong with the functions.
+OF_LOOK = "begin return query select looked.* from {call} as looked %s; end"
+MUTANTS = {
+    "what is owed isn't free": Mutant("settled_since", "begin return '18446744073709551615'; end"),
+    "what is open isn't reserved": Mutant("holdings_of", OF_LOOK % "where looked.reserved = 0"),
+    "what is settled or owed isn't free": Mutant("holdings_of", OF_LOOK % "where looked.reserved > 0"),
+    "only cash is told": Mutant("look_accounts", OF_LOOK % "where looked.sym is null"),
+    "positions aren't in order": Mutant("look_accounts", OF_LOOK % "order by looked.sym desc nulls first"),
+    "orders of other symbols are listed": Mutant(
+        "list_orders_of",
+        """
+        begin
+            for n in 1 .. cardinality(p_requests) loop
+                p_requests[n].sym := null;
+            end loop;
+            return query select * from {call};
+        end
+        """,
+    ),
+    "what a list follows is in it": Mutant(
+        "list_orders_of",
+        """
+        begin
+            for n in 1 .. cardinality(p_requests) loop
+                p_requests[n].order_id := p_requests[n].order_id - 1;
+            end loop;
+            return query select * from {call};
+        end
+        """,
+    ),
+    "a list doesn't say that there is more": Mutant("list_orders_of", OF_LOOK % "where outcome <> 'more'"),
+    "a list has no bound": Mutant("rows_asked", "begin return 1000; end"),
+    "a book's bids are missing": Mutant("look_books", OF_LOOK % "where outcome <> 'bid'"),
+    "a book's asks come first": Mutant("look_books", OF_LOOK % "order by request, outcome"),
+    "a book's halt isn't told": Mutant("look_books", OF_LOOK % "where outcome <> 'halted'"),
+    "a book is told by order": Mutant("look_books", OF_LOOK % "cross join generate_series(1, looked.amount)"),
+}
+
+
+@pytest.fixture
+def halted(traders: Market) -> Market:
+    """A market with orders of one account in two symbols, one of them halted."""
+    for amount, sym, limit in (
+        (10, "X", 5),
+        (1, "X", 4),
+        (2, "Y", 3),
+        (-3, "X", 7),
+        (-4, "X", 7),
+        (-1, "X", 8),
+    ):
+        traders.place("1", sym, amount, limit)
+    traders.place("2", "X", 1, 7)
+    traders.connection.execute("select exchange.halt_symbol('X')")
+    return traders
+
+
+def looks(market: Market) -> list[list[str]]:
+    """Look at an account, its open orders and a book."""
+    return [
+        account(market, "1"),
+        orders(market, "1"),
+        orders(market, "1", "X", 1, 2),
+        orders(market, "1", None, None, 0),
+        book(market, "1", "X", 1),
+    ]
+
+
+def test_looks_are_right(halted: Market) -> None:
+    listed = ["1: 10 X @ 5, 10 open", "2: 1 X @ 4, 1 open", "3: 2 Y @ 3, 2 open"]
+    listed += ["4: -3 X @ 7, 2 open", "5: -4 X @ 7, 4 open", "6: -1 X @ 8, 1 open"]
+    assert looks(halted) == [
+        ["account 947 + 60", "X 92 + 7", "Y 7.5 + 0"],
+        listed,
+        [listed[1], listed[3], "more"],
+        ["max 0 is not allowed: a whole number from 1 to 1000"],
+        ["halted", "bid 10 @ 5 (1)", "ask 6 @ 7 (2)"],
+    ]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_mutated_look_would_be_found(halted: Market, mutant: str) -> None:
+    right = looks(halted)
+    install(halted.connection, MUTANTS[mutant])
+    assert looks(halted) != right
