@@ -25,7 +25,13 @@ exec "$@"
 BALANCES = "select account_id, cash from exchange.account_balances order by 1"
 POSITIONS = "select account_id, sym, shares from exchange.account_positions order by 1, 2"
 OWED = "select account_id, sym, cash, shares from exchange.unsettled_credits order by 1, 2"
-RESERVE = "select code from exchange.reserve_orders(array['(1,place_order,1,X,5,10,,,)']::exchange.request[])"
+RESERVE = (
+    "select code from exchange.reserve_orders("
+    "array[(1, 'place_order', '1', 'X', 5, 10, null, null, "
+    "row('a8', null, null, null, null, null, null, null))]::exchange.request[])"
+)
+NAMED = "select order_id, is_duplicate, message from exchange.place_order('3', 'X', 1, %s, ref => 'a7')"
+LOOK = "select outcome, free, reserved, fires_at from exchange.look_account('3')"
 
 
 def make_database(cluster: Cluster) -> None:
@@ -52,7 +58,7 @@ def follow(text: str, cluster: Cluster, folder: Path) -> None:
         text=True,
         check=False,
     )
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_accounts_of_a_restored_dump_can_spend_all_they_have_at_once(folder: Path, server: str) -> None:
@@ -76,6 +82,10 @@ def test_accounts_of_a_restored_dump_can_spend_all_they_have_at_once(folder: Pat
             market.place("2", "X", -30, 10)
             market.place("2", "X", 1, 5)  # its row says now until when it has collected what it is owed
             market.place("1", "X", 10, 10)
+            market.account("3", 7)
+            named = old.execute(NAMED, [1]).fetchone()
+            old.execute("select exchange.arm_switch('3', 86400)")
+            looked = old.execute(LOOK).fetchall()
             before = [old.execute(query).fetchall() for query in (OWED, BALANCES, POSITIONS)]
             assert before[0] == [("1", "X", 0, 10), ("2", "X", 100, 0)]
             old.execute("select exchange.begin_session()")
@@ -90,11 +100,15 @@ def test_accounts_of_a_restored_dump_can_spend_all_they_have_at_once(folder: Pat
             behind = "select every(transaction_id > pg_current_xact_id()) from exchange.credits"
             assert new.execute(behind).fetchone() == (True,)
             # The session that had reserved was one of the old server's.
-            assert new.execute("select account_id, is_orphan from exchange.reserved_orders").fetchall() == [
-                ("1", True)
-            ]
+            orphans = new.execute("select account_id, ref, is_orphan from exchange.reserved_orders")
+            assert orphans.fetchall() == [("1", "a8", True)]
             assert new.execute("select exchange.give_back_orphans()").fetchone() == (1,)
             assert [new.execute(query).fetchall() for query in (BALANCES, POSITIONS)] == before[1:]
+            # What an order was named is known, and the switch is armed.
+            assert named is not None
+            assert new.execute(NAMED, [1]).fetchone() == (named[0], True, None)
+            assert new.execute(NAMED, [2]).fetchone() == (None, None, f"ref a7 is order {named[0]} already")
+            assert new.execute(LOOK).fetchall() == looked
             market = Market(new)
             market.place("1", "X", 20, 10)
             # It can spend what it was owed there and what it is owed here, no less and no more.
