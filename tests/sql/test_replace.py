@@ -25,10 +25,10 @@ def traders(market: Market) -> Market:
 def in_one_step(traders: Market) -> None:
     ask(traders, "2 order X 5 10")
     # The old one's reservation pays for the new one, which is last in its queue also at the same price.
-    assert ask(traders, "1 replace 1 50 10 ref=b1") == ["opened #3, replaced #1 100"]
+    assert ask(traders, "1 replace 1 50 10 ref=b1") == ["opened #3 X, replaced #1 100"]
     assert traders.book("X") == ["buy 5 @ 10 (2)", "buy 50 @ 10 (3)"]
     assert traders.cash("1") == "500"
-    assert ask(traders, "1 replace of=b1 90 11") == ["opened #4, replaced #3 50"]
+    assert ask(traders, "1 replace of=b1 90 11") == ["opened #4 X, replaced #3 50"]
     assert traders.cash("1") == "10"
     assert ask(traders, "1 query 1", "1 query ref=b1", "1 query 4") == [
         "canceled #1 100",
@@ -44,7 +44,7 @@ def test_the_old_one_ends_and_pays_for_the_new_one(traders: Market) -> None:
 
 def what_is_filled_is_on_top(traders: Market) -> None:
     ask(traders, "2 order X -30 10")
-    assert ask(traders, "1 replace 1 70 9") == ["opened #3, replaced #1 70"]
+    assert ask(traders, "1 replace 1 70 9") == ["opened #3 X, replaced #1 70"]
     assert ask(traders, "1 query 1", "1 query 3") == ["canceled #1 70, executed #1 30 @ 10", "open #3 70"]
     assert traders.cash("1") == "70"
 
@@ -58,7 +58,7 @@ def only_if_open(traders: Market) -> None:
     ((row, *_),) = traders.batch([parse("1 replace 1 50 9 open=100")])
     assert (row.code, row.message) == ("open_differs", "order 1: 70 shares are open, not 100")
     assert ask(traders, "1 query 1") == ["open #1 70, executed #1 30 @ 10"]
-    assert ask(traders, "1 replace 1 50 9 open=70.0") == ["opened #3, replaced #1 70"]
+    assert ask(traders, "1 replace 1 50 9 open=70.0") == ["opened #3 X, replaced #1 70"]
 
 
 def test_only_if_so_many_are_open(traders: Market) -> None:
@@ -127,10 +127,10 @@ def test_the_error_of_a_cancel_where_nothing_is_open(traders: Market) -> None:
 
 
 def the_same_again(traders: Market) -> None:
-    assert ask(traders, "1 replace 1 50 9 ref=b1") == ["opened #2, replaced #1 100"]
+    assert ask(traders, "1 replace 1 50 9 ref=b1") == ["opened #2 X, replaced #1 100"]
     # By id or by ref, whatever is open by now, and however the condition is put.
     for words in ("1 replace 1 50 9 ref=b1", "1 replace of=a7 50.0 9 ref=b1 tif=GTC open=3"):
-        assert ask(traders, words) == ["opened #2, replaced #1 100, duplicate"]
+        assert ask(traders, words) == ["opened #2 X, replaced #1 100, duplicate"]
     others = [
         "1 order X 50 9 ref=b1",  # never the same as a replace
         "1 replace 2 50 9 ref=b1",
@@ -143,7 +143,7 @@ def the_same_again(traders: Market) -> None:
     for words in others:
         assert ask(traders, words) == ["ref_taken"], words
     traders.connection.execute("select exchange.halt_symbol('X'), exchange.freeze_account('1')")
-    assert ask(traders, "1 replace 1 50 9 ref=b1") == ["opened #2, replaced #1 100, duplicate"]
+    assert ask(traders, "1 replace 1 50 9 ref=b1") == ["opened #2 X, replaced #1 100, duplicate"]
     assert traders.violations() == []
 
 
@@ -154,7 +154,7 @@ def test_the_same_replace_again_does_nothing(traders: Market) -> None:
 def test_it_trades_and_says_what_it_did_at_once(traders: Market) -> None:
     ask(traders, "2 order X -10 11", "2 order X -10 12")
     assert ask(traders, "1 replace 1 15 11 tif=IOC stp=taker") == [
-        "opened #4, replaced #1 100, filled 10, canceled 5"
+        "opened #4 X, replaced #1 100, filled 10, canceled 5"
     ]
     assert traders.book("X") == ["sell 10 @ 12 (3)"]
     # 100 * 10 came back, 10 * 11 were paid.
@@ -169,7 +169,7 @@ def test_replaces_follow_each_other_in_a_batch(traders: Market) -> None:
         "1 replace of=b 10 8 ref=c",
         "1 replace of=b 10 7",
         "1 cancel ref=c",
-    ) == ["opened #2, replaced #1 100", "opened #3, replaced #2 10", "nothing_open", "canceled #3 10"]
+    ) == ["opened #2 X, replaced #1 100", "opened #3 X, replaced #2 10", "nothing_open", "canceled #3 10"]
 
 
 def waits_for_the_match(database: str, traders: Market) -> None:
@@ -181,7 +181,7 @@ def waits_for_the_match(database: str, traders: Market) -> None:
         )
         assert until_blocked(traders.connection, replacing, matching, call) == "advisory"
         matching.commit()
-        assert call.result() == ["open_differs", "opened #3, replaced #1 60"]
+        assert call.result() == ["open_differs", "opened #3 X, replaced #1 60"]
     assert traders.violations() == []
 
 
