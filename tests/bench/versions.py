@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -16,12 +17,13 @@ import psutil
 
 __all__ = ["Server", "slow_flush"]
 
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0  # under valgrind it takes long
 _STOP_SECONDS = 60.0
 _LISTENING = re.compile(r"listening on 127\.0\.0\.1:([0-9]+)")
 
 # The command line of a version, whose PostgreSQL gets more variables than the few that it leaves it.
 _SERVE = """\
+{first}
 import {embedded} as embedded
 from {cli} import main
 given = embedded.environment
@@ -33,7 +35,17 @@ main()
 class Server:
     """A `serve` of a checkout, in a temporary folder. Use it as a context manager."""
 
-    def __init__(self, root: Path, arguments: list[str], postgres_variables: dict[str, str]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        arguments: list[str],
+        postgres_variables: dict[str, str],
+        under: Sequence[str] = (),
+        first: str = "",
+    ) -> None:
+        """Run it `under` another program, if one is named; `first` are lines of Python that come first."""
+        self._under = under
+        self._first = first
         self.port = 0
         self._root = root.resolve()
         self._arguments = arguments
@@ -46,13 +58,13 @@ class Server:
         self._folder.chmod(0o755)  # as root, the user of PostgreSQL must be let in
         log = self._folder / "log"
         path, embedded, cli = _layout(self._root)
-        program = _SERVE.format(embedded=embedded, cli=cli, variables=self._variables)
+        program = _SERVE.format(embedded=embedded, cli=cli, variables=self._variables, first=self._first)
         data = ["--data-dir", str(self._folder / "data"), "--port", str(_free_port())]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PGBOURSE_")}
         environment["PYTHONPATH"] = os.pathsep.join([path, *filter(None, [environment.get("PYTHONPATH")])])
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", program, "serve", *data, *self._arguments],
+                [*self._under, sys.executable, "-c", program, "serve", *data, *self._arguments],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self._folder,
@@ -77,6 +89,11 @@ class Server:
             self._process.kill()
             self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def dsn(self) -> str:
