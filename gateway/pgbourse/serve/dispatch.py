@@ -119,10 +119,11 @@ class Dispatcher:
 
     def waiting(self) -> tuple[int, int]:
         """Return how many documents and bytes wait for a worker."""
-        return (
-            self._submitted.documents - sum(taken.documents for taken in self._taken),
-            self._submitted.size - sum(taken.size for taken in self._taken),
-        )
+        documents, size = self._submitted.documents, self._submitted.size
+        for taken in self._taken:
+            documents -= taken.documents
+            size -= taken.size
+        return documents, size
 
     def lane_orders(self) -> int:
         """Return how many orders are reserved for and not yet matched."""

@@ -49,20 +49,26 @@ class Worker:
     def _serve_next(self) -> bool:
         if not self._ready.wait(self._number):
             return False
-        for_whom: dict[int, list[Portion]] = {}
-        for portion in self._gather():
-            for_whom.setdefault(portion.front, []).append(portion)
-        whole, mine = for_whom.pop(-1, []), for_whom.pop(self._number, [])
-        for worker, portions in for_whom.items():
-            self._ready.deal(portions, worker)
-        mine += self._ready.dealt(self._number)
-        # Orders first: lanes go on with them meanwhile.
-        if mine:
-            self._reserve(mine)
+        whole = self._gather()
+        if self._lanes is not None:
+            whole, mine = self._deal(whole)
+            # Orders first: lanes go on with them meanwhile.
+            if mine:
+                self._reserve(mine, self._lanes)
         if whole:
             self._try(self._carrier.carry_out, whole)
             self._answering.finish(whole, self._taken, self._tally, wakes=False)
         return True
+
+    def _deal(self, portions: list[Portion]) -> tuple[list[Portion], list[Portion]]:
+        """Return what goes in one stage, and the orders that are this worker's to reserve for."""
+        for_whom: dict[int, list[Portion]] = {}
+        for portion in portions:
+            for_whom.setdefault(portion.front, []).append(portion)
+        whole, mine = for_whom.pop(-1, []), for_whom.pop(self._number, [])
+        for worker, theirs in for_whom.items():
+            self._ready.deal(theirs, worker)
+        return whole, mine + self._ready.dealt(self._number)
 
     def _gather(self) -> list[Portion]:
         turns: list[Turn] = []
@@ -78,16 +84,15 @@ class Worker:
             self._tally.gathered(portions)
         return portions
 
-    def _reserve(self, portions: list[Portion]) -> None:
+    def _reserve(self, portions: list[Portion], lanes: Lanes) -> None:
         """Reserve for orders and let lanes have them, and refusals, which must become durable, too."""
-        assert self._lanes is not None
         self._try(self._carrier.reserve, portions)
         going: list[Portion] = []
         staying: list[Portion] = []
         for portion in portions:
             goes = not portion.lost and (portion.reserved or any(portion.results))
             (going if goes else staying).append(portion)
-        self._lanes.put(going)
+        lanes.put(going)
         if staying:
             self._answering.finish(staying, self._taken, self._tally, wakes=False)
 

@@ -81,6 +81,8 @@ def _paced(elements: Iterator[Element], pause: Callable[[], None]) -> Iterator[E
 
 def parse_all(documents: Sequence[bytes]) -> list[Document]:
     """Read documents as `parse` does each of them, many at a time where that gives the same."""
+    if len(documents) == 1:
+        return [parse(documents[0])]
     return [
         parse(document) if root is None else _parse_read(root)
         for document, root in zip(documents, read_together(documents), strict=True)
