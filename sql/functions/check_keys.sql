@@ -45,11 +45,12 @@ with links as (
     from exchange.book_hints
     union all
     select
-        format('quotes %s', quotes.quote_id),
+        format('updates (%s, %s)', updates.symbol_key, updates.seq),
         null,
-        quotes.symbol_key,
-        nullif(quotes.order_id, 0)
-    from exchange.quotes
+        updates.symbol_key,
+        nullif(orders.order_id, 0)
+    from exchange.updates
+    cross join lateral (values (updates.bid_id), (updates.ask_id)) as orders (order_id)
     union all
     select
         format('executions %s', executions.execution_id),

@@ -10,8 +10,7 @@ declare
     v_ended exchange.resting_orders[];
     v_symbol_keys bigint[];
     v_sides exchange.side[];
-    v_price_ranks numeric[];
-    v_order_ids bigint[];
+    v_events exchange.run_event[];
     v_stepped_over bigint; -- index entries of the book that led to no order any more
 begin
     with ended as (
@@ -57,13 +56,12 @@ begin
         coalesce(array_agg(ended.resting order by ended.order_id), '{}'),
         array_agg(ended.symbol_key),
         array_agg(ended.side),
-        array_agg(ended.price_rank),
-        array_agg(ended.order_id)
-    into v_ended, v_symbol_keys, v_sides, v_price_ranks, v_order_ids
+        array_agg(exchange.removal_of(ended.resting, ended.open_shares) order by ended.order_id)
+    into v_ended, v_symbol_keys, v_sides, v_events
     from ended;
 
     v_stepped_over := -exchange.count_stepped_over();
-    perform exchange.quote(v_symbol_keys, v_sides, v_price_ranks, v_order_ids, p_now);
+    perform exchange.write_updates(v_events, null, null, p_now);
     v_stepped_over := v_stepped_over + exchange.count_stepped_over();
     if v_stepped_over > 50 + 4 * cardinality(v_ended) then
         perform exchange.note_book_hints(v_symbol_keys, v_sides, p_now);

@@ -10,23 +10,33 @@ security definer
 set search_path = exchange, pg_temp
 as $$
 declare
-    v_halted_at timestamptz;
+    v_symbol_key bigint;
+    v_halted_at timestamptz; -- before
 begin
     -- Lock 2 of 3: the symbol. A transaction that matches holds it, and the next one to get it sees the halt.
     perform exchange.lock_symbols(array_agg(exchange.symbol_slot(symbols.symbol_key)))
     from exchange.symbols
     where symbols.sym = p_sym;
 
-    update exchange.symbols
-    set halted_at = coalesce(symbols.halted_at, clock_timestamp())
-    where symbols.sym = p_sym
-    returning symbols.halted_at into v_halted_at;
+    select
+        symbols.symbol_key,
+        symbols.halted_at
+    into v_symbol_key, v_halted_at
+    from exchange.symbols
+    where symbols.sym = p_sym;
 
-    if v_halted_at is null then
+    if v_symbol_key is null then
         outcome := 'refused';
         code := 'unknown_symbol';
         message := exchange.refusal(code, (null, null, null, p_sym, null, null, null, null, null)::exchange.request);
         return;
+    end if;
+    if v_halted_at is null then
+        v_halted_at := clock_timestamp();
+        update exchange.symbols
+        set halted_at = v_halted_at
+        where symbols.symbol_key = v_symbol_key;
+        perform exchange.note_trading('halt', v_symbol_key, v_halted_at);
     end if;
     outcome := 'halted';
     message := format(

@@ -1,6 +1,6 @@
 -- Loads the part of the book that a match can reach: side by side, best first, up to each side's depth.
 --
--- Reads from the best order on; where none is quoted, from the start of the side.
+-- Reads from the best order on; where no update tells it, from the start of the side.
 create or replace function exchange.load_resting(p_sides exchange.run_side[])
 returns exchange.run_resting[]
 language plpgsql
@@ -38,7 +38,7 @@ begin
                     resting_orders.symbol_key = sides.symbol_key
                     and resting_orders.side = sides.side
                     and (resting_orders.price_rank, resting_orders.order_id)
-                    >= (coalesce(sides.quoted_rank, '-Infinity'), coalesce(sides.quoted_id, 0))
+                    >= (coalesce(sides.best_rank, '-Infinity'), coalesce(sides.best_id, 0))
                     and resting_orders.price_rank <= sides.reach
                 order by resting_orders.price_rank, resting_orders.order_id
                 limit sides.depth

@@ -14,12 +14,12 @@ begin
         cross join lateral exchange.first_orders(
             sides.symbol_key,
             sides.side,
-            coalesce(sides.quoted_rank, '-Infinity'),
-            coalesce(sides.quoted_id, 0),
+            coalesce(sides.best_rank, '-Infinity'),
+            coalesce(sides.best_id, 0),
             sides.reach,
             sides.depth
         ) as best
-        where coalesce(sides.quoted_rank, '-Infinity') <= sides.reach
+        where coalesce(sides.best_rank, '-Infinity') <= sides.reach
     );
 end
 $$;

@@ -20,8 +20,8 @@ begin
                 sides.side,
                 sides.reach,
                 sides.takers + p_spare_depth,
-                quoted.price_rank,
-                quoted.order_id,
+                sides.best_rank,
+                sides.best_id,
                 hint.seen_at between p_now - interval '10 seconds' and p_now
             )::exchange.run_side
         ), '{}')
@@ -43,21 +43,23 @@ begin
             where symbols.symbol_key = traded.symbol_key and symbols.halted_at is null
             offset 0
         ) as not_halted
+        left join lateral (
+            select
+                updates.bid_rank,
+                updates.bid_id,
+                updates.ask_rank,
+                updates.ask_id
+            from exchange.updates
+            where updates.symbol_key = traded.symbol_key
+            order by updates.seq desc
+            limit 1
+        ) as newest on true
         -- Sells trade with the buys down to their limit, buys with the sells up to theirs; market orders with all.
         cross join lateral (
             values
-            ('buy'::exchange.side, exchange.price_rank('buy', traded.lowest_sell), traded.sells::integer),
-            ('sell'::exchange.side, exchange.price_rank('sell', traded.highest_buy), traded.buys::integer)
-        ) as sides (side, reach, takers)
-        left join lateral (
-            select
-                quotes.price_rank,
-                quotes.order_id
-            from exchange.quotes
-            where quotes.symbol_key = traded.symbol_key and quotes.side = sides.side
-            order by quotes.quote_id desc
-            limit 1
-        ) as quoted on true
+            ('buy'::exchange.side, exchange.price_rank('buy', traded.lowest_sell), traded.sells::integer, newest.bid_rank, newest.bid_id),
+            ('sell'::exchange.side, exchange.price_rank('sell', traded.highest_buy), traded.buys::integer, newest.ask_rank, newest.ask_id)
+        ) as sides (side, reach, takers, best_rank, best_id)
         left join lateral (
             select book_hints.seen_at
             from exchange.book_hints

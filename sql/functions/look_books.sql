@@ -14,6 +14,11 @@ with asked as (
         request.amount,
         traded.symbol_key,
         traded.halted_at,
+        newest.seq,
+        newest.bid_rank,
+        newest.bid_id,
+        newest.ask_rank,
+        newest.ask_id,
         case
             when owner.account_key is null then 'unknown_account'
             when exchange.rows_asked(request.amount, 10) is null then 'invalid_depth'
@@ -37,9 +42,10 @@ with asked as (
         where symbols.sym = request.sym
         offset 0
     ) as traded on true
+    left join lateral exchange.newest_update(traded.symbol_key) as newest on true
 ),
 
--- Each side is read from the order that is quoted as its best: nothing rests before that.
+-- Each side is read from the order that the newest update tells as its best: nothing rests before that.
 levels as (
     select
         asked.request,
@@ -48,16 +54,11 @@ levels as (
         best.shares,
         best.orders
     from asked
-    cross join (values ('buy'::exchange.side), ('sell'::exchange.side)) as sides (side)
-    left join lateral (
-        select
-            quotes.price_rank,
-            quotes.order_id
-        from exchange.quotes
-        where quotes.symbol_key = asked.symbol_key and quotes.side = sides.side
-        order by quotes.quote_id desc
-        limit 1
-    ) as quoted on true
+    cross join lateral (
+        values
+        ('buy'::exchange.side, asked.bid_rank, asked.bid_id),
+        ('sell'::exchange.side, asked.ask_rank, asked.ask_id)
+    ) as sides (side, best_rank, best_id)
     cross join lateral (
         select
             resting_orders.price_rank,
@@ -68,7 +69,7 @@ levels as (
             resting_orders.symbol_key = asked.symbol_key
             and resting_orders.side = sides.side
             and (resting_orders.price_rank, resting_orders.order_id)
-            >= (coalesce(quoted.price_rank, '-Infinity'), coalesce(quoted.order_id, 0))
+            >= (coalesce(sides.best_rank, '-Infinity'), coalesce(sides.best_id, 0))
         group by resting_orders.price_rank
         order by resting_orders.price_rank
         limit asked.depth
@@ -82,7 +83,7 @@ answers as (
         null::exchange.side as side,
         0 as price_rank,
         case when asked.code is null then 'book' else 'refused' end as outcome,
-        case when asked.code is null then 0::bigint end as seq,
+        case when asked.code is null then coalesce(asked.seq, 0) end as seq,
         null::numeric as shares,
         null::timestamptz as at,
         asked.code,

@@ -6,7 +6,7 @@
 -- Works on the whole run of orders in memory:
 --   1. load   the part of the book that these orders can reach, side by side, best first
 --   2. match  them with it: match_loaded, where price-time priority stands
---   3. write  what happened: trades, gains, what came to rest, and the best orders now
+--   3. write  what happened: trades, gains, what came to rest, and the updates of books
 -- If an order uses up all that was loaded of its side of the book, this is repeated from there.
 create or replace function exchange.match(
     p_incoming exchange.incoming_orders[],
@@ -60,7 +60,9 @@ begin
         if v_run.adds > 0 then
             perform exchange.write_adds(v_run.events, v_run.open);
         end if;
-        perform exchange.quote_sides(v_run.sides, v_run.resting, v_run.best, v_run.best_loaded, v_run.last_ranks, c_now);
+        if cardinality(v_run.events) > 0 then
+            perform exchange.write_updates(v_run.events, v_run.symbol_keys, exchange.known_bests(v_run), c_now);
+        end if;
     end loop;
     order_ids := v_run.order_ids;
     codes := v_run.codes;

@@ -42,15 +42,15 @@ begin
             ) as touched
             cross join lateral (
                 select
-                    quotes.price_rank,
-                    quotes.order_id
-                from exchange.quotes
-                where quotes.symbol_key = touched.symbol_key and quotes.side = touched.side
-                order by quotes.quote_id desc
+                    case touched.side when 'buy' then updates.bid_rank else updates.ask_rank end as price_rank,
+                    case touched.side when 'buy' then updates.bid_id else updates.ask_id end as order_id
+                from exchange.updates
+                where updates.symbol_key = touched.symbol_key
+                order by updates.seq desc
                 limit 1
-            ) as quoted
+            ) as best
             cross join lateral exchange.first_orders(
-                touched.symbol_key, touched.side, quoted.price_rank, quoted.order_id, 'Infinity', 32
+                touched.symbol_key, touched.side, best.price_rank, best.order_id, 'Infinity', 32
             ) as first_orders
             group by touched.symbol_key, touched.side, first_orders.price_rank
         ) as levels

@@ -9,21 +9,33 @@ language plpgsql
 security definer
 set search_path = exchange, pg_temp
 as $$
+declare
+    v_symbol_key bigint;
+    v_halted_at timestamptz;
 begin
     -- Lock 2 of 3: the symbol.
     perform exchange.lock_symbols(array_agg(exchange.symbol_slot(symbols.symbol_key)))
     from exchange.symbols
     where symbols.sym = p_sym;
 
-    update exchange.symbols
-    set halted_at = null
+    select
+        symbols.symbol_key,
+        symbols.halted_at
+    into v_symbol_key, v_halted_at
+    from exchange.symbols
     where symbols.sym = p_sym;
 
-    if not found then
+    if v_symbol_key is null then
         outcome := 'refused';
         code := 'unknown_symbol';
         message := exchange.refusal(code, (null, null, null, p_sym, null, null, null, null, null)::exchange.request);
         return;
+    end if;
+    if v_halted_at is not null then
+        update exchange.symbols
+        set halted_at = null
+        where symbols.symbol_key = v_symbol_key;
+        perform exchange.note_trading('resume', v_symbol_key, clock_timestamp());
     end if;
     outcome := 'resumed';
     message := format('%s can be traded', p_sym);

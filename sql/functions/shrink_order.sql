@@ -23,6 +23,8 @@ begin
         case p_order.side when 'sell' then p_shares else 0 end,
         case p_order.side when 'buy' then p_shares * abs(p_order.price_rank) else 0 end
     );
+
+    perform exchange.write_updates(array[exchange.removal_of(p_order, p_shares)], null, null, p_now);
 end
 $$;
 

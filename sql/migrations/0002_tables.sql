@@ -1,6 +1,6 @@
 -- The tables. Clients' identifiers (account id, symbol) are text at the edge and numbers inside.
 --
--- orders, executions, cancellations, deposits and quotes are history: rows are added and never changed. balances,
+-- orders, executions, cancellations, deposits and updates are history: rows are added and never changed. balances,
 -- positions, credits, incoming_orders, resting_orders and book_hints are the present state, and small.
 --
 -- The rows of the hot tables carry keys without foreign keys: the functions take each key from the parent table in the
@@ -192,8 +192,8 @@ create type exchange.run_side as (
     side exchange.side,
     reach numeric,
     depth integer,
-    quoted_rank numeric,
-    quoted_id bigint,
+    best_rank numeric,
+    best_id bigint,
     is_hinted boolean
 );
 comment on type exchange.run_side is 'A side of the book that the incoming orders of a match may change, before they do.';
@@ -202,8 +202,9 @@ comment on column exchange.run_side.side is 'buy or sell.';
 comment on column exchange.run_side.reach is
 'The highest price_rank that an incoming order may trade with; null where none of them can trade with this side.';
 comment on column exchange.run_side.depth is 'How many of its resting orders to load at most.';
-comment on column exchange.run_side.quoted_rank is 'The price_rank of its best order, by the last quote; null where there is none.';
-comment on column exchange.run_side.quoted_id is 'That order.';
+comment on column exchange.run_side.best_rank is
+'The price_rank of its best order, by the newest update: Infinity where it is empty, null where there is no update.';
+comment on column exchange.run_side.best_id is 'That order; 0 where it is empty.';
 comment on column exchange.run_side.is_hinted is 'Whether there is a fresh hint (see book_hints).';
 
 create type exchange.run_resting as (
@@ -223,11 +224,28 @@ comment on column exchange.run_resting.open_shares is 'What was open when it was
 comment on column exchange.run_resting.row_address is
 'Where its row is; null where it has none yet. Nobody else changes rows of a locked symbol, so it stays there.';
 
-create type exchange.event_kind as enum ('trade', 'remove', 'add', 'cancel', 'refuse');
+create type exchange.event_kind as enum ('trade', 'remove', 'add', 'cancel', 'refuse', 'halt', 'resume');
 comment on type exchange.event_kind is
 'trade: an incoming order traded with a resting one. remove: a resting order was cancelled, because the incoming one is of the same '
-'account and doesn''t trade with it. add: what was open of an incoming order came to rest. cancel: what was open of it was cancelled, '
-'for it doesn''t rest. refuse: an order didn''t come in. What was reserved for what is removed, cancelled or refused is given back.';
+'account and doesn''t trade with it, or on its account''s request. add: what was open of an incoming order came to rest. cancel: what '
+'was open of it was cancelled, for it doesn''t rest. refuse: an order didn''t come in. What was reserved for what is removed, cancelled '
+'or refused is given back. halt, resume: trading was halted, goes on.';
+
+create type exchange.update_event as (
+    kind exchange.event_kind,
+    side exchange.side,
+    order_id bigint,
+    sell_order_id bigint,
+    price numeric,
+    shares numeric
+);
+comment on type exchange.update_event is 'Something that happened to the book of a symbol: see updates.';
+comment on column exchange.update_event.kind is 'trade, add, remove, halt or resume.';
+comment on column exchange.update_event.side is 'The side of the resting order; of a trade, of the one that rested before.';
+comment on column exchange.update_event.order_id is 'That was added, or of which shares were removed. Of a trade, the order that bought.';
+comment on column exchange.update_event.sell_order_id is 'Of a trade, the order that sold.';
+comment on column exchange.update_event.price is 'The price of the trade, or the order''s limit.';
+comment on column exchange.update_event.shares is 'How many shares were traded, came to rest, or were removed.';
 
 create type exchange.run_event as (
     kind exchange.event_kind,
@@ -260,6 +278,14 @@ comment on column exchange.run_event.resting_place is
 comment on column exchange.run_event.resting_id is 'Of a trade or a remove, the resting order.';
 comment on column exchange.run_event.resting_account_key is 'Likewise, the account that placed the resting order.';
 comment on column exchange.run_event.price is 'Of a trade, the price of a share: the resting order''s limit. Of a remove, that limit.';
+
+create type exchange.run_best as (
+    price_rank numeric,
+    order_id bigint
+);
+comment on type exchange.run_best is 'The best order of a side of the book.';
+comment on column exchange.run_best.price_rank is 'Its rank; Infinity where the side is empty.';
+comment on column exchange.run_best.order_id is 'The order; 0 where the side is empty.';
 
 create type exchange.run_step as (
     kind exchange.event_kind,
@@ -555,28 +581,40 @@ comment on column exchange.resting_orders.order_id is 'The order, in orders.';
 comment on column exchange.resting_orders.account_key is 'The account that placed it, repeated here to spare the match a look-up.';
 comment on column exchange.resting_orders.open_shares is 'What is neither executed nor cancelled; always positive.';
 
--- The newest quote of a side is read for each run of orders: a scan that reads a whole page of the index, however few rows
+-- The newest update of a symbol is read for each run of orders: a scan that reads a whole page of the index, however few rows
 -- it wants. Emptier pages make that cheaper.
-create table exchange.quotes (
+create table exchange.updates (
     symbol_key bigint not null,
-    side exchange.side not null,
-    quote_id bigint generated always as identity,
-    price_rank numeric not null,
-    order_id bigint not null,
-    quoted_at timestamptz not null,
-    constraint quotes_pkey primary key (symbol_key, side, quote_id) with (fillfactor = 40)
+    seq bigint not null,
+    transaction_id xid8 not null default pg_current_xact_id(),
+    updated_at timestamptz not null,
+    bid_rank numeric not null,
+    bid_id bigint not null,
+    bid_since timestamptz not null,
+    ask_rank numeric not null,
+    ask_id bigint not null,
+    ask_since timestamptz not null,
+    events exchange.update_event[] not null,
+    constraint updates_pkey primary key (symbol_key, seq) with (fillfactor = 40)
 );
 
-comment on table exchange.quotes is
-'Best bid and best ask: a row for each change that a transaction leaves behind. History: rows are added and never '
-'changed. The newest row of a side also tells the match where the book begins, so that it steps over no index entries '
-'of orders long gone, which a long snapshot in another session would keep from being removed.';
-comment on column exchange.quotes.symbol_key is 'The symbol.';
-comment on column exchange.quotes.side is 'buy: the best bid. sell: the best ask.';
-comment on column exchange.quotes.quote_id is 'Ascends, within a symbol, in time.';
-comment on column exchange.quotes.price_rank is 'The rank of the best resting order (see resting_orders); Infinity where there is none.';
-comment on column exchange.quotes.order_id is 'The best resting order; 0 where the side is empty.';
-comment on column exchange.quotes.quoted_at is 'Since when it was the best.';
+comment on table exchange.updates is
+'What transactions did to the book of a symbol: a row for each that did anything to it. Written under the symbol''s lock, so seq '
+'ascends in the order of commits. History: rows are added, and changed only by the transaction that has added them. The newest row '
+'of a symbol also tells the match where both sides of the book begin, so that it steps over no index entries of orders long gone, '
+'which a long snapshot in another session would keep from being removed.';
+comment on column exchange.updates.symbol_key is 'The symbol.';
+comment on column exchange.updates.seq is 'Counts the updates of the symbol, from 1, without a gap.';
+comment on column exchange.updates.transaction_id is 'The transaction. What it does later to the same symbol is of the same update.';
+comment on column exchange.updates.updated_at is 'When; never earlier than the one before.';
+comment on column exchange.updates.bid_rank is
+'The rank of the best buy order after it (see resting_orders); Infinity where there is none.';
+comment on column exchange.updates.bid_id is 'The best buy order after it; 0 where there is none.';
+comment on column exchange.updates.bid_since is 'Since when that has been the best.';
+comment on column exchange.updates.ask_rank is 'The rank of the best sell order after it; Infinity where there is none.';
+comment on column exchange.updates.ask_id is 'The best sell order after it; 0 where there is none.';
+comment on column exchange.updates.ask_since is 'Since when that has been the best.';
+comment on column exchange.updates.events is 'What it did to the book, in the order in which it happened.';
 
 -- The match begins at the best order, so dead index entries of better prices are in nobody's way. Those of the prices behind it
 -- are: of orders that were filled when those prices were the best. A long snapshot in another session keeps them all.

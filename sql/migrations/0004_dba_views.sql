@@ -5,52 +5,45 @@ set local role exchange_owner;
 create view exchange.best_bid_ask as
 select
     symbols.sym,
-    trim_scale(bid.price) as bid,
-    trim_scale(bid.shares) as bid_shares,
-    trim_scale(ask.price) as ask,
-    trim_scale(ask.shares) as ask_shares,
-    trim_scale(ask.price - bid.price) as spread,
-    bid.since as bid_since,
-    ask.since as ask_since,
+    trim_scale(newest.bid) as bid,
+    trim_scale(at_bid.shares) as bid_shares,
+    trim_scale(newest.ask) as ask,
+    trim_scale(at_ask.shares) as ask_shares,
+    trim_scale(newest.ask - newest.bid) as spread,
+    newest.bid_since,
+    newest.ask_since,
     symbols.halted_at
 from exchange.symbols
 left join lateral (
     select
-        -nullif(quotes.price_rank, 'Infinity') as price,
-        quotes.quoted_at as since,
-        (
-            select sum(resting_orders.open_shares)
-            from exchange.resting_orders
-            where
-                resting_orders.symbol_key = quotes.symbol_key
-                and resting_orders.side = quotes.side
-                and resting_orders.price_rank = quotes.price_rank
-        ) as shares
-    from exchange.quotes
-    where quotes.symbol_key = symbols.symbol_key and quotes.side = 'buy'
-    order by quotes.quote_id desc
+        -nullif(updates.bid_rank, 'Infinity') as bid,
+        updates.bid_since,
+        nullif(updates.ask_rank, 'Infinity') as ask,
+        updates.ask_since
+    from exchange.updates
+    where updates.symbol_key = symbols.symbol_key
+    order by updates.seq desc
     limit 1
-) as bid on true
+) as newest on true
 left join lateral (
-    select
-        nullif(quotes.price_rank, 'Infinity') as price,
-        quotes.quoted_at as since,
-        (
-            select sum(resting_orders.open_shares)
-            from exchange.resting_orders
-            where
-                resting_orders.symbol_key = quotes.symbol_key
-                and resting_orders.side = quotes.side
-                and resting_orders.price_rank = quotes.price_rank
-        ) as shares
-    from exchange.quotes
-    where quotes.symbol_key = symbols.symbol_key and quotes.side = 'sell'
-    order by quotes.quote_id desc
-    limit 1
-) as ask on true;
+    select sum(resting_orders.open_shares) as shares
+    from exchange.resting_orders
+    where
+        resting_orders.symbol_key = symbols.symbol_key
+        and resting_orders.side = 'buy'
+        and resting_orders.price_rank = -newest.bid
+) as at_bid on true
+left join lateral (
+    select sum(resting_orders.open_shares) as shares
+    from exchange.resting_orders
+    where
+        resting_orders.symbol_key = symbols.symbol_key
+        and resting_orders.side = 'sell'
+        and resting_orders.price_rank = newest.ask
+) as at_ask on true;
 
 comment on view exchange.best_bid_ask is
-'Best bid and best ask of each symbol, from the newest rows of quotes. Cheap however deep the book is.';
+'Best bid and best ask of each symbol, from the newest row of updates. Cheap however deep the book is.';
 comment on column exchange.best_bid_ask.sym is 'The symbol.';
 comment on column exchange.best_bid_ask.bid is 'The highest limit of an open buy; null where there is none.';
 comment on column exchange.best_bid_ask.bid_shares is 'Open shares at the bid.';

@@ -38,7 +38,7 @@ def install(connection: Connection, mutant: Mutant) -> None:
 def after(function: str, change: str) -> Mutant:
     """Make a mutant that does what the function does, then something more; a function with answers.
 
-    `v_execution_id`, `v_quote_id` and `v_entry_id` are the last ones that there were before.
+    `v_execution_id` and `v_entry_id` are the last ones that there were before.
     """
     return Mutant(
         function,
@@ -46,7 +46,6 @@ def after(function: str, change: str) -> Mutant:
         declare
             v_answers exchange.answer[];
             v_execution_id bigint := coalesce((select max(execution_id) from exchange.executions), 0);
-            v_quote_id bigint := coalesce((select max(quote_id) from exchange.quotes), 0);
             v_entry_id bigint := coalesce((select max(entry_id) from exchange.cancellations), 0);
         begin
             v_answers := array(select answer from {{call}} as answer);
@@ -64,7 +63,6 @@ def after_match(change: str) -> Mutant:
         f"""
         declare
             v_execution_id bigint := coalesce((select max(execution_id) from exchange.executions), 0);
-            v_quote_id bigint := coalesce((select max(quote_id) from exchange.quotes), 0);
         begin
             select * into order_ids, codes, messages, told from {{call}};
             {change};

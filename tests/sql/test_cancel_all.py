@@ -28,10 +28,9 @@ def all_of_an_account(traders: Market) -> None:
     assert traders.book("X") + traders.book("Y") == ["buy 10 @ 5 (2)", "sell 1 @ 7 (5)"]
     assert ask(traders, "1 cancel-all", "1 query 4") == ["canceled_all", "canceled #4 30"]
     best = traders.connection.execute(
-        "select distinct on (symbol_key, side) order_id from exchange.quotes "
-        "order by symbol_key, side, quote_id desc"
+        "select distinct on (symbol_key) bid_id, ask_id from exchange.updates order by symbol_key, seq desc"
     ).fetchall()
-    assert best == [(2,), (5,)]
+    assert best == [(2, 0), (0, 5)]
     assert traders.violations() == []
 
 
@@ -273,7 +272,7 @@ FAULTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
         ),
         all_of_an_account,
     ),
-    "the best order isn't quoted": (Mutant("quote", "begin end"), all_of_an_account),
+    "the book's update isn't written": (Mutant("write_updates", "begin end"), all_of_an_account),
     "what is in flight is overlooked": (
         Mutant("find_in_flight", "begin return array[]::integer[]; end"),
         in_flight,

@@ -86,7 +86,6 @@ def termed(market: Market) -> Market:
 
 
 TERMS = "update exchange.order_terms set "
-QUOTE = "insert into exchange.quotes (symbol_key, side, price_rank, order_id, quoted_at) values "
 HINT = "insert into exchange.book_hints values "
 
 INCOMING = (
@@ -177,16 +176,17 @@ BREAKS = [
         {
             "book_is_not_crossed",
             "resting_order_agrees_with_order",
-            "quote_is_best_order",
+            "newest_update_tells_best_order",
             "account_cash_adds_up",
         }
         | {"cash_is_conserved", "fills_keep_priority"},
     ),
     (
-        QUOTE + "(1, 'sell', 130, 2, now())",
-        {"quote_is_best_order"},
+        "update exchange.updates set ask_rank = 130, ask_id = 2 where symbol_key = 1",
+        {"newest_update_tells_best_order"},
     ),
-    ("delete from exchange.quotes where symbol_key = 2", {"quote_is_best_order"}),
+    ("delete from exchange.updates where symbol_key = 2", {"newest_update_tells_best_order"}),
+    ("delete from exchange.updates where symbol_key = 1 and seq = 2", {"updates_have_no_gap"}),
     ("update exchange.orders set side = 'buy' where order_id = 5", {"resting_order_agrees_with_order"}),
     ("update exchange.orders set limit_price = 8 where order_id = 5", {"resting_order_agrees_with_order"}),
     ("update exchange.orders set account_key = 2 where order_id = 5", {"resting_order_agrees_with_order"}),
@@ -223,7 +223,7 @@ BREAKS = [
     (
         "insert into exchange.orders values (0, 1, 1, 'buy', 0, 126, now());"
         "insert into exchange.resting_orders values (1, 'buy', -126, 0, 1, 0);"
-        f"{QUOTE} (1, 'buy', -126, 0, now())",
+        "update exchange.updates set bid_rank = -126, bid_id = 0 where symbol_key = 1",
         {"fills_keep_priority"},
     ),
     ("delete from exchange.symbols where sym = 'Y'", {"no_orphans"}),
@@ -246,7 +246,8 @@ BREAKS = [
     ),
     ("insert into exchange.cancellations values (99, 1, now())", {"no_orphans"}),
     (
-        QUOTE + "(9, 'buy', 'Infinity', 0, now())",
+        "insert into exchange.updates "
+        "values (9, 1, '1', now(), 'Infinity', 0, now(), 'Infinity', 0, now(), '{}')",
         {"no_orphans"},
     ),
     (
@@ -469,21 +470,21 @@ MUTANTS = {
         ),
         "account_shares_add_up",
     ),
-    "known best orders aren't quoted": (
-        after_match("delete from exchange.quotes where quote_id > v_quote_id"),
-        "quote_is_best_order",
+    "updates aren't written": (
+        after_match("delete from exchange.updates where transaction_id = pg_current_xact_id()"),
+        "newest_update_tells_best_order",
     ),
-    "best orders that only the table tells aren't quoted": (
-        Mutant("quote", "begin end"),
-        "quote_is_best_order",
+    "best orders that only the table tells are as they were": (
+        Mutant(
+            "find_best", "begin return row(coalesce(p_from_rank, 'Infinity'), coalesce(p_from_id, 0)); end"
+        ),
+        "newest_update_tells_best_order",
     ),
     "an order is taken for the best that isn't": (
         after_match(
-            "insert into exchange.quotes (symbol_key, side, price_rank, order_id, quoted_at) "
-            "select symbol_key, side, price_rank, order_id, now() from exchange.resting_orders "
-            "order by order_id desc limit 1",
+            "update exchange.updates set ask_id = ask_id + 1 where transaction_id = pg_current_xact_id()",
         ),
-        "quote_is_best_order",
+        "newest_update_tells_best_order",
     ),
     "a refund is too small": (
         after("cancel_orders", f"update exchange.credits set cash = cash / 2 {OF_THIS_BATCH}"),
@@ -644,10 +645,10 @@ def test_a_mutated_reading_of_hints_is_found(market: Market, mutant: str) -> Non
     assert invariant in {found for found, _, _ in market.violations()}
 
 
-def test_a_cancel_that_is_not_quoted_is_found(market: Market) -> None:
+def test_a_cancel_without_an_update_is_found(market: Market) -> None:
     market.account("1", 1000)
     market.grant("1", "X", 1)
     placed = market.place("1", "X", 1, 10)
-    replace(market.connection, "quote", "begin end")
+    replace(market.connection, "write_updates", "begin end")
     market.cancel("1", placed)
-    assert {invariant for invariant, _, _ in market.violations()} == {"quote_is_best_order"}
+    assert {invariant for invariant, _, _ in market.violations()} == {"newest_update_tells_best_order"}

@@ -121,20 +121,20 @@ def test_no_orders_at_all(traders: Market) -> None:
     ]
 
 
-def test_the_quotes_follow_the_best_orders(traders: Market) -> None:
-    def quoted() -> list[str]:
+def test_the_updates_follow_the_best_orders(traders: Market) -> None:
+    def told() -> list[str]:
         query = (
-            "select distinct on (symbol_key, side) format('%s %s', side, order_id) from exchange.quotes "
-            "order by symbol_key, side, quote_id desc"
+            "select distinct on (symbol_key) array[format('buy %s', bid_id), format('sell %s', ask_id)] "
+            "from exchange.updates order by symbol_key, seq desc"
         )
-        return [row[0] for row in traders.connection.execute(query)]
+        return [text for row in traders.connection.execute(query) for text in row[0]]
 
     place(traders, "1 X 10 5", "2 X 10 6", "3 X -10 8")
-    assert quoted() == ["buy 2", "sell 3"]
+    assert told() == ["buy 2", "sell 3"]
     place(traders, "4 X -10 6")
-    assert quoted() == ["buy 1", "sell 3"]
+    assert told() == ["buy 1", "sell 3"]
     place(traders, "4 X -10 1")
-    assert quoted() == ["buy 0", "sell 3"]
+    assert told() == ["buy 0", "sell 3"]
 
 
 @pytest.mark.parametrize("hinted", [False, True], ids=["", "hinted"])
@@ -267,7 +267,7 @@ MUTANTS = {
     "what is used up stays in the book": Mutant("write_used_up", NOTHING),
     "what is used in part stays whole": Mutant("write_reduced", NOTHING),
     "orders aren't written": Mutant("write_orders", NOTHING),
-    "nothing is quoted": Mutant("quote_sides", NOTHING),
+    "no updates are written": Mutant("write_updates", NOTHING),
 }
 
 

@@ -24,7 +24,7 @@ BY_KEY = {"Index Scan", "Index Only Scan", "Tid Scan"}
 SORTED_PARTS = {"Merge Append", "Sort of Append"}
 # What comes in key order and is added up as it comes: the levels of a book.
 SORTED_SUMS = {"Sorted Aggregate of Index Scan"}
-# By what each table may be read: one of these, with all of its parts. The walks of the book, the quotes and
+# By what each table may be read: one of these, with all of its parts. The walks of the book, the updates and
 # credits begin where live entries do, which keeps them short while a long snapshot elsewhere keeps dead ones.
 KEYS = {
     "accounts": [["account_id ="], ["account_key ="]],
@@ -39,7 +39,6 @@ KEYS = {
     "orders": [["order_id ="]],
     "order_terms": [["order_id ="], ["account_key =", "ref ="]],
     "positions": [["account_key =", "symbol_key ="]],
-    "quotes": [["symbol_key =", "side ="]],
     "resting_orders": [
         ["symbol_key =", "side =", "price_rank =", "order_id ="],
         ["symbol_key =", "side =", "ROW(price_rank, order_id) >="],
@@ -49,6 +48,7 @@ KEYS = {
     ],
     "switches": [["account_key ="]],
     "symbols": [["sym ="], ["symbol_key ="]],
+    "updates": [["symbol_key ="]],
 }
 # By what a look reads, and nothing else does.
 KEYS_OF_LOOKS = {
@@ -80,10 +80,19 @@ select
     shares
 from exchange.orders;
 
-insert into exchange.quotes (symbol_key, side, price_rank, order_id, quoted_at)
-select distinct on (symbol_key, side) symbol_key, side, price_rank, order_id, now()
-from exchange.resting_orders
-order by symbol_key, side, price_rank, order_id;
+insert into exchange.updates
+(symbol_key, seq, updated_at, bid_rank, bid_id, bid_since, ask_rank, ask_id, ask_since, events)
+select symbol_key, place, now(), (bid).price_rank, (bid).order_id, now(), (ask).price_rank, (ask).order_id,
+    now(), '{}'
+from (
+    select
+        symbol_key,
+        exchange.find_best(symbol_key, 'buy', null, null) as bid,
+        exchange.find_best(symbol_key, 'sell', null, null) as ask
+    from exchange.symbols
+    offset 0
+) as best
+cross join generate_series(1, %(orders)s) as place;
 
 insert into exchange.executions
 (symbol_key, buy_order_id, sell_order_id, shares, price, buy_limit, sell_limit, executed_at)
@@ -116,7 +125,7 @@ def analyze(connection: Connection) -> None:
 
 
 def empty_the_book(connection: Connection) -> None:
-    for table in ("resting_orders", "quotes", "credits", "orders", "executions"):
+    for table in ("resting_orders", "updates", "credits", "orders", "executions"):
         connection.execute(f"delete from exchange.{table}".encode())
 
 
@@ -338,7 +347,7 @@ LOOSE = {
     # The planner may turn the look-up around.
     "symbols not by key": "perform count(*) from unnest(p_incoming) as placed "
     "left join exchange.symbols on symbols.symbol_key + 0 = placed.symbol_key",
-    # The walk doesn't begin at the quote.
+    # The walk doesn't begin at the best order.
     "resting_orders not by key": "perform from exchange.resting_orders where symbol_key = 1 and side = 'buy' "
     "order by price_rank, order_id limit 1",
 }

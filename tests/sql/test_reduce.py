@@ -57,7 +57,7 @@ def all_of_it(traders: Market, words: str) -> None:
     assert ask(traders, "1 query 1") == ["canceled #1 45, executed #1 5 @ 5"]
     assert traders.book("X") == ["buy 10 @ 5 (2)"]
     best = traders.connection.execute(
-        "select order_id from exchange.quotes where side = 'buy' order by quote_id desc limit 1"
+        "select bid_id from exchange.updates order by seq desc limit 1"
     ).fetchone()
     assert best == (2,)
     assert traders.cash("1") == "975"

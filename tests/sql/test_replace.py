@@ -92,7 +92,7 @@ def untouched(traders: Market) -> None:
         "select (select array_agg(r order by order_id) from exchange.resting_orders as r), "
         "(select array_agg(b order by account_key) from exchange.balances as b), "
         "(select array_agg(c) from exchange.credits as c), (select count(*) from exchange.cancellations), "
-        "(select count(*) from exchange.order_terms), (select count(*) from exchange.quotes)"
+        "(select count(*) from exchange.order_terms), (select array_agg(u) from exchange.updates as u)"
     )
     before = traders.connection.execute(state).fetchone()
     for words, code in REFUSED.items():

@@ -19,7 +19,7 @@ KEPT = {"order_terms", "orders"}
 HOLDINGS = {"accounts", "balances", "positions", "deposits"}
 MARKET = {
     "resting_orders",
-    "quotes",
+    "updates",
     "book_hints",
     "orders",
     "order_terms",
