@@ -6,13 +6,14 @@ begin (default 0).
 
 import os
 import random
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import psycopg
 import pytest
 
 from tests.sql.market import Connection, Market, Request, wrap
-from tests.sql.trading import random_batch
+from tests.sql.trading import KINDS, Trading, names
 
 BATCHES = int(os.environ.get("PGBOURSE_FUZZ_BATCHES", "60"))
 FIRST_SEED = int(os.environ.get("PGBOURSE_FUZZ_FIRST_SEED", "0"))
@@ -31,8 +32,11 @@ def open_market(connection: Connection) -> Market:
 
 
 def one_by_one(market: Market, request: Request) -> None:
-    """Carry out a request by the function for it, as somebody in psql would."""
+    """Carry out a request by itself; one of the base protocol by its function, as somebody in psql would."""
     account = request.account or ""
+    if request.said is not None:
+        market.batch([request])
+        return
     match request.action:
         case "place_order":
             market.try_place(account, request.sym, request.amount, request.limit)
@@ -44,18 +48,26 @@ def one_by_one(market: Market, request: Request) -> None:
             market.account(account, request.amount)
         case "grant_shares":
             market.grant(account, request.sym or "", request.amount)
+        case _:
+            market.batch([request])
 
 
-def trade(database: str, seed: int) -> None:
-    """Send random batches, or one call for each of their requests, in a session of its own."""
+def trade(database: str, seed: int, kinds: Sequence[str]) -> None:
+    """Send random batches, or one call for each of their requests, in a session of its own.
+
+    Sessions call their orders by the same refs, and switches fire at once.
+    """
     chance = random.Random(seed)
+    trading = Trading(chance, names(ACCOUNTS), names(SYMBOLS, "S"), kinds)
     with psycopg.connect(database, autocommit=True) as connection:
         market = Market(connection)
         for _ in range(BATCHES):
             # Cancels and queries aim at orders that others may be filling at this moment.
             resting = connection.execute("select account_id, order_id from exchange.order_book").fetchall()
-            batch = random_batch(chance, chance.choice([1, 3, 20]), ACCOUNTS, SYMBOLS, 1)
+            batch = trading.batch(chance.choice([1, 3, 20]), 1)
             for place, request in enumerate(batch):
+                if request.action == "arm_switch":
+                    batch[place] = request._replace(amount="1")
                 if request.order_id is not None and resting:
                     account, order_id = chance.choice(resting)
                     batch[place] = request._replace(account=account, order_id=order_id)
@@ -72,14 +84,17 @@ def sweep_and_check(database: str, traders: list[Future[None]]) -> list[tuple[st
     with psycopg.connect(database, autocommit=True) as connection:
         while not all(trader.done() for trader in traders):
             connection.execute("select exchange.settle_idle_accounts()")
+            connection.execute("select exchange.fire_switches(2)")
             found += Market(connection).violations()
     return found
 
 
-def trade_at_once(database: str, connection: Connection) -> list[tuple[str, str, str]]:
+def trade_at_once(
+    database: str, connection: Connection, kinds: Sequence[str] = ()
+) -> list[tuple[str, str, str]]:
     """Let all sessions trade; raise what they raised, and return what was found meanwhile and after."""
     with ThreadPoolExecutor(SESSIONS + 1, "session") as pool:
-        traders = [pool.submit(trade, database, FIRST_SEED + number) for number in range(SESSIONS)]
+        traders = [pool.submit(trade, database, FIRST_SEED + number, kinds) for number in range(SESSIONS)]
         checker = pool.submit(sweep_and_check, database, traders)
         wait(traders)
         for trader in traders:
@@ -87,9 +102,10 @@ def trade_at_once(database: str, connection: Connection) -> list[tuple[str, str,
         return checker.result() + Market(connection).violations()
 
 
-def test_sessions_trade_at_once(database: str, open_market: Market) -> None:
+@pytest.mark.parametrize("kinds", [(), KINDS], ids=["", "all kinds"])
+def test_sessions_trade_at_once(database: str, open_market: Market, kinds: Sequence[str]) -> None:
     connection = open_market.connection
-    assert trade_at_once(database, connection) == []
+    assert trade_at_once(database, connection, kinds) == []
     counts = connection.execute(
         "select (select count(*) from exchange.executions), (select count(*) from exchange.cancellations)"
     ).fetchone()
@@ -99,6 +115,14 @@ def test_sessions_trade_at_once(database: str, open_market: Market) -> None:
         "select deadlocks from pg_stat_database where datname = current_database()"
     ).fetchone()
     assert deadlocks == (0,)
+    if kinds:
+        row = connection.execute(
+            "select count(ref), count(passed_order_ids), count(replaced_order_id), "
+            "count(*) filter (where type = 'market'), (select count(*) from exchange.reductions) "
+            "from exchange.order_terms"
+        ).fetchone()
+        assert row is not None
+        assert min(row) > 0, row
 
 
 # Who pretends that all is locked.
