@@ -80,6 +80,21 @@ def test_orders_wait_and_queries_are_answered(
     assert caplog.text.count("the database takes writes again") == 1
 
 
+def test_looks_are_answered_and_a_document_that_also_writes_is_not_begun(
+    gateway: Gateway, alter: Callable[[str], None]
+) -> None:
+    alter(READ_ONLY)
+    waiting = gateway.connect()
+    waiting.send(b'<transactions id="1"><account/><cancel all="true"/><account/></transactions>')
+    wait_until(lambda: gateway.server.status().takes_no_writes, "it is known that nothing can be written")
+    for _ in range(5):
+        looks = gateway.ask(b'<transactions id="1"><account/><orders/><book sym="X"/></transactions>')
+        assert [child.tag for child in looks] == ["account", "orders", "book"]
+    alter(WRITABLE)
+    before, canceled, after = waiting.reply()
+    assert (before.get("reserved"), canceled.get("count"), after.get("reserved")) == ("6", "1", "0")
+
+
 def test_a_setting_that_the_server_is_told_reaches_sessions_that_are_open(
     gateway: Gateway, health: Health, connection: Session
 ) -> None:
