@@ -20,16 +20,10 @@ declare
 begin
     perform exchange.require_read_committed();
     select
-        coalesce(array_agg(asked.action), '{}'),
-        coalesce(bool_or(asked.goes_beyond), false)
+        coalesce(array_agg(distinct asked.action), '{}'),
+        coalesce(bool_or(exchange.is_beyond(asked.action, asked.terms)), false)
     into v_actions, v_held.goes_beyond
-    from (
-        select
-            kind.action,
-            bool_or(exchange.is_beyond(kind.action, kind.terms)) as goes_beyond
-        from unnest(p_requests) as kind
-        group by kind.action
-    ) as asked;
+    from unnest(p_requests) as asked;
 
     -- Lock 1 of 3: creation.
     v_held.creates := v_actions && array['create_account', 'create_symbol', 'grant_shares'];

@@ -28,7 +28,7 @@ declare
     v_is_stopped boolean := false;
     v_passed bigint[];
     v_kind exchange.event_kind;
-    v_steps exchange.run_step[] := '{}';
+    v_steps exchange.run_step[] := array[]::exchange.run_step[];
     v_plan exchange.run_plan;
 begin
     while v_left > 0 and not v_is_stopped loop

@@ -6,7 +6,7 @@ returns setof exchange.answer
 language plpgsql
 as $$
 declare
-    v_found record;
+    v_found exchange.replacement;
     v_answers exchange.answer[];
 begin
     v_found := exchange.resolve_replace(p_request, p_held);

@@ -581,6 +581,20 @@ comment on column exchange.resting_orders.order_id is 'The order, in orders.';
 comment on column exchange.resting_orders.account_key is 'The account that placed it, repeated here to spare the match a look-up.';
 comment on column exchange.resting_orders.open_shares is 'What is neither executed nor cancelled; always positive.';
 
+create type exchange.replacement as (
+    new_order exchange.request,
+    old_order exchange.resting_orders,
+    reserved exchange.reservation,
+    code text,
+    message text
+);
+comment on type exchange.replacement is 'A replace as far as it can be decided before anything is done.';
+comment on column exchange.replacement.new_order is 'The new order, as a request to place it.';
+comment on column exchange.replacement.old_order is 'Where the old order rests.';
+comment on column exchange.replacement.reserved is 'The new order in the stage that reserves.';
+comment on column exchange.replacement.code is 'Why it is refused, or duplicate; null where it can go on.';
+comment on column exchange.replacement.message is 'Why it is refused, for people.';
+
 -- The newest update of a symbol is read for each run of orders: a scan that reads a whole page of the index, however few rows
 -- it wants. Emptier pages make that cheaper.
 create table exchange.updates (

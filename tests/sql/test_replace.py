@@ -202,19 +202,10 @@ def test_people_say_it_by_name(traders: Market) -> None:
     assert row == ("refused", "nothing_open")
 
 
-# Of resolve_replace; composites must be taken one by one.
-TELL = """
-v_found := {call};
-new_order := v_found.new_order;
-old_order := v_found.old_order;
-reserved := v_found.reserved;
-code := v_found.code;
-message := v_found.message;
-"""
-
-
 def resolving(before: str, then: str = "") -> Mutant:
-    return Mutant("resolve_replace", f"declare v_found record; begin {before} {TELL} {then} end")
+    """Do something before a replace is looked at, or then; `v_found` is what was found."""
+    body = f"begin {before} v_found := {{call}}; {then} return v_found; end"
+    return Mutant("resolve_replace", f"declare v_found exchange.replacement; {body}")
 
 
 FAULTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
@@ -241,7 +232,7 @@ FAULTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
         resolving(
             "",
             "if not exists (select from exchange.resting_orders where order_id = p_request.order_id) then "
-            "code := 'nothing_open'; end if;",
+            "v_found.code := 'nothing_open'; end if;",
         ),
         the_same_again,
     ),
