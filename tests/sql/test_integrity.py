@@ -531,7 +531,7 @@ MUTANTS = {
 def trade(market: Market, sequences: int) -> set[str]:
     """Let five accounts trade two symbols, with sweeps; return the invariants that any batch broke."""
     found = set()
-    chance = random.Random(4)
+    chance = random.Random(1)
     for number in range(12):
         batch = random_batch(chance, 40, 5, 2, number * 25, creating=number == 0)
         market.batch([request._replace(sequence=place % sequences) for place, request in enumerate(batch)])
