@@ -21,7 +21,7 @@ begin
         p_symbol_key, p_side, coalesce(p_from_rank, '-Infinity'), coalesce(p_from_id, 0), 'Infinity', 1
     ) as best;
     if not found then
-        v_best := row('Infinity', 0);
+        v_best := row('Infinity'::numeric, 0::bigint)::exchange.run_best;
     end if;
     return v_best;
 end

@@ -17,12 +17,12 @@ begin
         v_best := c_resting[p_run.best[n]];
         if p_run.best_loaded[n] is null and v_side.best_rank <= coalesce(v_best.price_rank, 'Infinity') then
             -- There was nothing within reach, and no better order rests there now.
-            v_bests[n] := row(v_side.best_rank, v_side.best_id);
+            v_bests[n] := row(v_side.best_rank, v_side.best_id)::exchange.run_best;
         elsif
             (p_run.best_loaded[n] is null and v_side.best_id is not null)
             or v_best.price_rank <= coalesce(p_run.last_ranks[n], v_side.reach)
         then
-            v_bests[n] := row(v_best.price_rank, v_best.order_id);
+            v_bests[n] := row(v_best.price_rank, v_best.order_id)::exchange.run_best;
         end if;
     end loop;
     return v_bests;
