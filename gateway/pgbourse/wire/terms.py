@@ -323,20 +323,27 @@ _USUAL_ORDER = ["sym", "amount", "limit"]
 
 
 class _Order(_Base):
-    """The same, written out for the most frequent element as most clients write it."""
+    """The same, written out for the most frequent element, and for how most clients write it."""
 
     def __init__(self, base: Kind, beyond: _Beyond, more: Iterable[str]) -> None:
         super().__init__(base, beyond, more)
         self._is_allowed = base.allowed.fullmatch
 
     def read(self, element: Element, account_id: str) -> Child:
-        if element.keys() == _USUAL_ORDER:
+        names = element.keys()
+        sym: str | None
+        amount: str | None
+        limit: str | None
+        if names == _USUAL_ORDER:
             sym, amount, limit = element.values()
-            echo = f' sym="{sym}" amount="{amount}" limit="{limit}"'
-            if self._is_allowed(echo):
-                return make_request(
-                    (Action.PLACE_ORDER, account_id, sym, amount, limit, None, echo, None, "")
-                )
+        elif len(names) == 3:
+            values = dict(zip(names, element.values(), strict=True))
+            sym, amount, limit = values.get("sym"), values.get("amount"), values.get("limit")
+        else:
+            return super().read(element, account_id)
+        echo = f' sym="{sym}" amount="{amount}" limit="{limit}"'
+        if sym is not None and self._is_allowed(echo):
+            return make_request((Action.PLACE_ORDER, account_id, sym, amount, limit, None, echo, None, ""))
         return super().read(element, account_id)
 
 
