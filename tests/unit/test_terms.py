@@ -1,5 +1,8 @@
 """What is beyond the base protocol: the requests it makes, what contradicts what, and how it is answered."""
 
+import re
+import time
+
 import pytest
 
 from pgbourse import __version__
@@ -422,11 +425,40 @@ def test_codes() -> None:
         ),
         ('<create codes="true">', "malformed"),
         ('<?xml version="1.0"?><!-- > --><create a=">" codes=\'&#116;rue\'><a></create>', "malformed"),
+        ('<!DOCTYPE create><create codes="true"/>', "malformed"),
+        ('<create codes="true"/><create/>', "malformed"),
+        (
+            """<?xml version="1.0"?><!DOCTYPE a SYSTEM "[>" [<!-- ]> " --><?a ]> '?><!ENTITY e "]>'">]>"""
+            """<?a?><create codes="true"><a/></create>""",
+            "malformed",
+        ),
     ],
 )
 def test_codes_of_the_gateway(document: str, code: str) -> None:
     assert f' code="{code}">' in reply_to(document)
     assert "code=" not in reply_to(document.replace("codes=", "codex="))
+
+
+def test_the_code_of_a_document_with_too_much_in_it() -> None:
+    large = f'<create codes="true"><account id="1"{" a=" * 200_000}/></create>'
+    tags = f'<create codes="true">{"<a/>" * 501_001}</create>'
+    children = f'<create codes="true">{"<a/>" * 250_001}</create>'
+    for document in (large, tags, children):
+        assert re.match('<error code="too_large">the document has more than', reply_to(document))
+
+
+def test_what_precedes_the_root_is_stepped_over_in_time_that_grows_as_its_length() -> None:
+    for hostile in (
+        "<!DOCTYPE a [<!-- ",
+        '<!DOCTYPE a ["',
+        "<!DOCTYPE a [<?",
+        "<!DOCTYPE a [ <!-- --",
+        "<!DOCTYPE",
+    ):
+        document = hostile * 20_000 + '<create codes="true"/>'
+        started = time.process_time()
+        assert "<error>" in reply_to(document)
+        assert time.process_time() - started < 1
 
 
 def test_codes_are_true_or_false() -> None:

@@ -32,7 +32,7 @@ class DocumentRefused(PgbourseError):
     """Nothing of the document can be carried out; the text says why, and the code says it to programs."""
 
     def __init__(self, message: str, code: str = "malformed", root: "Element | None" = None) -> None:
-        """`root` is the root element, without its children, where all that is wrong comes after it."""
+        """`root` is the root element, without its children, where it could be read nevertheless."""
         super().__init__(message)
         self.code = code
         self.root = root
@@ -99,6 +99,11 @@ _BETWEEN = f"<{_MARK}/>".encode()
 _NO_TAGS = re.compile(rb"(?s:<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|<\?.*?(?:\?>|\Z))")
 # What may precede a DOCTYPE. Possessive, so that no byte is looked at twice.
 _PROLOG = re.compile(rb"(?:\xef\xbb\xbf)?+(?:[ \t\r\n]++|<\?(?s:.*?)\?>|<!--(?s:.*?)-->)*+")
+# A DOCTYPE, of which nothing is read: it only has to be stepped over. Also possessive.
+_DOCTYPE = re.compile(
+    rb"""<!DOCTYPE(?:[^\["'>]|"[^"]*+"|'[^']*+')*+"""
+    rb"""(?:\[(?:[^]"'<]|<(?!!--|\?)|<!--(?s:.*?)-->|<\?(?s:.*?)\?>|"[^"]*+"|'[^']*+')*+\][ \t\r\n]*+)?+>"""
+)
 # What looks like the start tag of a root element, also possessive: what it is, the parser tells.
 _START_TAG = re.compile(rb"(?P<start><[A-Za-z_](?:[^<>\"']|\"[^\"]*+\"|'[^']*+')*+)>")
 # How nearly all documents in UTF-8 begin.
@@ -131,10 +136,15 @@ def read_tree(document: bytes, max_children: int) -> tuple[Element, Iterator[Ele
         text = text.rstrip(b"\0 \t\r\n")
     if not text.strip():
         raise DocumentRefused("the document is empty")
-    if b"<!DOCTYPE" in text:
-        refuse_doctype(text)
+    try:
+        if b"<!DOCTYPE" in text:
+            refuse_doctype(text)
+        if len(text) > LARGE:
+            _refuse_large_elements(text, max_children)
+    except DocumentRefused as refused:
+        refused.root = _read_root(text)
+        raise
     if len(text) > LARGE:
-        _refuse_large_elements(text, max_children)
         elements = _read_pieces(text)
         return next(elements), elements
     try:
@@ -293,11 +303,14 @@ def _not_readable(error: etree.XMLSyntaxError, text: bytes) -> DocumentRefused:
 
 def _read_root(text: bytes) -> Any:
     """Return the root element of a document that can't be read, without its children; None if that's it."""
-    prolog = _PROLOG.match(text)
-    tag = _START_TAG.match(text, prolog.end() if prolog else 0)
+    start = 0
+    for before in (_PROLOG, _DOCTYPE, _PROLOG):
+        if found := before.match(text, start):
+            start = found.end()
+    tag = _START_TAG.match(text, start)
     if tag is None:
         return None
     try:
-        return etree.fromstring(tag.group("start") + b"/>", _here.parser)
+        return etree.fromstring(tag.group("start").removesuffix(b"/") + b"/>", _here.parser)
     except etree.XMLSyntaxError:
         return None
