@@ -19,6 +19,7 @@ RUN pip --python /opt/pgbourse/bin/python install --no-deps --requirement requir
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway
 COPY sql sql
+COPY docs/pgbourse.rng docs/pgbourse.xsd docs/
 RUN pip --python /opt/pgbourse/bin/python install --no-deps . && pip --python /opt/pgbourse/bin/python check
 
 FROM build AS build-gateway

@@ -336,9 +336,9 @@ class _Order(_Base):
         limit: str | None
         if names == _USUAL_ORDER:
             sym, amount, limit = element.values()
-        elif len(names) == 3:
-            values = dict(zip(names, element.values(), strict=True))
-            sym, amount, limit = values.get("sym"), values.get("amount"), values.get("limit")
+        elif self._more.isdisjoint(names):
+            get = element.get
+            sym, amount, limit = get("sym"), get("amount"), get("limit")
         else:
             return super().read(element, account_id)
         echo = f' sym="{sym}" amount="{amount}" limit="{limit}"'
