@@ -99,6 +99,75 @@ def test_query_and_cancel_by_ref(say: Say) -> None:
     ]
 
 
+def test_a_ref_stays_taken_by_what_was_cancelled(say: Say) -> None:
+    assert say(
+        1, order(10, 5, ref="a"), '<cancel ref="a"/>', order(10, 5, ref="a"), order(10, 6, ref="a")
+    ) == [
+        '<opened sym="A" amount="10" limit="5" ref="a" id="1"/>',
+        '<canceled ref="a" id="1"><canceled shares="10" time="T"/></canceled>',
+        '<opened sym="A" amount="10" limit="5" ref="a" id="1" duplicate="true"/>',
+        '<error sym="A" amount="10" limit="6" ref="a">ref a is order 1 already</error>',
+    ]
+
+
+def test_what_an_order_gives_back_pays_for_the_next_of_its_document(say: Say) -> None:
+    """Each takes all of the account's cash, or of its shares."""
+    tags = [
+        child.partition(" ")[0]
+        for child in say(
+            1,
+            order(10, 100, tif="IOC"),
+            order(10, type="market", budget=1000),
+            order(-100, 1, tif="IOC"),
+            order(-100, type="market"),
+            order(-100, 7),
+            order(10, 100, stp="taker"),
+            order(10, 100, stp="both"),
+            order(-50, 7),
+            order(200, 5),
+            order(-50, 5, stp="maker"),
+            order(1000, 1),
+        )
+    ]
+    assert tags == ["<opened"] * 11
+
+
+def test_numbers_are_repeated_as_written_and_told_as_they_are(say: Say) -> None:
+    say(2, order("-10.00", "5.0"), order("-9.8", 5))
+    assert say(
+        1,
+        order("+10.0", "05.00", tif="IOC"),
+        order("60.0", type="market", budget="44.00", ref="m"),
+        order("60", type="market", budget="+44", ref="m", tif="IOC"),
+        order("10.0", "4.50", tif="IOC"),
+        order("1.50", "1", tif="FOK"),
+    ) == [
+        '<opened sym="A" amount="+10.0" limit="05.00" tif="IOC" id="3" executed="10" canceled="0"/>',
+        # Steps of a tenth, as its amount is written.
+        '<opened sym="A" amount="60.0" type="market" budget="44.00" ref="m" id="4" executed="8.8" '
+        'canceled="51.2"/>',
+        '<opened sym="A" amount="60" type="market" budget="+44" ref="m" tif="IOC" id="4" executed="8.8" '
+        'canceled="51.2" duplicate="true"/>',
+        '<opened sym="A" amount="10.0" limit="4.50" tif="IOC" id="5" executed="0" canceled="10"/>',
+        '<error sym="A" amount="1.50" limit="1" tif="FOK">'
+        "it can't be filled wholly at once: 0 of 1.5 shares could be had</error>",
+    ]
+
+
+def test_a_market_order_is_told_of_at_the_prices_that_it_paid(say: Say) -> None:
+    say(2, order(-10, 5), order(-10, 6))
+    say(1, order(15, type="market", budget=100))
+    status, orders, account = say(1, '<query id="3"/>', "<orders/>", "<account/>")
+    assert status == (
+        '<status id="3"><executed shares="10" price="5" time="T"/>'
+        '<executed shares="5" price="6" time="T"/></status>'
+    )
+    assert orders == '<orders count="0"/>'
+    assert account.startswith(
+        '<account cash="920" reserved="0"><position sym="A" shares="115" reserved="0"/>'
+    )
+
+
 def test_ioc_and_fok(say: Say) -> None:
     say(2, order(-10, 5))
     assert say(1, order(15, 5, tif="FOK")) == [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 
 import psycopg
 import pytest
@@ -175,6 +176,24 @@ def test_stp_maker_gives_back_what_a_resting_buy_had_reserved(traders: Market) -
     assert traders.violations() == []
 
 
+def test_what_is_passed_is_told_in_the_order_in_which_it_was_met(traders: Market) -> None:
+    place(traders, "1 X -10 8", "1 X -4 6", "2 X -1 7", "1 X -3 6")
+    assert place(traders, "1 X 2 8 stp=maker") == [
+        "opened 5, filled 1, canceled 0, passed 2, passed 4, passed 1"
+    ]
+    assert traders.book("X") == ["buy 1 @ 8 (5)"]
+    assert traders.violations() == []
+
+
+def test_all_of_a_deep_book_is_passed_or_bought(traders: Market) -> None:
+    place(traders, *(f"{1 + price % 2} X -1 {price}" for price in range(1, 301)))
+    (told,) = place(traders, "1 X 151 - type=market budget=1000000 stp=maker")
+    assert told.split(", ")[:3] == ["opened 301", "filled 150", "canceled 1"]
+    assert [int(words.split()[1]) for words in told.split(", ")[3:]] == list(range(2, 301, 2))
+    assert traders.book("X") == []
+    assert traders.violations() == []
+
+
 def test_stp_both_cancels_both(traders: Market) -> None:
     place(traders, "1 X -10 5", "2 X -10 6", "2 X -10 7")
     assert place(traders, "2 X 30 7 stp=both") == ["opened 4, filled 10, canceled 20, passed 2"]
@@ -212,6 +231,16 @@ def test_fok_that_fails_passes_nothing(traders: Market) -> None:
     ]
     assert canceled(traders) == trades(traders) == []
     assert len(traders.book("X")) == 3
+
+
+def test_fok_is_cancelled_for_no_own_order_that_stands_in_its_way(traders: Market) -> None:
+    place(traders, "2 X -5 5")
+    for stp in ("taker", "both"):
+        assert place(traders, f"2 X 5 5 tif=FOK stp={stp}") == [
+            "unfilled: it can't be filled wholly at once: 0 of 5 shares could be had"
+        ]
+    assert traders.book("X") == ["sell 5 @ 5 (1)"]
+    assert canceled(traders) == []
 
 
 def test_what_is_passed_or_cancelled_is_gone_for_the_orders_behind(traders: Market) -> None:
@@ -490,6 +519,7 @@ begin
     return {call};
 end
 """
+TOLD = "begin for n in 1 .. cardinality(p_ends) loop %s; end loop; return {call}; end"
 MUTANTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
     "IOC rests": (
         Mutant("plan_order", PLAN % "v_plan.rests := v_plan.rests + v_plan.cancels; v_plan.cancels := 0"),
@@ -583,6 +613,94 @@ MUTANTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
     "what is passed isn't told": (
         Mutant("write_order_terms", KEPT),
         test_stp_maker_cancels_what_rests_and_goes_on,
+    ),
+    "what is passed is told by id": (
+        Mutant(
+            "write_order_terms",
+            "begin for n in 1 .. cardinality(p_ends) loop p_ends[n].passed := array(select passed "
+            "from unnest(p_ends[n].passed) as passed order by passed); end loop; return {call}; end",
+        ),
+        test_what_is_passed_is_told_in_the_order_in_which_it_was_met,
+    ),
+    "no deeper than what is loaded": (
+        Mutant("plan_order", "begin p_is_whole := true; return {call}; end"),
+        test_all_of_a_deep_book_is_passed_or_bought,
+    ),
+    **{
+        f"FOK passes own orders though it is {stp}": (
+            Mutant(
+                "plan_order",
+                f"begin if (p_order.terms).tif = 'FOK' and (p_order.terms).stp = '{stp}' "
+                "then p_order.terms.stp := 'maker'; end if; return {call}; end",
+            ),
+            partial(
+                test_fok_among_own_orders,
+                stp=stp,
+                told="unfilled: it can't be filled wholly at once: 10 of 20 shares could be had",
+            ),
+        )
+        for stp in ("taker", "both")
+    },
+    "FOK ends at own orders that it may pass": (
+        Mutant(
+            "plan_order",
+            "begin if (p_order.terms).tif = 'FOK' then p_order.terms.stp := 'taker'; end if; "
+            "return {call}; end",
+        ),
+        partial(test_fok_among_own_orders, stp="maker", told="opened 4, filled 20, canceled 0, passed 2"),
+    ),
+    "FOK is an order that is cancelled": (
+        Mutant(
+            "plan_order",
+            """
+            declare
+                v_plan exchange.run_plan := {call};
+            begin
+                if v_plan.code = 'unfilled' then
+                    p_order.terms.tif := 'IOC';
+                    v_plan := {call};
+                    v_plan.steps := array(
+                        select step from unnest(v_plan.steps) as step where step.kind = 'remove'
+                    );
+                    v_plan.cancels := p_order.shares;
+                end if;
+                return v_plan;
+            end
+            """,
+        ),
+        test_fok_is_cancelled_for_no_own_order_that_stands_in_its_way,
+    ),
+    "post only looks past its own batch": (
+        Mutant(
+            "plan_order",
+            PLAN % "if v_plan.code = 'would_trade' and not exists (select from exchange.orders "
+            "where order_id = p_resting[p_best].order_id) then v_plan := row(null, null, null, array[]::"
+            "exchange.run_step[], null, p_best, p_order.shares, 0)::exchange.run_plan; end if",
+        ),
+        test_post_is_refused_if_it_would_trade_at_once,
+    ),
+    "post only tells what it did": (
+        Mutant(
+            "write_order_terms",
+            "begin for n in 1 .. cardinality(p_incoming) loop if (p_incoming[n].terms).post then "
+            "p_incoming[n].terms.type := 'limit'; end if; end loop; return {call}; end",
+        ),
+        test_a_ref_alone_tells_nothing_more,
+    ),
+    "GTC is IOC": (
+        Mutant(
+            "plan_order",
+            PLAN % "v_plan.cancels := v_plan.cancels + v_plan.rests; v_plan.rests := 0",
+        ),
+        test_gtc_that_is_said_rests_and_tells_what_it_did,
+    ),
+    "nothing is told of what was filled": (
+        Mutant("write_order_terms", TOLD % "p_ends[n].executed := 0"),
+        test_ioc_fills_what_it_can_and_the_rest_is_cancelled_and_given_back,
+    ),
+    "nothing is told of what was cancelled": (
+        Mutant("write_order_terms", TOLD % "p_ends[n].canceled := 0"),
+        test_ioc_fills_what_it_can_and_the_rest_is_cancelled_and_given_back,
     ),
     "what is passed isn't given back": (
         Mutant("write_gains", EVENTS % "if v_events[n].kind = 'remove' then v_events[n].shares := 0; end if"),

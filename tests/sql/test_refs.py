@@ -78,12 +78,42 @@ def test_a_market_order_without_tif_is_ioc(traders: Market) -> None:
     ]
 
 
-def test_refs_are_an_accounts_own_and_their_case_counts(traders: Market) -> None:
+def an_accounts_own(traders: Market) -> None:
     assert ask(traders, "1 order X 1 5 ref=a", "1 order X 1 5 ref=A", "2 order X 1 5 ref=a") == [
         "opened #1",
         "opened #2",
         "opened #3",
     ]
+    assert ask(traders, "1 cancel ref=A", "2 query ref=a", "2 query ref=A") == [
+        "canceled #2 1",
+        "open #3 1",
+        "unknown_order",
+    ]
+
+
+def test_refs_are_an_accounts_own_and_their_case_counts(traders: Market) -> None:
+    an_accounts_own(traders)
+
+
+def for_good(traders: Market) -> None:
+    assert ask(traders, "1 order X 10 5 ref=a", "1 cancel ref=a", "1 order X 10 5 ref=a") == [
+        "opened #1",
+        "canceled #1 10",
+        "opened #1, duplicate",
+    ]
+    ask(traders, "1 order X 4 5 ref=b", "2 order X -4 5")
+    assert ask(traders, "1 order X 4 5 ref=b", "1 order X 4 6 ref=b", "1 order X 9 5 ref=a") == [
+        "opened #2, duplicate",
+        "ref_taken",
+        "ref_taken",
+    ]
+    assert traders.book("X") == []
+    assert traders.cash("1") == "980"
+    assert traders.violations() == []
+
+
+def test_a_ref_is_taken_for_good(traders: Market) -> None:
+    for_good(traders)
 
 
 def told_as_at_first(traders: Market) -> None:
@@ -124,10 +154,35 @@ def test_a_ref_is_looked_up_before_all_but_the_spelling(traders: Market) -> None
     before_all_else(traders)
 
 
-def test_a_refused_order_leaves_its_ref_free(traders: Market) -> None:
+def before_post_and_fok(traders: Market) -> None:
+    ask(traders, "2 order X -5 5")
+    orders = ["1 order X 5 5 ref=f tif=FOK", "1 order Y 5 5 ref=p post=true"]
+    told = ["opened #2, filled 5, canceled 0", "opened #3"]
+    assert ask(traders, *orders) == told
+    # Now nothing is left to fill the one, and the other would trade.
+    ask(traders, "2 order Y -5 5", "2 order Y -5 5")
+    assert ask(traders, *orders) == [f"{words}, duplicate" for words in told]
+    assert ask(traders, "1 order X 5 5 tif=FOK", "1 order Y 5 5 post=true") == ["unfilled", "would_trade"]
+    assert traders.violations() == []
+
+
+def test_a_ref_is_looked_up_before_post_only_and_fok_are_decided(traders: Market) -> None:
+    before_post_and_fok(traders)
+
+
+def left_free(traders: Market) -> None:
     assert ask(traders, "1 order X 1000 10 ref=a") == ["insufficient_funds"]
     assert ask(traders, "1 order X 10 10 ref=a tif=FOK") == ["unfilled"]
     assert ask(traders, "1 order X 10 10 ref=a") == ["opened #1"]
+    assert ask(traders, "2 order X -1 10 ref=b post=true", "2 order X -1 11 ref=b post=true") == [
+        "would_trade",
+        "opened #2",
+    ]
+    assert ask(traders, "1 order NONE 1 1 ref=c", "1 order X 1 1 ref=c") == ["unknown_symbol", "opened #3"]
+
+
+def test_a_refused_order_leaves_its_ref_free(traders: Market) -> None:
+    left_free(traders)
 
 
 def in_one_batch(traders: Market) -> None:
@@ -155,7 +210,7 @@ def test_two_of_one_ref_in_one_batch(traders: Market) -> None:
     in_one_batch(traders)
 
 
-def test_a_query_and_a_cancel_by_ref(traders: Market) -> None:
+def by_ref(traders: Market) -> None:
     ask(traders, "1 order X 10 5 ref=a7")
     assert ask(traders, "1 query ref=a7") == ["open #1 10"]
     assert ask(traders, "2 query ref=a7", "1 query ref=A7", "1 cancel ref=b") == ["unknown_order"] * 3
@@ -172,6 +227,10 @@ def test_a_query_and_a_cancel_by_ref(traders: Market) -> None:
         "canceled #2 3",
     ]
     assert traders.cash("1") == "1000"
+
+
+def test_a_query_and_a_cancel_by_ref(traders: Market) -> None:
+    by_ref(traders)
 
 
 @pytest.mark.parametrize(
@@ -350,6 +409,37 @@ def test_people_say_it_by_name(traders: Market) -> None:
 # --- mutants ------------------------------------------------------------------------------------------------
 
 _NO_LOOK = "begin return p_orders; end"
+# Finds what `{column}` says there, whatever the order says itself.
+_WHATEVER = """
+begin
+    for n in 1 .. cardinality(p_orders) loop
+        p_orders[n].{column} := coalesce(
+            (
+                select orders.{column}
+                from exchange.orders
+                inner join exchange.order_terms on orders.order_id = order_terms.order_id
+                where order_terms.account_key = p_orders[n].account_key
+                    and order_terms.ref = (p_orders[n].terms).ref
+            ),
+            p_orders[n].{column}
+        );
+    end loop;
+    return {{call}};
+end
+"""
+# Takes the order as a new one, though it is there already.
+_NEW_IF = """
+declare
+    v_orders exchange.reservation[] := {{call}};
+begin
+    for n in 1 .. cardinality(v_orders) loop
+        if v_orders[n].code = 'duplicate' and {condition} then
+            v_orders[n].code := null;
+        end if;
+    end loop;
+    return v_orders;
+end
+"""
 FAULTS = {
     "a ref is not looked up": (Mutant("resolve_terms", _NO_LOOK), the_same_again),
     "all is the same": (Mutant("is_same", "begin return true; end"), another_one),
@@ -365,6 +455,92 @@ FAULTS = {
             "v_orders[n] := p_orders[n]; end if; end loop; return v_orders; end",
         ),
         before_all_else,
+    ),
+    **{
+        f"{column} may differ": (Mutant("resolve_terms", _WHATEVER.format(column=column)), another_one)
+        for column in ("symbol_key", "side", "shares", "limit_price")
+    },
+    **{
+        f"{name} may differ": (
+            Mutant("is_same", f"begin p_terms.{name} := (p_others).{name}; return {{call}}; end"),
+            another_one,
+        )
+        for name in ("budget", "tif", "post", "stp")
+    },
+    "case doesn't count": (
+        Mutant(
+            "resolve_terms",
+            "begin for n in 1 .. cardinality(p_orders) loop "
+            "p_orders[n].terms.ref := lower((p_orders[n].terms).ref); end loop; return {call}; end",
+        ),
+        an_accounts_own,
+    ),
+    "a ref is everybody's": (
+        Mutant(
+            "resolve_terms",
+            """
+            declare
+                v_orders exchange.reservation[];
+            begin
+                for n in 1 .. cardinality(p_orders) loop p_orders[n].account_key := 1; end loop;
+                v_orders := {call};
+                for n in 1 .. cardinality(v_orders) loop
+                    v_orders[n].account_key := v_orders[n].holding_key >> 28;
+                end loop;
+                return v_orders;
+            end
+            """,
+        ),
+        an_accounts_own,
+    ),
+    "a ref is free once its order has ended": (
+        Mutant(
+            "resolve_terms",
+            _NEW_IF.format(
+                condition="not exists (select from exchange.resting_orders "
+                "where order_id = v_orders[n].order_id)"
+            ),
+        ),
+        for_good,
+    ),
+    "post only is decided before its ref": (
+        Mutant("resolve_terms", _NEW_IF.format(condition="(v_orders[n].terms).post")),
+        before_post_and_fok,
+    ),
+    "FOK is decided before its ref": (
+        Mutant("resolve_terms", _NEW_IF.format(condition="(v_orders[n].terms).tif = 'FOK'")),
+        before_post_and_fok,
+    ),
+    "a refused order's ref is taken": (
+        Mutant(
+            "write_order_terms",
+            """
+            begin
+                for n in 1 .. cardinality(p_incoming) loop
+                    p_order_ids[n] := coalesce(p_order_ids[n], -n);
+                end loop;
+                return {call};
+            end
+            """,
+        ),
+        left_free,
+    ),
+    "who names an order by both is told of it": (
+        Mutant(
+            "account_order",
+            "begin if p_order_id is not null then p_ref := null; end if; "
+            "return query select * from {call}; end",
+        ),
+        by_ref,
+    ),
+    "a ref names anybody's order": (
+        Mutant(
+            "account_order",
+            "begin p_account_id := coalesce((select account_id from exchange.order_terms "
+            "inner join exchange.accounts using (account_key) where ref = p_ref limit 1), p_account_id); "
+            "return query select * from {call}; end",
+        ),
+        by_ref,
     ),
     "what is in flight is overlooked": (
         Mutant("find_in_flight", "begin return array[]::integer[]; end"),
@@ -403,6 +579,39 @@ def test_a_fault_is_found(traders: Market, fault: str) -> None:
     install(traders.connection, mutant)
     with pytest.raises((AssertionError, psycopg.errors.UniqueViolation)):
         test(traders)
+
+
+# Contradictions by what is said of them, and an order that says one.
+CONTRADICTIONS = {
+    "only a replace": "order X 1 5 of=a",
+    "an order that is post only": "order X 1 5 tif=IOC post=true",
+    "a limit order has no budget": "order X 1 5 budget=5",
+    "a market order has no limit": "order X 1 5 type=market budget=5",
+    "a market order never rests: its tif": "order X 1 type=market budget=5 tif=GTC",
+    "a market order never rests, so": "order X 1 type=market budget=5 post=true",
+    "a market order that buys": "order X 1 type=market",
+    "a market order that sells": "order X -1 type=market budget=5",
+}
+
+
+@pytest.mark.parametrize("said", CONTRADICTIONS)
+def test_a_contradiction_that_is_overlooked_is_found(traders: Market, said: str) -> None:
+    overlooked = f"starts_with(exchange.contradiction(p_request), '{said}')"
+    install(
+        traders.connection,
+        Mutant("terms_fault", f"begin return case when {overlooked} is not true then {{call}} end; end"),
+    )
+    with pytest.raises((AssertionError, psycopg.Error)):
+        test_terms_must_be_sound(traders, CONTRADICTIONS[said], "invalid_terms")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [("invalid_ref", "order X 1 5 ref=ä"), ("invalid_budget", "order X 1 5 budget=0")]
+)
+def test_a_spelling_that_is_overlooked_is_found(traders: Market, code: str, words: str) -> None:
+    install(traders.connection, Mutant("terms_fault", f"begin return nullif({{call}}, '{code}'); end"))
+    with pytest.raises((AssertionError, psycopg.Error)):
+        test_terms_must_be_sound(traders, words, code)
 
 
 def test_an_unlocked_account_is_found(database: str, traders: Market) -> None:

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from pgbourse import __version__
+from pgbourse.wire import fields
 from pgbourse.wire.messages import Request, Terms, parse
 from tests.unit.documents import creation, refused, reply_to, row, transaction
 
@@ -79,25 +80,27 @@ def test_an_order_that_says_nothing_more_is_a_plain_one(written: str) -> None:
     assert request.terms is None
 
 
-@pytest.mark.parametrize(
-    ("written", "says"),
-    [
-        ('tif="ioc"', "tif 'ioc' is not allowed: it must be GTC, IOC or FOK"),
-        ('tif=""', "tif '' is not allowed: it must be GTC, IOC or FOK"),
-        ('type="Market"', "type 'Market' is not allowed: it must be limit or market"),
-        ('post="1"', "post '1' is not allowed: it must be true or false"),
-        ('post="True"', "post 'True' is not allowed: it must be true or false"),
-        ('stp="all"', "stp 'all' is not allowed: it must be taker, maker or both"),
-        ('ref=""', "ref '' is not allowed: it must be 1 to 64 ASCII letters, digits and . _ - :"),
-        ('ref="a b"', "ref 'a b' is not allowed: it must be 1 to 64 ASCII letters, digits and . _ - :"),
-        ('budget="1e5"', "budget '1e5' is not a number"),
-        ('budget="0"', "budget '0' is not allowed: it must be a number above 0"),
-        ('budget="5"', "budget is for market orders that buy"),
-        ('type="market"', "a market order has no limit"),
-        ('post="true" tif="IOC"', "post and tif IOC contradict each other"),
-        ('post="true" tif="FOK"', "post and tif FOK contradict each other"),
-    ],
-)
+WRONG_TERMS = [
+    ('tif="ioc"', "tif 'ioc' is not allowed: it must be GTC, IOC or FOK"),
+    ('tif=""', "tif '' is not allowed: it must be GTC, IOC or FOK"),
+    ('type="Market"', "type 'Market' is not allowed: it must be limit or market"),
+    ('post="1"', "post '1' is not allowed: it must be true or false"),
+    ('post="True"', "post 'True' is not allowed: it must be true or false"),
+    ('stp="all"', "stp 'all' is not allowed: it must be taker, maker or both"),
+    ('ref=""', "ref '' is not allowed: it must be 1 to 64 ASCII letters, digits and . _ - :"),
+    ('ref="a b"', "ref 'a b' is not allowed: it must be 1 to 64 ASCII letters, digits and . _ - :"),
+    ('ref="a&#10;"', "ref 'a&#10;' is not allowed: it must be 1 to 64 ASCII letters, digits and . _ - :"),
+    ('ref="ä"', "ref 'ä' is not allowed: it must be 1 to 64 ASCII letters, digits and . _ - :"),
+    ('budget="1e5"', "budget '1e5' is not a number"),
+    ('budget="0"', "budget '0' is not allowed: it must be a number above 0"),
+    ('budget="5"', "budget is for market orders that buy"),
+    ('type="market"', "a market order has no limit"),
+    ('post="true" tif="IOC"', "post and tif IOC contradict each other"),
+    ('post="true" tif="FOK"', "post and tif FOK contradict each other"),
+]
+
+
+@pytest.mark.parametrize(("written", "says"), WRONG_TERMS)
 def test_terms_that_are_wrong(written: str, says: str) -> None:
     assert refusal(f"<order {ORDER} {written}/>").startswith(says)
 
@@ -121,6 +124,60 @@ def test_a_ref_has_a_length(length: int) -> None:
 )
 def test_market_orders_that_are_wrong(written: str, says: str) -> None:
     assert refusal(f'<order sym="A" type="market" {written}/>').startswith(says)
+
+
+def test_a_flag_that_is_false_contradicts_nothing() -> None:
+    for written in ('tif="IOC" limit="2"', 'tif="FOK" limit="2"', 'type="market" budget="5"'):
+        assert asked(f'<order sym="A" amount="5" post="false" {written}/>').terms is not None
+
+
+# A rule of orders, one that breaks it, and how the reader would overlook it: by what doesn't reach it.
+@pytest.mark.parametrize(
+    ("child", "unseen"),
+    [
+        ('<order sym="A" amount="5" limit="5" type="market" budget="5"/>', "limit"),
+        ('<order sym="A" amount="5" type="market" budget="5" tif="GTC"/>', "tif"),
+        ('<order sym="A" amount="-5" type="market" budget="5"/>', "budget"),
+        (f'<order {ORDER} budget="5"/>', "budget"),
+        (f'<order {ORDER} post="true" tif="IOC"/>', "tif"),
+        (f'<order {ORDER} post="true" tif="FOK"/>', "post"),
+        ('<order sym="A" amount="5" type="market" budget="5" post="true"/>', "post"),
+        ('<query id="1" ref="a"/>', "ref"),
+        ('<cancel id="1" ref="a"/>', "ref"),
+    ],
+)
+def test_it_is_the_contradiction_that_is_refused(child: str, unseen: str) -> None:
+    """The same child without the attribute at fault is understood."""
+    assert refusal(child)
+    assert isinstance(transaction(re.sub(f' {unseen}="[^"]*"', "", child)), Request)
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "found_by"),
+    [
+        ("TIF", "ioc", 'tif="ioc"'),
+        ("TYPE", "Market", 'type="Market"'),
+        ("STP", "all", 'stp="all"'),
+        ("FLAG", "1", 'post="1"'),
+        ("REF", "a\n", 'ref="a&#10;"'),
+        ("BUDGET", "0", 'budget="0"'),
+    ],
+)
+def test_a_value_that_is_overlooked_is_found(
+    monkeypatch: pytest.MonkeyPatch, rule: str, value: str, found_by: str
+) -> None:
+    assert getattr(fields, rule).problem("name", value)
+    right = fields.Field.problem
+    monkeypatch.setattr(
+        fields.Field,
+        "problem",
+        lambda self, name, told: (
+            None if told == value and self is getattr(fields, rule) else right(self, name, told)
+        ),
+    )
+    overlooked = next(case for case in WRONG_TERMS if case[0] == found_by)
+    with pytest.raises(AssertionError):
+        test_terms_that_are_wrong(*overlooked)
 
 
 def test_query_and_cancel_by_ref() -> None:
