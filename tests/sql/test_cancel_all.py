@@ -313,6 +313,13 @@ MEETINGS: dict[str, tuple[Mutant, Callable[[str, Market], None]]] = {
         ),
         locks_its_account,
     ),
+    "only a sequence's own requests are put off": (
+        Mutant(
+            "survey",
+            "begin return query select s.place, s.request, s.acts, false from {call} as s; end",
+        ),
+        left_whole,
+    ),
     "what came meanwhile isn't looked for": (
         Mutant(
             "lock_batch",
