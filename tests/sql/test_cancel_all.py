@@ -264,6 +264,40 @@ FAULTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
         Mutant("resting_of", "begin p_sym := null; return query select * from {call}; end"),
         of_one_symbol,
     ),
+    "not by id": (
+        Mutant(
+            "cancel_all_of_one",
+            "begin return query select told.* from {call} as told "
+            "order by outcome <> 'canceled_all', order_id desc; end",
+        ),
+        all_of_an_account,
+    ),
+    "an unknown symbol is refused": (
+        Mutant(
+            "cancel_all_of_one",
+            "begin return query select request, "
+            "case when p_request.sym = 'NONE' then 'refused' else outcome end, order_id, shares, price, at, "
+            "case when p_request.sym = 'NONE' then 'unknown_symbol' end, message, sym, amount, ref "
+            "from {call}; end",
+        ),
+        of_one_symbol,
+    ),
+    "not what is halted": (
+        Mutant(
+            "resting_of",
+            "begin return query select told.* from {call} as told where symbol_key not in "
+            "(select symbol_key from exchange.symbols where halted_at is not null); end",
+        ),
+        on_halts_and_freezes,
+    ),
+    "not who is frozen": (
+        Mutant(
+            "resting_of",
+            "begin return query select told.* from {call} as told where account_key not in "
+            "(select account_key from exchange.accounts where frozen_at is not null); end",
+        ),
+        on_halts_and_freezes,
+    ),
     "nothing is given back": (
         Mutant(
             "end_orders",

@@ -1,5 +1,7 @@
 """Looking: what an account has, its open orders, and a book, as the tables have them."""
 
+from collections.abc import Callable
+
 import psycopg
 import pytest
 
@@ -68,15 +70,15 @@ def test_an_account_shows_what_is_free_and_what_is_reserved(traders: Market) -> 
 
 def test_positions_without_anything_are_left_out_and_others_stand_in_byte_order(market: Market) -> None:
     market.account("1", 0)
-    for sym in ("b", "a", "B", "A1", "A"):
+    for sym in ("b", "a", "B", "C", "A1", "A"):
         market.grant("1", sym, 1)
     market.account("2", 100)
     market.place("1", "a", -1, 5)
     market.place("2", "a", 1, 5)
-    assert account(market, "1") == ["account 5 + 0", "A 1 + 0", "A1 1 + 0", "B 1 + 0", "b 1 + 0"]
+    assert account(market, "1") == ["account 5 + 0", "A 1 + 0", "A1 1 + 0", "B 1 + 0", "C 1 + 0", "b 1 + 0"]
     assert account(market, "2") == ["account 95 + 0", "a 1 + 0"]
     market.connection.execute("select exchange.settle_idle_accounts()")
-    assert account(market, "1") == ["account 5 + 0", "A 1 + 0", "A1 1 + 0", "B 1 + 0", "b 1 + 0"]
+    assert account(market, "1") == ["account 5 + 0", "A 1 + 0", "A1 1 + 0", "B 1 + 0", "C 1 + 0", "b 1 + 0"]
 
 
 def test_what_has_been_folded_in_counts_once(traders: Market) -> None:
@@ -124,6 +126,18 @@ def test_an_account_that_does_not_exist_is_unknown(traders: Market, function: st
     query = f"select outcome, code, message from exchange.{function}"
     refused = ("refused", "unknown_account", "no such account: 9")
     assert traders.connection.execute(query.encode()).fetchall() == [refused]
+
+
+def who_is_frozen_may_look(traders: Market) -> None:
+    traders.place("1", "X", 10, 5)
+    traders.connection.execute("select exchange.freeze_account('1')")
+    assert account(traders, "1") == ["account 950 + 50", "X 100 + 0", "Y 7.5 + 0"]
+    assert orders(traders, "1") == ["1: 10 X @ 5, 10 open"]
+    assert book(traders, "1", "X") == ["bid 10 @ 5 (1)"]
+
+
+def test_who_is_frozen_may_look(traders: Market) -> None:
+    who_is_frozen_may_look(traders)
 
 
 # --- open orders --------------------------------------------------------------------------------------------
@@ -371,6 +385,126 @@ MUTANTS = {
     "a book's halt isn't told": Mutant("look_books", OF_LOOK % "where outcome <> 'halted'"),
     "a book is told by order": Mutant("look_books", OF_LOOK % "cross join generate_series(1, looked.amount)"),
 }
+
+
+THEN = "begin return query select * from {call} as looked %s; end"
+ROW = "request, outcome, order_id, shares, price, at, code, message, sym, amount, ref"
+
+
+def telling(function: str, **columns: str) -> Mutant:
+    """Tell something else in a column of an answer."""
+    told = ", ".join(columns.get(name, name) for name in ROW.split(", "))
+    return Mutant(function, f"begin return query select {told} from {{call}} as looked; end")
+
+
+def frozen(function: str) -> Mutant:
+    return Mutant(
+        function,
+        "begin if not exists (select from exchange.accounts where frozen_at is not null) then "
+        "return query select * from {call}; end if; end",
+    )
+
+
+FAULTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
+    "a switch's time is cut": (
+        telling(
+            "look_accounts",
+            at="case when at is not null then (select date_trunc('second', fires_at) "
+            "from exchange.switches) end",
+        ),
+        test_an_armed_switch_is_told_in_whole_seconds_rounded_up,
+    ),
+    "positions stand as in a dictionary": (
+        Mutant("look_accounts", THEN % "order by sym is not null, lower(sym), sym"),
+        test_positions_without_anything_are_left_out_and_others_stand_in_byte_order,
+    ),
+    "what lies between the stages isn't reserved": (
+        Mutant("order_cost", "begin return 0; end"),
+        test_what_is_reserved_between_the_stages_is_in_it,
+    ),
+    "the amount is what is open": (
+        telling("list_orders_of", amount="sign(amount) * shares"),
+        test_open_orders_are_listed_by_id,
+    ),
+    "the newest come first": (
+        Mutant("list_orders_of", THEN % "order by outcome <> 'orders', order_id desc"),
+        test_open_orders_are_listed_by_id,
+    ),
+    "an unknown symbol is refused": (
+        telling(
+            "list_orders_of", outcome="case when p_requests[1].sym = 'x' then 'refused' else outcome end"
+        ),
+        test_open_orders_are_listed_by_id,
+    ),
+    "there are always more": (
+        Mutant(
+            "list_orders_of",
+            "begin return query select * from {call}; "
+            "return next (1, 'more', null, null, null, null, null, null, null, null, null)::exchange.answer; "
+            "end",
+        ),
+        test_a_list_says_if_there_are_more,
+    ),
+    "a list has a hundred orders": (
+        Mutant(
+            "rows_asked",
+            "begin return case when p_amount is null then least(p_unless_said, 100) else {call} end; end",
+        ),
+        test_a_list_has_a_thousand_orders_at_most,
+    ),
+    "a book is twenty levels deep": (
+        Mutant(
+            "rows_asked",
+            "begin return case when p_amount is null then 2 * p_unless_said else {call} end; end",
+        ),
+        test_a_book_is_ten_levels_deep_unless_said,
+    ),
+    "refs aren't told": (telling("list_orders_of", ref="null"), test_a_list_tells_refs_and_times),
+    "when it was placed isn't told": (
+        telling("list_orders_of", at="at + interval '1 s'"),
+        test_a_list_tells_refs_and_times,
+    ),
+    "an unknown symbol has an empty book": (
+        telling("look_books", code="null", message="null", outcome="'book'"),
+        test_an_unknown_symbol_has_no_book,
+    ),
+    "who is frozen has no account": (frozen("look_accounts"), who_is_frozen_may_look),
+    "who is frozen has no orders": (frozen("list_orders_of"), who_is_frozen_may_look),
+    "who is frozen sees no book": (frozen("look_books"), who_is_frozen_may_look),
+    "a look is at what was there before its sequence": (
+        Mutant(
+            "cut_into_phases",
+            "begin return query select phases.* from {call} as phases order by kind = 'place_order'; end",
+        ),
+        test_a_look_sees_what_came_before_it_in_its_sequence,
+    ),
+}
+
+
+# These begin without accounts.
+WITH_NOTHING = (
+    test_positions_without_anything_are_left_out_and_others_stand_in_byte_order,
+    test_a_list_has_a_thousand_orders_at_most,
+)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_found(request: pytest.FixtureRequest, fault: str) -> None:
+    mutant, test = FAULTS[fault]
+    market = request.getfixturevalue("market" if test in WITH_NOTHING else "traders")
+    install(market.connection, mutant)
+    with pytest.raises(AssertionError):
+        test(market)
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1001", "1.5", "NaN", "Infinity"])
+@pytest.mark.parametrize(("action", "code"), [("list_orders", "invalid_max"), ("look_book", "invalid_depth")])
+def test_a_number_of_rows_that_is_mended_is_found(
+    traders: Market, action: str, code: str, number: str
+) -> None:
+    install(traders.connection, Mutant("rows_asked", "begin return 1; end"))
+    with pytest.raises((AssertionError, ValueError)):
+        test_what_counts_no_rows_is_refused(traders, action, code, number)
 
 
 @pytest.fixture

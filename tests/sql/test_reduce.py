@@ -123,12 +123,16 @@ def test_one_after_the_other_in_a_batch(traders: Market) -> None:
     ]
 
 
-def test_on_a_halted_symbol_and_a_frozen_account(traders: Market) -> None:
+def on_halts_and_freezes(traders: Market) -> None:
     traders.connection.execute("select exchange.halt_symbol('X'), exchange.freeze_account('1')")
     assert ask(traders, "1 reduce 1 shares=20", "1 reduce 1 to=0") == [
         "reduced #1 20, open #1 30",
         "reduced #1 30, open #1 0",
     ]
+
+
+def test_on_a_halted_symbol_and_a_frozen_account(traders: Market) -> None:
+    on_halts_and_freezes(traders)
 
 
 def waits_for_the_match(database: str, traders: Market) -> None:
@@ -159,6 +163,11 @@ def test_people_say_it_by_name(traders: Market) -> None:
     assert call("'1', 1") == ("refused", None, None, None, "invalid_terms")
     assert call("'1', 1, shares => 1, to_open => 1") == ("refused", None, None, None, "invalid_terms")
     assert call("'2', 1, shares => 1") == ("refused", 1, None, None, "unknown_order")
+
+
+def reducing(before: str) -> Mutant:
+    """Do something before an order is reduced."""
+    return Mutant("reduce_one", f"begin {before} return query select * from {{call}}; end")
 
 
 FAULTS = {
@@ -193,6 +202,53 @@ FAULTS = {
             "return p_orders; end",
         ),
         to_so_much,
+    ),
+    "reductions stand behind executions": (
+        Mutant(
+            "query_orders",
+            "begin return query select told.* from {call} as told order by request, outcome = 'reduced'; end",
+        ),
+        every_part_is_told,
+    ),
+    "a cancel doesn't tell of reductions": (
+        Mutant(
+            "cancel_orders",
+            "begin return query select told.* from {call} as told where outcome <> 'reduced'; end",
+        ),
+        every_part_is_told,
+    ),
+    "to may not be 0": (
+        reducing("if p_request.amount = 0 then p_request.amount := -1; end if;"),
+        to_so_much,
+    ),
+    "more than is open is refused": (
+        reducing(
+            "if p_request.amount > (select open_shares from exchange.resting_orders where order_id = 1) "
+            "then p_request.amount := -1; end if;"
+        ),
+        to_so_much,
+    ),
+    "nothing is as good as open": (
+        reducing(
+            "if not exists (select from exchange.resting_orders where account_key = 1) then "
+            "return next (p_place, 'reduced', 1, 0, null, null, null, null, null, null, null)"
+            "::exchange.answer; return; end if;"
+        ),
+        refusals,
+    ),
+    "not while the symbol is halted": (
+        reducing(
+            "if exists (select from exchange.symbols where halted_at is not null) "
+            "then p_request.amount := -1; end if;"
+        ),
+        on_halts_and_freezes,
+    ),
+    "not while the account is frozen": (
+        reducing(
+            "if exists (select from exchange.accounts where frozen_at is not null) "
+            "then p_request.amount := -1; end if;"
+        ),
+        on_halts_and_freezes,
     ),
     "whose it is isn't asked": (
         Mutant("account_order", "begin p_account_id := '1'; return query select * from {call}; end"),

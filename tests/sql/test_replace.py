@@ -105,13 +105,17 @@ def test_if_the_new_one_is_refused_the_old_one_is_untouched(traders: Market) -> 
     untouched(traders)
 
 
-def test_a_halt_and_a_freeze_refuse_it(traders: Market) -> None:
+def halts_and_freezes(traders: Market) -> None:
     traders.connection.execute("select exchange.halt_symbol('X')")
     assert ask(traders, "1 replace 1 50 9") == ["symbol_halted"]
     traders.connection.execute("select exchange.resume_symbol('X'), exchange.freeze_account('1')")
     assert ask(traders, "1 replace 1 50 9") == ["account_frozen"]
     assert ask(traders, "1 query 1") == ["open #1 100"]
     assert traders.violations() == []
+
+
+def test_a_halt_and_a_freeze_refuse_it(traders: Market) -> None:
+    halts_and_freezes(traders)
 
 
 def nothing_is_open(traders: Market) -> None:
@@ -162,6 +166,27 @@ def test_it_trades_and_says_what_it_did_at_once(traders: Market) -> None:
     assert traders.violations() == []
 
 
+def only_symbol_and_side_are_inherited(traders: Market) -> None:
+    """Neither what the old order said of itself, nor what it fills against."""
+    ask(traders, "1 cancel 1")
+    assert ask(
+        traders, "1 order X -10 10 ref=s post=true stp=taker", "1 order X 10 9 ref=t post=true stp=both"
+    ) == [
+        "opened #2, filled 0, canceled 0",
+        "opened #3, filled 0, canceled 0",
+    ]
+    assert ask(traders, "1 replace of=t 4 10", "1 query ref=t", "1 query 4") == [
+        "opened #4 X, replaced #3 10",
+        "canceled #3 10",
+        "executed #4 4 @ 10",
+    ]
+    assert traders.violations() == []
+
+
+def test_nothing_but_symbol_and_side_is_inherited(traders: Market) -> None:
+    only_symbol_and_side_are_inherited(traders)
+
+
 def test_replaces_follow_each_other_in_a_batch(traders: Market) -> None:
     assert ask(
         traders,
@@ -208,6 +233,11 @@ def resolving(before: str, then: str = "") -> Mutant:
     return Mutant("resolve_replace", f"declare v_found exchange.replacement; {body}")
 
 
+def replacing(before: str, then: str = "") -> Mutant:
+    """Do something before an order is replaced, or then."""
+    return Mutant("replace_one", f"begin {before} return query select * from {{call}}; {then} end")
+
+
 FAULTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
     "the old one stays": (Mutant("end_orders", "begin return p_orders; end"), in_one_step),
     "the old one ends first, whatever comes": (
@@ -220,6 +250,66 @@ FAULTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
     ),
     "its side isn't looked at": (resolving("p_request.amount := abs(p_request.amount);"), untouched),
     "the condition isn't looked at": (resolving("p_request.terms.if_open := null;"), only_if_open),
+    "the old one's place is inherited": (
+        replacing(
+            "",
+            "update exchange.resting_orders set order_id = p_request.order_id where account_key = 1;",
+        ),
+        in_one_step,
+    ),
+    "the old one's reservation is no help": (
+        Mutant(
+            "end_orders",
+            "declare v exchange.resting_orders[] := {call}; begin "
+            "delete from exchange.credits; return v; end",
+        ),
+        in_one_step,
+    ),
+    "what is released is told as more": (
+        Mutant(
+            "place_orders",
+            "begin p_released_shares := p_released_shares + 1; return query select * from {call}; end",
+        ),
+        in_one_step,
+    ),
+    "the amount is what it and the old one come to": (
+        resolving("p_request.amount := p_request.amount - 30;"),
+        what_is_filled_is_on_top,
+    ),
+    "terms are inherited": (
+        resolving(
+            "p_request.terms.post := (select post from exchange.order_terms where ref = 't'); "
+            "p_request.terms.stp := (select stp from exchange.order_terms where ref = 't');"
+        ),
+        only_symbol_and_side_are_inherited,
+    ),
+    "a halt doesn't hold": (
+        replacing("update exchange.symbols set halted_at = null;"),
+        halts_and_freezes,
+    ),
+    "a freeze doesn't hold": (
+        replacing("update exchange.accounts set frozen_at = null;"),
+        halts_and_freezes,
+    ),
+    "the old one's ref is free": (
+        resolving("if (p_request.terms).ref = 'a7' then p_request.terms.ref := null; end if;"),
+        untouched,
+    ),
+    "nothing open is unknown": (
+        resolving(
+            "",
+            "if v_found.code = 'nothing_open' then v_found.code := 'unknown_order'; end if;",
+        ),
+        nothing_is_open,
+    ),
+    "whatever it replaces is the same": (
+        Mutant(
+            "resolve_terms",
+            "begin if p_replaced_order_id is not null then p_replaced_order_id := "
+            "(select max(replaced_order_id) from exchange.order_terms); end if; return {call}; end",
+        ),
+        the_same_again,
+    ),
     "an order and a replace are the same": (
         Mutant(
             "resolve_terms",

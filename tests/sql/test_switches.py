@@ -65,8 +65,15 @@ def test_it_is_armed_and_disarmed(traders: Market) -> None:
     it_is_armed(traders)
 
 
-@pytest.mark.parametrize("seconds", ["0", "-1", "0.5", "86401", "1.00000000000000000001", ""])
+SECONDS = ["0", "-1", "0.5", "86401", "1.00000000000000000001", ""]
+
+
+@pytest.mark.parametrize("seconds", SECONDS)
 def test_seconds_are_a_whole_number_up_to_a_day(traders: Market, seconds: str) -> None:
+    whole_seconds(traders, seconds)
+
+
+def whole_seconds(traders: Market, seconds: str) -> None:
     ((row,),) = traders.batch([parse("1 arm 1")._replace(amount=seconds or None)])
     assert (row.outcome, row.code) == ("refused", "invalid_seconds")
     assert switches(traders) == []
@@ -119,12 +126,17 @@ def test_a_batch_can_tell_of_it_as_well(traders: Market) -> None:
     ]
 
 
-def test_for_frozen_accounts_and_halted_symbols(traders: Market) -> None:
+def on_halts_and_freezes(traders: Market) -> None:
     ask(traders, "1 arm 60")
     traders.connection.execute("select exchange.halt_symbol('X'), exchange.freeze_account('1')")
     pass_by(traders)
-    assert ask(traders, "2 arm 10")[0].startswith("armed")
+    assert ask(traders, "1 arm 10", "1 disarm", "1 arm 10")[0].startswith("armed")
+    pass_by(traders)
     assert fire(traders) == [("1", 2)]
+
+
+def test_for_frozen_accounts_and_halted_symbols(traders: Market) -> None:
+    on_halts_and_freezes(traders)
 
 
 def test_so_many_accounts_at_a_time(traders: Market) -> None:
@@ -237,6 +249,51 @@ FAULTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
         ),
         it_is_armed,
     ),
+    "disarming leaves it armed": (
+        Mutant(
+            "set_switch",
+            "declare v exchange.switches[] := array(select s from exchange.switches as s); "
+            "a exchange.answer; begin a := {call}; insert into exchange.switches select * from unnest(v) "
+            "on conflict do nothing; return a; end",
+        ),
+        it_is_armed,
+    ),
+    "cancelling all disarms it": (
+        Mutant(
+            "cancel_all_of_one",
+            "begin return query select * from {call}; "
+            "if p_request.action = 'cancel_all' then delete from exchange.switches; end if; end",
+        ),
+        it_is_armed,
+    ),
+    "only what was open when it was armed": (
+        Mutant("resting_of", "begin return query select told.* from {call} as told where order_id <= 2; end"),
+        fires_once,
+    ),
+    "not for frozen accounts": (
+        Mutant(
+            "cancel_all_of_one",
+            "begin if exists (select from exchange.accounts where frozen_at is not null) then "
+            "p_request.account_id := null; end if; return query select * from {call}; end",
+        ),
+        on_halts_and_freezes,
+    ),
+    "not in halted symbols": (
+        Mutant(
+            "resting_of",
+            "begin return query select told.* from {call} as told where symbol_key not in "
+            "(select symbol_key from exchange.symbols where halted_at is not null); end",
+        ),
+        on_halts_and_freezes,
+    ),
+    "who is frozen can't arm it": (
+        Mutant(
+            "set_switch",
+            "begin if exists (select from exchange.accounts where frozen_at is not null) then "
+            "p_request.account_id := null; end if; return {call}; end",
+        ),
+        on_halts_and_freezes,
+    ),
     "it is told rounded up, and fires before": (
         Mutant(
             "set_switch",
@@ -254,3 +311,36 @@ def test_a_fault_is_found(traders: Market, fault: str) -> None:
     install(traders.connection, mutant)
     with pytest.raises(AssertionError):
         test(traders)
+
+
+@pytest.mark.parametrize("seconds", SECONDS)
+def test_seconds_that_are_mended_are_found(traders: Market, seconds: str) -> None:
+    mended = "p_request.amount := greatest(1, least(86400, trunc(coalesce(p_request.amount, 1))));"
+    install(traders.connection, Mutant("set_switch", f"begin {mended} return {{call}}; end"))
+    with pytest.raises(AssertionError):
+        whole_seconds(traders, seconds)
+
+
+FIRING = "update exchange.switches set fires_at = fires_at - interval '1 day'"
+MEETINGS: dict[str, tuple[Mutant, Callable[[str, Market], None]]] = {
+    "the time that the sweep saw counts": (
+        Mutant("cancel_all_of_one", f"begin {FIRING}; return query select * from {{call}}; end"),
+        rearmed,
+    ),
+    "whoever comes fires it": (
+        Mutant(
+            "cancel_all_of_one",
+            "begin return query select request, case outcome when 'not_due' then 'fired' else outcome end, "
+            "order_id, shares, price, at, code, message, sym, amount, ref from {call}; end",
+        ),
+        two_sweeps,
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", MEETINGS)
+def test_a_fault_is_found_where_sessions_meet(database: str, traders: Market, fault: str) -> None:
+    mutant, test = MEETINGS[fault]
+    install(traders.connection, mutant)
+    with pytest.raises(AssertionError):
+        test(database, traders)

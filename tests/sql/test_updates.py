@@ -130,6 +130,11 @@ def test_the_newest_update_is_what_a_book_tells(traders: Market) -> None:
     answers = traders.batch([order("1", "3", "4"), Request("look_book", "1", "X"), order("1", "3", "4")])
     assert answers[1][0].order_id == 2
     assert seq() == 2
+    # What does nothing to the book is no change of it.
+    ioc = order("1", "3", "4")._replace(said=Said(tif="IOC"))
+    answers = traders.batch([ioc, Request("look_book", "1", "X"), Request("cancel_order", "1", order_id=99)])
+    assert answers[1][0].order_id == 2
+    assert seq() == 2
 
 
 def test_time_never_goes_back(traders: Market) -> None:
@@ -267,6 +272,22 @@ MUTANTS = {
     "reductions aren't told": (
         Mutant("removal_of", "begin return null; end"),
         test_phases_of_a_batch_are_one_update,
+    ),
+    "a book tells the update before": (
+        Mutant(
+            "look_books",
+            "begin return query select request, outcome, greatest(order_id - 1, 0), shares, price, at, code, "
+            "message, sym, amount, ref from {call}; end",
+        ),
+        test_the_newest_update_is_what_a_book_tells,
+    ),
+    "a book tells of changes that nobody has made": (
+        Mutant(
+            "look_books",
+            "begin return query select request, outcome, order_id + cardinality(p_places), shares, price, "
+            "at, code, message, sym, amount, ref from {call}; end",
+        ),
+        test_the_newest_update_is_what_a_book_tells,
     ),
     "time is the clock's": (
         Mutant(
