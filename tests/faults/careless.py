@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 from pgbourse.serve import threads, traffic
 from pgbourse.serve.connection import ClientConnection, Wire
 from pgbourse.serve.traffic import Traffic
-from pgbourse.wire import elements, fields, messages
+from pgbourse.wire import elements, fields, messages, requests
 from pgbourse.wire.elements import DocumentRefused, Element, read_tree
 from pgbourse.wire.framing import Framer
 
@@ -63,14 +63,14 @@ def takes_any_number_of_children() -> None:
 
 
 def repeats_names_in_full() -> None:
-    for module in (messages, fields, elements):
+    for module in (messages, requests, fields, elements):
         _replace(module, "shorten", lambda value: value)
 
 
 def walks_a_tree() -> None:
     """Go down the tree by a function that calls itself."""
 
-    def read(document: bytes, _: int) -> tuple[ElementTree.Element, Iterator[ElementTree.Element]]:
+    def read(document: bytes, max_children: int) -> tuple[Element, Iterator[Element]]:
         def visit(element: ElementTree.Element) -> None:
             for child in element:
                 visit(child)
@@ -80,7 +80,7 @@ def walks_a_tree() -> None:
         except ElementTree.ParseError as error:
             raise DocumentRefused(str(error)) from None
         visit(root)
-        return root, iter(root)
+        return read_tree(document, max_children)
 
     _replace(messages, "read_tree", read)
 

@@ -84,6 +84,6 @@ def test_the_next_gateway_takes_over_what_a_killed_one_left(owned: Owned) -> Non
 @pytest.mark.parametrize("owned", ["leaves_its_own_server_dead"], indirect=True)
 def test_a_postgresql_left_dead_is_found_out(owned: Owned, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.integration.client._GUARD", 5.0)
-    monkeypatch.setattr("tests.faults.trader._GUARD", 6.0)
+    monkeypatch.setattr("tests.faults.trader.GUARD", 6.0)
     with pytest.raises((AssertionError, TimeoutError)):
         owned.scene.play(owned.kill_postgres)

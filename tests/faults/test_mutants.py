@@ -63,7 +63,7 @@ def test_a_gateway_that_never_connects_again_is_found_out(
     open_scene: OpenScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.integration.client._GUARD", 3.0)
-    monkeypatch.setattr("tests.faults.trader._GUARD", 5.0)
+    monkeypatch.setattr("tests.faults.trader.GUARD", 5.0)
     scene, faults = open_scene(mutant="never_connects_again")
     with pytest.raises((AssertionError, TimeoutError)):
         scene.play(faults.kill_backend)
