@@ -283,6 +283,14 @@ FAULTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
         ),
         only_symbol_and_side_are_inherited,
     ),
+    "it is looked for among all accounts' orders": (
+        Mutant(
+            "account_order",
+            "begin if p_account_id = '2' then p_account_id := '1'; end if; "
+            "return query select * from {call}; end",
+        ),
+        untouched,
+    ),
     "a halt doesn't hold": (
         replacing("update exchange.symbols set halted_at = null;"),
         halts_and_freezes,
@@ -341,3 +349,10 @@ def test_a_symbol_that_is_not_locked_is_found(database: str, traders: Market) ->
     install(traders.connection, Mutant("lock_symbols", "begin return p_slots; end"))
     with pytest.raises((AssertionError, psycopg.Error)):
         waits_for_the_match(database, traders)
+
+
+@pytest.mark.parametrize("code", ["invalid_ref", "invalid_terms", "invalid_open"])
+def test_terms_that_are_not_looked_at_are_found(traders: Market, code: str) -> None:
+    install(traders.connection, Mutant("terms_fault", f"begin return nullif({{call}}, '{code}'); end"))
+    with pytest.raises((AssertionError, psycopg.Error)):
+        untouched(traders)
