@@ -287,3 +287,55 @@ def test_codes(say: Say) -> None:
         [],
     ]
     assert [re.sub(' code="[^"]*">', ">", child) for child in with_codes] == without
+
+
+def test_while_a_symbol_is_halted_and_an_account_frozen(say: Say, connection: Session) -> None:
+    say(1, order(10, 5, ref="a"), order(-20, 9, sym="B"), order(1, 1, ref="c", tif="GTC"))
+    connection.execute("select exchange.halt_symbol('A'), exchange.freeze_account('1')")
+    replies = say(
+        1,
+        order(1, 1),
+        '<replace of="a" amount="1" limit="1"/>',
+        order(1, 1, ref="c"),
+        '<reduce ref="a" shares="1.50"/>',
+        '<cancel all="true" after="60"/>',
+        '<cancel ref="c"/>',
+        '<cancel all="true"/>',
+        "<account/>",
+        attributes=' codes="true"',
+    )
+    assert [re.findall('^<error.* code="([a-z_]+)">', child) for child in replies[:2]] == [
+        ["account_frozen"],
+        ["account_frozen"],
+    ]
+    *changed, account = replies[2:]
+    assert changed == [
+        '<opened sym="A" amount="1" limit="1" ref="c" id="3" executed="0" canceled="0" duplicate="true"/>',
+        '<reduced ref="a" id="1" shares="1.5" open="8.5"/>',
+        '<armed after="60" time="T"/>',
+        '<canceled ref="c" id="3"><canceled shares="1" time="T"/></canceled>',
+        '<canceled all="true" count="2"><order id="1" shares="8.5"/><order id="2" shares="20"/></canceled>',
+    ]
+    assert re.match('<account cash="1000" reserved="0" armed="[0-9]+"><position sym="A" ', account)
+    (book,) = say(2, '<book sym="A"/>')
+    assert re.fullmatch('<book sym="A" seq="[0-9]+" halted="true"/>', book)
+    assert re.search(' code="symbol_halted">', say(2, order(1, 1), attributes=' codes="true"')[0])
+
+
+def test_a_book_tells_the_latest_change_of_its_own_document(say: Say, connection: Session) -> None:
+    def newest() -> int:
+        query = "select max(seq) from exchange.updates inner join exchange.symbols using (symbol_key) "
+        (row,) = connection.execute(f"{query} where sym = 'B'".encode()).fetchall()
+        return int(row[0])
+
+    say(1, order(-1, 9, sym="B"))
+    before = newest()
+    _, changed, _, again = say(
+        1, order(-1, 9, sym="B"), '<book sym="B"/>', '<cancel all="true"/>', '<book sym="B"/>'
+    )
+    assert newest() > before
+    assert f' seq="{newest()}"' in again
+    assert '<ask price="9" shares="2" orders="2"/>' in changed
+    ioc, same = say(1, order(1, 9, sym="B", tif="IOC"), '<book sym="B"/>')
+    assert ' executed="0" canceled="1"' in ioc
+    assert same == again

@@ -96,6 +96,18 @@ def test_orders_alone_go_to_who_reserves_and_others_with_orders_do_not() -> None
     assert (portion.front, len(portion.requests)) == (-1, 3)
 
 
+def test_orders_that_follow_each_other_go_to_one_lane_or_none() -> None:
+    """Lanes do those of several symbols side by side."""
+    other = refd()._replace(sym="Y")
+    assert portion_of(turn_of([refd(), refd()]), fronts=1).front == 0
+    portion = portion_of(turn_of([refd(), other, refd()]), fronts=1)
+    assert (portion.front, len(portion.requests)) == (-1, 3)
+    # Of the base protocol, or of several documents.
+    assert portion_of(turn_of([order(), order()._replace(sym="Y")]), fronts=1).front == 0
+    portion = portion_of(turn_of([refd()], [other]), fronts=1)
+    assert (portion.front, len(portion.requests)) == (0, 2)
+
+
 def test_what_has_no_result_stays_together() -> None:
     turn = turn_of(whole(count=20))
     portion = portion_of(turn)

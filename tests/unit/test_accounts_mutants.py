@@ -40,6 +40,14 @@ def who_waits_is_forgotten(patch: Patch) -> None:
     patch.setattr(Accounts, "release", lambda *_: None)
 
 
+def lanes_do_several_symbols(patch: Patch) -> None:
+    patch.setattr("pgbourse.serve.turns._has_several_symbols", lambda _: False)
+
+
+def in_one_lane(*_: object) -> None:
+    tests.test_orders_that_follow_each_other_go_to_one_lane_or_none()
+
+
 def waiting(accounts: Accounts, went_on: list[Turn]) -> None:
     tests.test_others_wait_until_the_document_has_ended(accounts, went_on, whole())
 
@@ -60,6 +68,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], Test]] = {
     "what came before goes on": (nobody_needs_calm, waiting_for_calm),
     "each portion is a sequence": (each_is_a_sequence, together),
     "all portions are one sequence": (all_are_one_sequence, together),
+    "lanes do the orders of a document side by side": (lanes_do_several_symbols, in_one_lane),
     "who waits is forgotten": (who_waits_is_forgotten, waiting),
 }
 
@@ -77,6 +86,8 @@ def test_a_mutant_is_found(
         test(accounts, went_on)
 
 
-@pytest.mark.parametrize("test", [waiting, waiting_for_calm, together], ids=lambda test: test.__name__)
+@pytest.mark.parametrize(
+    "test", [waiting, waiting_for_calm, together, in_one_lane], ids=lambda test: test.__name__
+)
 def test_without_a_mutant_nothing_is_found(accounts: Accounts, went_on: list[Turn], test: Test) -> None:
     test(accounts, went_on)

@@ -261,8 +261,9 @@ class Turn:
         if fronts and requests:
             front = _front(requests[0], fronts)
             end = next((i for i, request in enumerate(requests) if _front(request, fronts) != front), most)
-            if is_whole and end < len(requests):
-                front = -1  # orders and others, in one transaction
+            if is_whole and (end < len(requests) or _has_several_symbols(requests)):
+                # Orders and others, or what lanes would do side by side: in one transaction.
+                front = -1
             else:
                 del requests[end:]
         self._begun += len(requests)
@@ -393,3 +394,8 @@ def _front(request: Request, fronts: int) -> int:
     if request.action != Action.PLACE_ORDER:
         return -1
     return hash(request.account_id) % fronts if fronts > 1 else 0
+
+
+def _has_several_symbols(requests: Sequence[Request]) -> bool:
+    sym = requests[0].sym
+    return any(request.sym != sym for request in requests)
