@@ -13,17 +13,17 @@ immutable
 parallel safe
 return row(
     p_kind,
-    p_order.symbol_key,
     p_order.side,
+    p_order.symbol_key,
     p_order.account_key,
     p_order_id,
-    p_order.limit_price,
-    (p_order.terms).budget,
-    p_shares,
     p_resting_place,
     p_resting.order_id,
     p_resting.account_key,
-    abs(p_resting.price_rank)
+    p_shares,
+    abs(p_resting.price_rank),
+    p_order.limit_price,
+    (p_order.terms).budget
 )::exchange.run_event;
 
 comment on function exchange.event_of(

@@ -68,12 +68,9 @@ begin
     codes := v_run.codes;
     messages := v_run.messages;
     perform exchange.write_orders(p_incoming, order_ids, c_now);
-    for n in 1 .. c_count loop
-        if p_incoming[n].terms is distinct from null then
-            told := exchange.write_order_terms(p_incoming, order_ids, v_run.ends, p_replaced_order_id, p_released_shares);
-            exit;
-        end if;
-    end loop;
+    if v_run.has_terms then
+        told := exchange.write_order_terms(p_incoming, order_ids, v_run.ends, p_replaced_order_id, p_released_shares);
+    end if;
 
     -- If vacuum can't keep up, spare the next matches what this one stepped over. By now every incoming order rests that ever
     -- will: see note_book_hints.

@@ -11,15 +11,13 @@ language plpgsql
 as $$
 declare
     c_sides constant exchange.run_side[] := p_run.sides;
+    c_last_ranks constant numeric[] := p_run.last_ranks; -- of each side
     c_symbol_keys constant bigint[] := p_run.symbol_keys; -- ascending, so that width_bucket finds a symbol's place by binary search
 
     v_order_ids bigint[] := p_run.order_ids;
     v_codes text[] := p_run.codes;
     v_events exchange.run_event[] := array[]::exchange.run_event[];
-
-    -- By side.
-    v_best integer[] := p_run.best;
-    v_last_ranks numeric[] := p_run.last_ranks;
+    v_best integer[] := p_run.best; -- of each side
 
     -- By resting order: those loaded, then those that came to rest.
     v_resting exchange.run_resting[] := p_run.resting;
@@ -45,20 +43,23 @@ begin
         v_symbol := width_bucket(v_order.symbol_key, c_symbol_keys);
         v_side := 2 * v_symbol - (v_order.side = 'sell')::integer; -- the other side
         v_place := v_best[v_side];
+        p_run.has_terms := p_run.has_terms or v_order.terms is distinct from null;
         v_is_planned := v_order.terms is distinct from null and exchange.is_planned(v_order.terms);
-        if c_symbol_keys[v_symbol] is distinct from v_order.symbol_key then
-            v_codes[i] := 'symbol_halted'; -- such a symbol has no sides
-        elsif v_is_planned then
-            v_plan := exchange.plan_order(v_order, v_place, v_last_ranks[v_side] is null, v_resting, v_open, v_next);
-            p_run.lacks := v_plan.lacks;
-            exit when v_plan.lacks;
-            v_codes[i] := v_plan.code;
-            p_run.messages[i] := v_plan.message;
-        end if;
-        if v_codes[i] is not null then
-            v_events := v_events || exchange.event_of('refuse', v_order, null, v_order.shares, null, null);
-            i := i + 1;
-            continue;
+        if v_is_planned or c_symbol_keys[v_symbol] is distinct from v_order.symbol_key then
+            if c_symbol_keys[v_symbol] is distinct from v_order.symbol_key then
+                v_codes[i] := 'symbol_halted'; -- such a symbol has no sides
+            else
+                v_plan := exchange.plan_order(v_order, v_place, c_last_ranks[v_side] is null, v_resting, v_open, v_next);
+                p_run.lacks := v_plan.lacks;
+                exit when v_plan.lacks;
+                v_codes[i] := v_plan.code;
+                p_run.messages[i] := v_plan.message;
+            end if;
+            if v_codes[i] is not null then
+                v_events := v_events || exchange.event_of('refuse', v_order, null, v_order.shares, null, null);
+                i := i + 1;
+                continue;
+            end if;
         end if;
 
         if v_left is null then
@@ -68,10 +69,10 @@ begin
         v_reach := -exchange.price_rank(v_order.side, v_order.limit_price);
         if v_is_planned then
             foreach v_step in array v_plan.steps loop
-                v_place := v_step.place;
-                v_resting_order := v_resting[v_place];
-                v_open[v_place] := v_open[v_place] - v_step.shares;
-                v_events := v_events || exchange.event_of(v_step.kind, v_order, v_order_ids[i], v_step.shares, v_place, v_resting_order);
+                v_resting_order := v_resting[v_step.place];
+                v_open[v_step.place] := v_open[v_step.place] - v_step.shares;
+                v_events := v_events
+                    || exchange.event_of(v_step.kind, v_order, v_order_ids[i], v_step.shares, v_step.place, v_resting_order);
             end loop;
             p_run.used_up := true;
             p_run.reduced := true;
@@ -98,7 +99,7 @@ begin
                 end if;
             end loop;
             v_best[v_side] := v_place;
-            exit when v_left > 0 and v_place is null and v_last_ranks[v_side] is not null;
+            exit when v_left > 0 and v_place is null and c_last_ranks[v_side] is not null;
         end if;
 
         -- Rest what is left, behind everything as good or better. Beyond what was loaded of its side it joins no chain: nobody gets
@@ -110,7 +111,7 @@ begin
                 || row(v_side, -v_reach, v_order_ids[i], v_order.account_key, v_left, null)::exchange.run_resting;
             v_open[v_place] := v_left;
             v_events := v_events || exchange.event_of('add', v_order, v_order_ids[i], v_left, v_place, null);
-            if (v_last_ranks[v_side] > -v_reach) is not false then
+            if (c_last_ranks[v_side] > -v_reach) is not false then
                 v_before := null;
                 v_next[v_place] := v_best[v_side];
                 while v_resting[v_next[v_place]].price_rank <= -v_reach loop
@@ -134,7 +135,6 @@ begin
     p_run.order_ids := v_order_ids;
     p_run.codes := v_codes;
     p_run.best := v_best;
-    p_run.last_ranks := v_last_ranks;
     p_run.adds := cardinality(v_resting) - cardinality(p_run.resting);
     p_run.resting := v_resting;
     p_run.open := v_open;

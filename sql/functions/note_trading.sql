@@ -5,7 +5,7 @@ language plpgsql
 as $$
 begin
     perform exchange.write_updates(
-        array[row(p_kind, p_symbol_key, null, null, null, null, null, null, null, null, null, null)::exchange.run_event], null, null, p_now
+        array[row(p_kind, null, p_symbol_key, null, null, null, null, null, null, null, null, null)::exchange.run_event], null, null, p_now
     );
 end
 $$;

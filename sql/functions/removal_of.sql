@@ -6,17 +6,17 @@ immutable
 parallel safe
 return row(
     'remove',
-    p_resting.symbol_key,
     case p_resting.side when 'buy' then 'sell' else 'buy' end,
+    p_resting.symbol_key,
     p_resting.account_key,
     null,
-    null,
-    null,
-    p_shares,
     null,
     p_resting.order_id,
     p_resting.account_key,
-    abs(p_resting.price_rank)
+    p_shares,
+    abs(p_resting.price_rank),
+    null,
+    null
 )::exchange.run_event;
 
 comment on function exchange.removal_of(exchange.resting_orders, numeric) is

@@ -21,7 +21,7 @@ begin
             event.account_key,
             case
                 when event.kind = 'trade' and event.side = 'buy' then event.shares
-                when event.kind in ('refuse', 'cancel') and event.side = 'sell' then event.shares
+                when event.kind <> 'trade' and event.side = 'sell' then event.shares
                 else 0
             end as shares,
             case
@@ -31,15 +31,16 @@ begin
                 when event.kind = 'trade' then event.shares * event.price
                 else 0
             end as cash
-        where event.kind not in ('add', 'remove')
+        where event.kind <> 'remove'
         union all
         -- The account of the one that rested: its limit is the price. It gets the other half of a trade, or its own back.
         select
             event.resting_account_key,
             case when (event.side = 'sell') = (event.kind = 'trade') then event.shares else 0 end,
             case when (event.side = 'buy') = (event.kind = 'trade') then event.shares * event.price else 0 end
-        where event.kind in ('trade', 'remove')
+        where event.kind = 'trade' or event.kind = 'remove'
     ) as gain
+    where event.kind <> 'add'
     group by gain.account_key, event.symbol_key;
 end
 $$;

@@ -29,11 +29,14 @@ begin
         changed.events
     from (
         select
-            event.symbol_key,
-            2 * width_bucket(event.symbol_key, p_symbol_keys) as place,
-            bool_or((event.kind = 'add') = (event.side = 'buy')) as buys_changed,
-            bool_or((event.kind = 'add') = (event.side = 'sell')) as sells_changed,
-            array_agg(
+            told.symbol_key,
+            2 * width_bucket(told.symbol_key, p_symbol_keys) as place,
+            array_agg(told.event) as events
+        -- One sort for all symbols; an order by in the aggregate would be one more for each.
+        from (
+            select
+                event.symbol_key,
+                event.ordinality,
                 row(
                     event.kind,
                     case when (event.kind = 'add') = (event.side = 'buy') then 'buy' when event.side is not null then 'sell' end,
@@ -41,12 +44,12 @@ begin
                     case when event.kind = 'trade' then case event.side when 'buy' then event.resting_id else event.order_id end end,
                     coalesce(event.price, event.limit_price),
                     event.shares
-                )::exchange.update_event
-                order by event.ordinality
-            ) as events
-        from unnest(p_events) with ordinality as event
-        where event.kind not in ('cancel', 'refuse')
-        group by event.symbol_key
+                )::exchange.update_event as event
+            from unnest(p_events) with ordinality as event
+            where event.kind not in ('cancel', 'refuse')
+            order by event.symbol_key, event.ordinality
+        ) as told
+        group by told.symbol_key
     ) as changed
     left join lateral (
         select
@@ -73,12 +76,14 @@ begin
             greatest(p_now, newest.updated_at) as updated_at,
             case
                 when p_bests[changed.place - 1] is distinct from null then p_bests[changed.place - 1]
-                when changed.buys_changed then exchange.find_best(changed.symbol_key, 'buy', newest.bid_rank, newest.bid_id)
+                when exists (select from unnest(changed.events) as event where event.side = 'buy')
+                    then exchange.find_best(changed.symbol_key, 'buy', newest.bid_rank, newest.bid_id)
                 else row(coalesce(newest.bid_rank, 'Infinity'), coalesce(newest.bid_id, 0))::exchange.run_best
             end as bid,
             case
                 when p_bests[changed.place] is distinct from null then p_bests[changed.place]
-                when changed.sells_changed then exchange.find_best(changed.symbol_key, 'sell', newest.ask_rank, newest.ask_id)
+                when exists (select from unnest(changed.events) as event where event.side = 'sell')
+                    then exchange.find_best(changed.symbol_key, 'sell', newest.ask_rank, newest.ask_id)
                 else row(coalesce(newest.ask_rank, 'Infinity'), coalesce(newest.ask_id, 0))::exchange.run_best
             end as ask
         offset 0
