@@ -246,7 +246,8 @@ def test_a_server_that_fails_is_told_in_one_line(
 def test_a_server_that_fails_later_leaves_its_figures(settings: LoadSettings) -> None:
     with (
         exchange_that(lambda number, document: opened(document) if number < 50 else [None]) as target,
-        pytest.raises(LoadError, match="the server closed a connection after a reply"),
+        # "without", if it is one of a client that has only begun.
+        pytest.raises(LoadError, match=r"the server closed a connection (after|without) a reply"),
     ):
         load(replace(settings, target=target, check=True))
     figures = result(settings)["result"]
