@@ -34,7 +34,7 @@ ENV PATH=/opt/pgbourse/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PGBOURSE_HOST=0.0.0.0 \
-    PGBOURSE_METRICS_HOST=0.0.0.0
+    PGBOURSE_HTTP_HOST=0.0.0.0
 USER pgbourse
 EXPOSE 12345
 # SIGTERM drains: the gateway carries out and answers what it has received, then exits.

@@ -50,16 +50,18 @@ def _options(*names: str) -> Callable[[_Command], _Command]:
 
 
 def _option(field: "dataclasses.Field[Any]", type_: Any) -> Callable[[_Command], _Command]:
-    flag = "--" + field.name.replace("_", "-")
+    names = [name for name in (field.name, field.metadata.get("old_name")) if name]
+    flag, *old_flags = ["--" + name.replace("_", "-") for name in names]
     default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
     return click.option(
         f"{flag}/--no-{flag[2:]}" if type_ is bool else flag,
+        *old_flags,
         field.name,
         cls=EnvironmentOption,
         type=_click_type(field, type_),
         default=default,
         show_default=default is not None,
-        envvar=f"PGBOURSE_{field.name.upper()}",
+        envvar=[f"PGBOURSE_{name.upper()}" for name in names],
         show_envvar=True,
         help=field.metadata["help"],
         callback=_refuse_empty(field) if field.metadata.get("without") else None,

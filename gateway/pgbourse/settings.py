@@ -57,12 +57,20 @@ def _setting(
     minimum: int | None = None,
     maximum: int | None = None,
     without: str | None = None,
+    old_name: str | None = None,
 ) -> Any:
     """Declare a field with its help text and, for a number, its minimum and maximum.
 
     `without` says what happens without a value. It makes an empty value, most likely a mistake, an error.
+    `old_name` is what the setting was called before: option and variable still work under it.
     """
-    metadata = {"help": text, "minimum": minimum, "maximum": maximum, "without": without}
+    metadata = {
+        "help": text,
+        "minimum": minimum,
+        "maximum": maximum,
+        "without": without,
+        "old_name": old_name,
+    }
     return field(default=default, metadata=metadata)
 
 
@@ -204,10 +212,11 @@ class ServeSettings:
     log_format: LogFormat = _setting(  # noqa: RUF009 - it returns a field
         "text", "Format of log lines: for people, or JSON."
     )
-    metrics_port: int | None = _setting(
+    http_port: int | None = _setting(
         None,
         "Port of /metrics for Prometheus, and of /healthz and /readyz; 0 takes a free one. Off without it.",
         minimum=0,
         maximum=65535,
+        old_name="metrics_port",
     )
-    metrics_host: str = _setting("127.0.0.1", "Address of that port.")
+    http_host: str = _setting("127.0.0.1", "Address of that port.", old_name="metrics_host")

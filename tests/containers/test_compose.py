@@ -30,7 +30,7 @@ class Stack:
             "PGBOURSE_IMAGE": image,
             "POSTGRES_IMAGE": postgres_image,
             "PGBOURSE_PORT": "0",
-            "PGBOURSE_METRICS_PORT": "0",
+            "PGBOURSE_HTTP_PORT": "0",
         }
 
     def __call__(self, *arguments: str) -> str:

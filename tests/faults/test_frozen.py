@@ -44,7 +44,7 @@ def pair(folder: Path) -> Iterator[FrozenPair]:
 
 
 def readiness(gateway: GatewayProcess) -> tuple[int, str]:
-    """Ask a gateway with --metrics-port 0 whether it is ready."""
+    """Ask a gateway with --http-port 0 whether it is ready."""
     return get(gateway, "readyz")
 
 
@@ -79,7 +79,7 @@ def test_a_primary_that_freezes_is_left_once_another_has_taken_over(
     pair: FrozenPair, start_gateway: StartGateway
 ) -> None:
     # One worker, or another would serve them as soon as it has found the new primary.
-    options = ("--reserve-workers", "1", "--lanes", "0", "--metrics-port", "0", "--sweep-seconds", "0.1")
+    options = ("--reserve-workers", "1", "--lanes", "0", "--http-port", "0", "--sweep-seconds", "0.1")
     gateway = start_gateway("--database-url", pair.conninfo(), *options)
     with WireClient(gateway.address) as first, WireClient(gateway.address) as second:
         assert first.ask(CREATE)[0].tag == "created"
@@ -119,7 +119,7 @@ def test_a_primary_that_freezes_before_a_worker_connects_costs_nobody_a_reply(
 def test_a_standby_is_no_place_to_ask(pair: FrozenPair, start_gateway: StartGateway) -> None:
     """It may lag behind what clients have been told, so not even queries are answered from it."""
     conninfo = make_conninfo(pair.conninfo(), target_session_attrs="any")
-    gateway = start_gateway("--database-url", conninfo, "--metrics-port", "0")
+    gateway = start_gateway("--database-url", conninfo, "--http-port", "0")
     with WireClient(gateway.address) as client:
         assert client.ask(CREATE)[0].tag == "created"
         pair.primary.kill()

@@ -85,7 +85,7 @@ def start_health(monkeypatch: pytest.MonkeyPatch) -> Iterator[StartHealth]:
 
 @pytest.fixture
 def measured(start_gateway: StartGateway) -> Gateway:
-    return start_gateway(metrics_port=0)
+    return start_gateway(http_port=0)
 
 
 @pytest.fixture
@@ -263,7 +263,7 @@ def test_no_more_connections_are_taken_than_the_manual_counts(
     connection.execute(sql.SQL(query).format(role))
     conninfo = make_conninfo(database, user="pgbourse_test_limited", password="x")
     try:
-        gateway = start_gateway(conninfo=conninfo, metrics_port=0, reserve_workers=2, lanes=0)
+        gateway = start_gateway(conninfo=conninfo, http_port=0, reserve_workers=2, lanes=0)
         health = start_health(gateway, conninfo)
         blocker = block()
         clients = [gateway.connect() for _ in range(2)]

@@ -52,7 +52,7 @@ def test_what_writes_is_refused_and_what_reads_is_answered(
     monkeypatch: pytest.MonkeyPatch,
     lanes: int,
 ) -> None:
-    gateway = start_gateway(lanes=lanes, metrics_port=0)
+    gateway = start_gateway(lanes=lanes, http_port=0)
     health = start_health(gateway, database)
     gateway.ask(CREATE)
     assert gateway.ask(ORDER)[0].get("id") == "1"

@@ -94,7 +94,7 @@ def test_clients_are_spread_evenly_and_all_are_answered(database: str, start_ser
 def test_a_child_that_is_killed_closes_its_own_clients_and_is_started_again(
     database: str, start_service: StartService
 ) -> None:
-    service = start_service("--database-url", database, "--processes", "2", "--metrics-port", "0")
+    service = start_service("--database-url", database, "--processes", "2", "--http-port", "0")
     with connected(service.address, 10) as clients:
         for client in clients:
             client.ask(CREATE)
@@ -154,7 +154,7 @@ class Metrics:
 
 
 def test_the_metrics_of_each_process_are_told_apart(database: str, start_service: StartService) -> None:
-    service = start_service("--database-url", database, "--processes", "2", "--metrics-port", "0")
+    service = start_service("--database-url", database, "--processes", "2", "--http-port", "0")
     told = Metrics(service).read()
     assert {name for name in told if name.startswith("process_cpu_seconds_total")} == {
         f"process_cpu_seconds_total{process}" for process in ("parent", "1", "2")

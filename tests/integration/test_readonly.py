@@ -23,7 +23,7 @@ WRITABLE = "reset default_transaction_read_only"
 @pytest.fixture
 def gateway(start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch) -> Gateway:
     monkeypatch.setattr(writegate, "RETRY", 0.1)
-    gateway = start_gateway(metrics_port=0)
+    gateway = start_gateway(http_port=0)
     gateway.ask(CREATE)
     assert gateway.ask(ORDER)[0].get("id") == "1"
     return gateway

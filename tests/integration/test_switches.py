@@ -90,7 +90,7 @@ def test_with_two_gateways_each_fires_once(
 def test_it_counts_in_a_metric(
     start_gateway: StartGateway, database: str, start_sweeper: StartSweeper
 ) -> None:
-    gateway, sweeper = start_gateway(metrics_port=0), start_sweeper(database)
+    gateway, sweeper = start_gateway(http_port=0), start_sweeper(database)
     with SharedPool(database, 1) as pool:
         server = HealthServer(
             listen("127.0.0.1", 0), gateway.server, pool, "15.1", None, lambda: sweeper.fired

@@ -59,7 +59,7 @@ def test_what_protects_is_not_left_out_by_an_empty_value(name: str, served: list
 def test_every_setting_is_an_option_with_its_variable_and_default() -> None:
     text = " ".join(run("serve", "--help").output.split())
     for field in dataclasses.fields(ServeSettings):
-        assert f"--{field.name.replace('_', '-')} " in text
+        assert re.search(rf"--{field.name.replace('_', '-')}[ ,]", text)
         assert f"PGBOURSE_{field.name.upper()}" in text
     without = [field.name for field in dataclasses.fields(ServeSettings) if field.default is None]
     assert without == [
@@ -68,7 +68,7 @@ def test_every_setting_is_an_option_with_its_variable_and_default() -> None:
         "tls_cert",
         "tls_key",
         "tls_client_ca",
-        "metrics_port",
+        "http_port",
     ]
     assert text.count("default:") == len(dataclasses.fields(ServeSettings)) - len(without)
     assert "--no-migrate" in text
@@ -112,7 +112,9 @@ def test_a_user_without_a_home_gets_a_folder_of_the_system() -> None:
         (["--database-url", "host=x"], "database_url", "host=x"),
         (["--database-password-file", "/run/x"], "database_password_file", Path("/run/x")),
         (["--tls-client-ca", "/run/ca.pem"], "tls_client_ca", Path("/run/ca.pem")),
-        (["--metrics-port", "9000"], "metrics_port", 9000),
+        (["--http-port", "9000"], "http_port", 9000),
+        (["--metrics-port", "9000"], "http_port", 9000),
+        (["--metrics-host", "::1"], "http_host", "::1"),
         (["--log-format", "json"], "log_format", "json"),
     ],
 )
@@ -133,11 +135,22 @@ def test_the_environment_sets_what_options_leave(served: list[ServeSettings]) ->
     assert served == [dataclasses.replace(ServeSettings(), port=1, migrate=False, reserve_workers=7)]
 
 
+def test_the_environment_may_use_the_old_name_of_a_setting(served: list[ServeSettings]) -> None:
+    run("serve", env={"PGBOURSE_METRICS_PORT": "7", "PGBOURSE_METRICS_HOST": "::1"})
+    both = {"PGBOURSE_METRICS_PORT": "7", "PGBOURSE_HTTP_PORT": "8"}
+    run("serve", env=both)
+    run("serve", "--metrics-port", "9", env=both)
+    # A service called pgbourse-http doesn't hide what is set under the old name.
+    run("serve", env={**both, "PGBOURSE_HTTP_PORT": "tcp://10.1.2.3:12346"})
+    assert [settings.http_port for settings in served] == [7, 8, 9, 7]
+    assert [settings.http_host for settings in served] == ["::1", *["127.0.0.1"] * 3]
+
+
 @pytest.mark.parametrize(
     "link", ["tcp://10.1.2.3:12345", "udp://10.1.2.3:12345", "sctp://10.1.2.3:9", "tcp://[fd00::1]:12345"]
 )
 def test_what_kubernetes_sets_for_a_service_is_no_setting(served: list[ServeSettings], link: str) -> None:
-    environment = {"PGBOURSE_PORT": link, "PGBOURSE_METRICS_PORT": link}
+    environment = {"PGBOURSE_PORT": link, "PGBOURSE_HTTP_PORT": link, "PGBOURSE_METRICS_PORT": link}
     run("serve", env=environment)
     assert served == [ServeSettings()]
     # Whatever has a port: the error is about the server that is not there, and not about the value.

@@ -38,7 +38,7 @@ def log_lines() -> Iterator[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def metrics() -> set[str]:
     """The names of all metrics, as Prometheus has them."""
-    server = Server(listen("127.0.0.1", 0), "", ServeSettings(metrics_port=0))
+    server = Server(listen("127.0.0.1", 0), "", ServeSettings(http_port=0))
     server.start()
     families = list(make_registry(server, lambda: (1, 2, 3), "15.1").collect())
     server.stop()

@@ -110,7 +110,7 @@ class Server:
             batch_requests=settings.batch_requests,
             reply_framing=settings.reply_framing,
             on_room=self._wake,
-            with_tallies=settings.metrics_port is not None,
+            with_tallies=settings.http_port is not None,
             certified=settings.tls_client_ca is not None,
         )
         self.tallies = self._dispatcher.tallies  # one for each worker, if there are metrics

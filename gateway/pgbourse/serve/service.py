@@ -54,8 +54,8 @@ def serve(settings: ServeSettings) -> int:
     with Signals() as signals, contextlib.ExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(listen(settings.host, settings.port)))
         metrics_listener = None
-        if settings.metrics_port is not None:
-            metrics_listener = listen(settings.metrics_host, settings.metrics_port)
+        if settings.http_port is not None:
+            metrics_listener = listen(settings.http_host, settings.http_port)
             stack.enter_context(contextlib.closing(metrics_listener))
         conninfo, version = stack.enter_context(_database(settings))
         server: Server | Family

@@ -20,7 +20,7 @@ from pgbourse.top.screen import History, render
 
 __all__ = ["top"]
 
-_NO_METRICS = "not asked: give --metrics-url (pgbourse serve --metrics-port offers it)"
+_NO_METRICS = "not asked: give --metrics-url (pgbourse serve --http-port offers it)"
 
 
 def top(database_url: str, metrics_url: str | None, seconds: float, *, once: bool = False) -> None:

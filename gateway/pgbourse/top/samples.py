@@ -263,7 +263,7 @@ def _read(
 
 
 def sample_gateway(url: str) -> GatewaySample:
-    """Read a gateway's metrics, which `pgbourse serve --metrics-port` offers under /metrics.
+    """Read a gateway's metrics, which `pgbourse serve --http-port` offers under /metrics.
 
     Raises TopError if nothing answers, or something other than a gateway.
     """
