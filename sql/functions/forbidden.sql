@@ -15,9 +15,14 @@ return case p_action
             'the certificate of %s may not create accounts, symbols or shares: only that of an operator may',
             coalesce(p_certificate_name, 'nobody')
         )
+    when 'forbidden_feed'
+        then format(
+            'the certificate of %s may not subscribe: it is bound to no account', coalesce(p_certificate_name, 'nobody')
+        )
 end;
 
 comment on function exchange.forbidden(text, text, text) is
-'Why a certificate does not permit a request, by the action that mark_forbidden has given it; null for other actions.';
+'Why a certificate does not permit a request, by the action that mark_forbidden has given it, or forbidden_feed; null for '
+'other actions.';
 
 revoke all on function exchange.forbidden(text, text, text) from public;

@@ -83,12 +83,16 @@ CALLS = {
     "process_batch": "array[(1, 'place_order', '1', 'X', 1, 5, null, 'ann', null), "
     "(1, 'query_order', '1', null, null, null, 1, 'ann', null)]::exchange.request[], true",
     "query_order": "'1', 1",
+    "read_updates": "array[1], array[0], 5",
     "reduce_order": "'1', 1, shares => 1",
     "replace_order": "'1', 1, -8, 5, 'b1'",
     "reserve_orders": "array[(1, 'place_order', '1', 'X', 1, 5, null, 'ann', null)]::exchange.request[], "
     "true",
+    "seq_at": "1, '2030-01-01'",
     "settle_account": "'1'",
     "settle_idle_accounts": "5",
+    "snapshot_book": "1",
+    "subscribe": "array['X', 'Z', 'X'], array[1, 1, null], array['root', 'root', 'ann']",
 }
 
 

@@ -30,11 +30,15 @@ API = {
     "place_order",
     "process_batch",
     "query_order",
+    "read_updates",
     "reduce_order",
     "replace_order",
     "reserve_orders",
+    "seq_at",
     "settle_account",
     "settle_idle_accounts",
+    "snapshot_book",
+    "subscribe",
 }
 TABLE_RIGHTS = ["insert", "update", "delete", "truncate", "references", "trigger"]
 
