@@ -6,9 +6,11 @@ __all__ = ["PgbourseError", "one_line"]
 class PgbourseError(Exception):
     """Tell a person what was wrong, with which value, and what is allowed.
 
-    The command line prints its text as one line and exits with a non-zero status. Each subclass lives in the
-    module that raises it.
+    The command line prints its text as one line and exits with this status. Each subclass lives in the module
+    that raises it.
     """
+
+    exit_status = 1
 
 
 def one_line(text: object) -> str:

@@ -1,4 +1,6 @@
-"""`pgbourse check`: silent when sound, a line for each violation, one clear line when it can't tell."""
+"""`pgbourse check`: one line when sound, a line for each violation, one clear line when it can't tell."""
+
+import re
 
 import psycopg
 import pytest
@@ -15,10 +17,16 @@ def run_check(database: str) -> Result:
     return CliRunner().invoke(cli, ["check", "--database-url", database], standalone_mode=False)
 
 
-def test_a_sound_exchange_is_silent(database: str, connection: psycopg.Connection[TupleRow]) -> None:
-    connection.execute("select exchange.create_account('1', 5)")
+def test_a_sound_exchange_is_one_line_beside_the_output(
+    database: str, connection: psycopg.Connection[TupleRow]
+) -> None:
+    connection.execute("select exchange.create_account('1', 5), exchange.create_account('2', 0)")
+    connection.execute("select exchange.grant_shares('X', '2', 10)")
+    connection.execute("select exchange.place_order('1', 'X', 3, 1), exchange.place_order('2', 'X', -2, 1)")
     result = run_check(database)
-    assert (result.return_value, result.output) == (0, "")
+    assert (result.return_value, result.stdout) == (0, "")
+    place = re.escape(f"database {connection.info.dbname} at {connection.info.host}")
+    assert re.fullmatch(rf"{place}(:[0-9]+)?: 2 orders, 1 fill: sound, [0-9]+\.[0-9] s\n", result.stderr)
 
 
 def test_each_violation_is_a_line(database: str, connection: psycopg.Connection[TupleRow]) -> None:
@@ -26,7 +34,8 @@ def test_each_violation_is_a_line(database: str, connection: psycopg.Connection[
     connection.execute("update exchange.balances set cash = 6")
     result = run_check(database)
     assert result.return_value == 1
-    assert result.output.splitlines() == [
+    assert ": 0 orders, 0 fills: NOT SOUND, 2 violations, " in result.stderr
+    assert result.stdout.splitlines() == [
         "account_cash_adds_up: account 1: "
         "has 6, what is reserved for its orders included, but deposits and trades make 5",
         "cash_is_conserved: all accounts: 5 deposited, but accounts have, and have reserved for orders, 6",

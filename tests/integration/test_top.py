@@ -166,7 +166,7 @@ def test_a_data_folder_is_found_whatever_the_length_of_its_path(
     assert result.stderr == ""
     assert "pgbourse on this machine" in result.stdout
     result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stderr.startswith("pgbourse: no PostgreSQL runs on the data folder ")
 
 
@@ -177,8 +177,9 @@ def test_a_database_out_of_reach_is_one_line() -> None:
         text=True,
         check=False,
     )
-    assert result.returncode == 1
-    assert result.stderr.startswith("pgbourse: can't reach the database: ")
+    assert result.returncode == 2
+    found = "pgbourse: database nowhere at 127.0.0.1:1: can't reach the database: "
+    assert result.stderr.startswith(found)
     assert len(result.stderr.splitlines()) == 1
 
 

@@ -67,15 +67,33 @@ class DataFolder:
         self.user: pwd.struct_passwd | None = None
         self._lock: int | None = None
 
-    def open(self) -> Binaries:
+    def has_data(self) -> bool:
+        """Return whether there is a cluster in the folder. Raises EmbeddedError if we may not look."""
+        try:
+            (self.data / "PG_VERSION").stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise EmbeddedError(f"can't use the data folder {self.path}") from error
+        return True
+
+    def is_served(self) -> bool:
+        """Return whether a postmaster, or what is left of one, runs on the data."""
+        return any(_serves(process, self.data) for process in psutil.process_iter())
+
+    def open(self, *, makes: bool = True) -> Binaries:
         """Lock the folder, create what is missing in it, and return the binaries to run on it.
 
-        Ends a server that a killed pgbourse left running on it.
+        Ends a server that a killed pgbourse left running on it. Unless it `makes` one, there must be a
+        cluster.
 
         Raises EmbeddedError if another pgbourse has the folder, if no binaries fit it, or if initdb fails;
         OSError if the folder can't be used.
         """
-        self._make_folder()
+        if makes:
+            self._make_folder()
+        elif not self.has_data():
+            raise EmbeddedError(f"there is no exchange in {self.path}")
         self._take_lock()
         self.user = service_user(self.data)
         version = self.data / "PG_VERSION"

@@ -41,8 +41,10 @@ class EmbeddedPostgres:
     Use it as a context manager, or call start() and stop(). One process at a time can have a data folder.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, makes: bool = True) -> None:
+        """Take the data folder. Unless it `makes` what is missing there, start() needs a cluster."""
         self._folder = DataFolder(data_dir)
+        self._makes = makes
         self._command: list[str] = []
         self.version = ""  # of the server, such as 18.6, once started
         self._stopping = threading.Event()
@@ -53,6 +55,19 @@ class EmbeddedPostgres:
         # Written only by the supervisor: how often the server has ended by itself, and where its log begins.
         self._exits = 0
         self._log_offset = 0
+
+    @property
+    def path(self) -> Path:
+        """The data folder."""
+        return self._folder.path
+
+    def is_made(self) -> bool:
+        """Return whether the data folder holds a cluster. Raises EmbeddedError if we may not look."""
+        return self._folder.has_data()
+
+    def is_running(self) -> bool:
+        """Return whether a PostgreSQL runs on the data folder, whoever has started it."""
+        return self._folder.is_served()
 
     def dsn(self, dbname: str = "pgbourse") -> str:
         """Return a connection string for the superuser `postgres`; it leaves nothing to the environment."""
@@ -77,13 +92,14 @@ class EmbeddedPostgres:
 
         Ends a server that a killed pgbourse left running. Creates the database pgbourse if absent.
 
-        Raises EmbeddedError if another pgbourse has the folder, if the folder can't be used or belongs to
-        another major version, or if the server does not start.
+        Raises EmbeddedError if another pgbourse has the folder, if the folder can't be used, is empty and may
+        not be filled or belongs to another major version, or if the server does not start.
         """
         try:
             self._launch()
             self._wait_until_ready()
-            self._create_database()
+            if self._makes:
+                self._create_database()
         except OSError as error:
             self.stop()
             raise EmbeddedError(f"can't use the data folder {self._folder.path}") from error
@@ -120,7 +136,7 @@ class EmbeddedPostgres:
         self.stop()
 
     def _launch(self) -> None:
-        binaries = self._folder.open()
+        binaries = self._folder.open(makes=self._makes)
         self.version = binaries.version
         self._command = [str(binaries.folder / "postgres"), "-D", str(self._folder.data)]
         # The command line has the settings that nobody may override.

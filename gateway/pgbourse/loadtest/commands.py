@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from pgbourse.client.tlsoptions import tls_options
 from pgbourse.loadtest.templates import KINDS
-from pgbourse.options import EnvironmentOption
+from pgbourse.options import server_options
 
 __all__ = ["generate", "load"]
 
@@ -35,19 +35,6 @@ def _together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], 
 
 def _option(*names: str, default: Any = None, **keywords: Any) -> Callable[[_Command], _Command]:
     return click.option(*names, default=default, show_default=default is not None, **keywords)
-
-
-_server = _together(
-    _option("--host", default="127.0.0.1", envvar="PGBOURSE_HOST", help="Address of the server."),
-    _option(
-        "--port",
-        cls=EnvironmentOption,
-        default=12345,
-        type=click.IntRange(1, 65535),
-        envvar="PGBOURSE_PORT",
-        help="Port of the server.",
-    ),
-)
 
 
 def _mix(accounts: int, symbols: int, queries: float, cancels: float) -> Callable[[_Command], _Command]:
@@ -96,7 +83,7 @@ def generate(number: int, folder: Path, first_account: int, symbol_prefix: str, 
 
 
 @click.command()
-@_server
+@server_options
 @_option("--clients", default=32, type=click.IntRange(1, 20_000), help="Connections.")
 @_option("--seconds", type=click.FloatRange(0.1), help="How long; 10 unless --documents is given.")
 @_option("--documents", type=_COUNT, help="Send this many documents.")

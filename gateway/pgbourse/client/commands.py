@@ -1,0 +1,60 @@
+"""The commands `send` and `ping`: their options only."""
+
+import ssl
+from pathlib import Path
+
+import click
+
+from pgbourse.client.tlsoptions import tls_options
+from pgbourse.logs import start_logging
+from pgbourse.options import server_options, setting_options
+
+__all__ = ["ping", "send"]
+
+
+@click.command()
+@click.argument(
+    "files", nargs=-1, type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+)
+@server_options
+@setting_options("log_level")
+@click.option(
+    "--validate",
+    is_flag=True,
+    help="Check all documents against the protocol's schema first, and send none unless all are valid.",
+)
+@tls_options
+def send(
+    files: tuple[Path, ...],
+    host: str,
+    port: int,
+    log_level: str,
+    validate: bool,
+    tls: ssl.SSLContext | None,
+) -> int:
+    """Send XML documents to a server and print its replies.
+
+    FILES hold one document each and are sent in order; - or no file means standard input. Exits with 1 if a
+    reply holds an <error>.
+    """
+    from pgbourse.client.send import send
+
+    start_logging(log_level)
+    return send(files, host, port, tls, validates=validate)
+
+
+@click.command()
+@server_options
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="Seconds to wait for an answer.",
+)
+@tls_options
+def ping(host: str, port: int, timeout: float, tls: ssl.SSLContext | None) -> None:
+    """Get an answer from a server's database, or exit with 1: for health checks."""
+    from pgbourse.client.ping import ping
+
+    click.echo(f"{host}:{port} answered in {ping(host, port, timeout, tls) * 1000:.1f} ms")

@@ -1,0 +1,44 @@
+"""The command `top`: its options only."""
+
+from pathlib import Path
+
+import click
+
+from pgbourse.options import database_options
+
+__all__ = ["top"]
+
+
+@click.command()
+@database_options
+@click.option(
+    "--metrics-url",
+    envvar="PGBOURSE_METRICS_URL",
+    show_envvar=True,
+    help="A gateway's metrics, such as http://127.0.0.1:9100/metrics, for what the database doesn't know.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.1),
+    default=2.0,
+    show_default=True,
+    help="Seconds between two updates.",
+)
+@click.option("--once", is_flag=True, help="Print one screen and exit.")
+def top(
+    database_url: str | None,
+    database_password_file: Path | None,
+    data_dir: Path,
+    metrics_url: str | None,
+    seconds: float,
+    once: bool,
+) -> None:
+    """Watch an exchange: its rates, its busiest symbols, its locks. q or Ctrl-C ends it.
+
+    Without a database URL it watches the exchange of a running `pgbourse serve`, found by its data folder.
+    """
+    from pgbourse.database.looking import looking
+    from pgbourse.top.live import top
+
+    with looking(database_url, database_password_file, data_dir, starts=False) as looked:
+        top(looked.url, metrics_url, seconds, once=once)
