@@ -61,6 +61,10 @@ def pgbourse_database_url(server: str, template: str) -> Iterator[str]:
     """The database of the exchange that the fixture `pgbourse` of our own pytest plugin gives."""
     with _new_database(server, template) as name:
         yield make_conninfo(server, dbname=name)
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):  # for which the plugin has made one
+        with psycopg.connect(server, autocommit=True) as connection:
+            drop = sql.SQL("drop database if exists {} with (force)")
+            connection.execute(drop.format(sql.Identifier(f"{name}_{worker}")))
 
 
 @pytest.fixture

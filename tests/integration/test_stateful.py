@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from lxml import etree
 
 from pgbourse.loadtest.reference import ReferenceExchange
-from pgbourse.testing.exchange import Emptier
+from pgbourse.testing.emptying import Emptier
 from pgbourse.wire import requests
 from pgbourse.wire.framing import Framing, wrap_reply
 from tests.integration.client import WireClient

@@ -130,7 +130,7 @@ def example() -> tuple[str, str]:
 
 @pytest.mark.parametrize("kind", ["embedded", "database"])
 def test_the_example_in_the_document_passes(
-    pytester: pytest.Pytester, kind: str, pgbourse_database_url: str, monkeypatch: pytest.MonkeyPatch
+    pytester: pytest.Pytester, kind: str, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program, test = example()
     pytester.makepyfile(market_maker=program, test_market_maker=test)
@@ -138,8 +138,9 @@ def test_the_example_in_the_document_passes(
     if kind == "database":
         pytester.makeconftest(
             "import pytest\n@pytest.fixture(scope='session')\n"
-            f"def pgbourse_database_url():\n    return {pgbourse_database_url!r}\n"
+            f"def pgbourse_database_url():\n    return {database!r}\n"
         )
+        monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # of these tests, not of those in there
     pytester.runpytest_subprocess("-W", "error").assert_outcomes(passed=2)
 
 

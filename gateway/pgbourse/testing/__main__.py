@@ -1,5 +1,5 @@
 """`python -m pgbourse.testing`, inside a container: empty the exchange there on each request."""
 
-from pgbourse.testing.exchange import empty_as_told
+from pgbourse.testing.emptying import empty_as_told
 
 empty_as_told()

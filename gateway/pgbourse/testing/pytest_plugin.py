@@ -3,6 +3,7 @@
 pytest loads this in every environment with pgbourse, so it imports only pytest until a fixture is used.
 """
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,8 @@ def pgbourse_server(pgbourse_database_url: str | None) -> "Iterator[Exchange]":
     """An exchange that runs for the whole test session."""
     from pgbourse.testing import open_exchange
 
-    with open_exchange(pgbourse_database_url) as exchange:
+    # The workers of pytest-xdist are given the same URL.
+    with open_exchange(pgbourse_database_url, worker=os.environ.get("PYTEST_XDIST_WORKER")) as exchange:
         yield exchange
 
 
