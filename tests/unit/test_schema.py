@@ -128,7 +128,6 @@ def test_what_is_valid_is_what_the_gateway_understands(child: tuple[str, dict[st
         ('<transactions id="1" codes="yes"/>', False),
         ('<transactions id="1"><account id="1" balance="1"/></transactions>', False),
         ('<transactions id="1"><order sym="A" amount="1" limit="1" TIF="IOC"/></transactions>', False),
-        ("<subscribe/>", False),
         ("<results></results>", True),
         ("<results><error>no</error></results>", True),
         ("<results><error></error></results>", False),

@@ -12,7 +12,7 @@ from pgbourse.errors import PgbourseError
 from pgbourse.tls import TlsSocket
 from pgbourse.wire.framing import Framer, Framing, wrap_reply
 
-__all__ = ["ClientError", "Connection", "ConnectionLost", "TimedOut"]
+__all__ = ["ClientError", "Connection", "ConnectionLost", "TimedOut", "connect_socket"]
 
 _READ = selectors.EVENT_READ
 _WRITE = selectors.EVENT_WRITE
@@ -45,7 +45,7 @@ class Connection:
         """Connect. Raises ClientError if the server can't be reached."""
         self._timeout = timeout
         try:
-            self._socket = _connect(host, port, timeout, tls)
+            self._socket = connect_socket(host, port, timeout, tls)
         except OSError as error:
             raise ClientError(f"can't reach a server at {host}:{port}") from error
         self._selector = selectors.DefaultSelector()
@@ -169,7 +169,7 @@ class Connection:
             self.end = ConnectionLost(f"the server closed the connection without a reply: {_UNKNOWN}")
 
 
-def _connect(
+def connect_socket(
     host: str, port: int, timeout: float | None, tls: ssl.SSLContext | None
 ) -> socket.socket | TlsSocket:
     """Connect, with TLS if there is a context, before the deadline; return the non-blocking socket.
