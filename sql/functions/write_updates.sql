@@ -15,7 +15,7 @@ language plpgsql
 as $$
 begin
     insert into exchange.updates
-    (symbol_key, seq, updated_at, bid_rank, bid_id, bid_since, ask_rank, ask_id, ask_since, events)
+    (symbol_key, seq, updated_at, bid_rank, bid_id, bid_since, ask_rank, ask_id, ask_since, last_price, last_at, reference_price, events)
     select
         changed.symbol_key,
         coalesce(newest.seq, 0) + (own.is_newest is not true)::integer,
@@ -26,17 +26,30 @@ begin
         (best.ask).price_rank,
         (best.ask).order_id,
         case when (best.ask).order_id = newest.ask_id then newest.ask_since else best.updated_at end,
+        coalesce((p_events[changed.last_trade]).price, newest.last_price),
+        case when changed.last_trade is null then newest.last_at else best.updated_at end,
+        coalesce(
+            case
+                when newest.updated_at < date_bin(interval '1 day', best.updated_at, timestamptz '2000-01-01 00:00+00')
+                    then newest.last_price
+                else newest.reference_price
+            end,
+            (p_events[changed.first_trade]).price
+        ),
         changed.events
     from (
         select
             told.symbol_key,
             2 * width_bucket(told.symbol_key, p_symbol_keys) as place,
+            min(told.trade) as first_trade,
+            max(told.trade) as last_trade,
             array_agg(told.event) as events
         -- One sort for all symbols; an order by in the aggregate would be one more for each.
         from (
             select
                 event.symbol_key,
                 event.ordinality,
+                case event.kind when 'trade' then event.ordinality end as trade,
                 row(
                     event.kind,
                     case when (event.kind = 'add') = (event.side = 'buy') then 'buy' when event.side is not null then 'sell' end,
@@ -61,7 +74,10 @@ begin
             updates.bid_since,
             updates.ask_rank,
             updates.ask_id,
-            updates.ask_since
+            updates.ask_since,
+            updates.last_price,
+            updates.last_at,
+            updates.reference_price
         from exchange.updates
         where updates.symbol_key = changed.symbol_key
         order by updates.seq desc
@@ -97,6 +113,9 @@ begin
         ask_rank = excluded.ask_rank,
         ask_id = excluded.ask_id,
         ask_since = excluded.ask_since,
+        last_price = excluded.last_price,
+        last_at = excluded.last_at,
+        reference_price = excluded.reference_price,
         events = updates.events || excluded.events;
 end
 $$;

@@ -612,6 +612,9 @@ create table exchange.updates (
     ask_rank numeric not null,
     ask_id bigint not null,
     ask_since timestamptz not null,
+    last_price numeric,
+    last_at timestamptz,
+    reference_price numeric,
     events exchange.update_event[] not null,
     constraint updates_pkey primary key (symbol_key, seq) with (fillfactor = 40)
 );
@@ -632,6 +635,11 @@ comment on column exchange.updates.bid_since is 'Since when that has been the be
 comment on column exchange.updates.ask_rank is 'The rank of the best sell order after it; Infinity where there is none.';
 comment on column exchange.updates.ask_id is 'The best sell order after it; 0 where there is none.';
 comment on column exchange.updates.ask_since is 'Since when that has been the best.';
+comment on column exchange.updates.last_price is 'The price of the newest trade until then; null where there was none.';
+comment on column exchange.updates.last_at is 'When that was.';
+comment on column exchange.updates.reference_price is
+'What last_price is compared with: the price of the newest trade before the day of updated_at (in UTC). On the symbol''s first day of '
+'trading that of its first trade; null before that.';
 comment on column exchange.updates.events is 'What it did to the book, in the order in which it happened.';
 
 -- The match begins at the best order, so dead index entries of better prices are in nobody's way. Those of the prices behind it
@@ -683,6 +691,8 @@ create table exchange.executions_1 partition of exchange.executions for values f
 alter sequence exchange.execution_ids owned by exchange.executions.execution_id;
 create index executions_buy_order_id_idx on exchange.executions (buy_order_id);
 create index executions_sell_order_id_idx on exchange.executions (sell_order_id);
+-- Rows come in the order of time, nearly. So this is a few pages however many rows there are, and costs an order next to nothing.
+create index executions_executed_at_idx on exchange.executions using brin (executed_at);
 
 comment on table exchange.executions is
 'Every fill. History: rows are added and never changed. The constraints are the market''s rule: limits cross, and '

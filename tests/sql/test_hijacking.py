@@ -63,6 +63,7 @@ set search_path = trap, pg_catalog, exchange;
 """
 CALLS = {
     "arm_switch": "'1', 60",
+    "bars": "'X', '1 hour'",
     "begin_session": "",
     "cancel_all_orders": "'2'",
     "cancel_order": "'1', 1",
@@ -78,6 +79,7 @@ CALLS = {
     "lock_holders": "0",
     "look_account": "'1'",
     "look_book": "'1', 'X'",
+    "market": "",
     "match_orders": "array[1], array['(0,1)']::tid[], array[1]",
     "place_order": "'2', 'X', 2, 5, 'a7'",
     "process_batch": "array[(1, 'place_order', '1', 'X', 1, 5, null, 'ann', null), "
@@ -93,13 +95,15 @@ CALLS = {
     "settle_idle_accounts": "5",
     "snapshot_book": "1",
     "subscribe": "array['X', 'Z', 'X'], array[1, 1, null], array['root', 'root', 'ann']",
+    "tape": "'X'",
 }
 
 
 @pytest.fixture
 def trapped(traders: Market) -> Iterator[Connection]:
-    """A superuser's session, for the trap or for a mutant first, in a market with an order."""
+    """A superuser's session, for the trap or for a mutant first, in a market with an order and a trade."""
     traders.place("1", "X", -10, 5)
+    traders.place("2", "X", 1, 5)
     with traders.connection.transaction(force_rollback=True):
         yield traders.connection
 

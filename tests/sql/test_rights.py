@@ -11,6 +11,7 @@ from tests.sql.market import Connection, Market
 # What a gateway may call. Another function here is another thing that a stolen gateway can do.
 API = {
     "arm_switch",
+    "bars",
     "begin_session",
     "cancel_all_orders",
     "cancel_order",
@@ -26,6 +27,7 @@ API = {
     "lock_holders",
     "look_account",
     "look_book",
+    "market",
     "match_orders",
     "place_order",
     "process_batch",
@@ -39,6 +41,7 @@ API = {
     "settle_idle_accounts",
     "snapshot_book",
     "subscribe",
+    "tape",
 }
 TABLE_RIGHTS = ["insert", "update", "delete", "truncate", "references", "trigger"]
 
