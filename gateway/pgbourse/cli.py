@@ -17,6 +17,7 @@ from pgbourse.database.commands import check, migrate
 from pgbourse.errors import PgbourseError, one_line
 from pgbourse.loadtest.commands import generate, load
 from pgbourse.logs import printable, start_logging
+from pgbourse.look.commands import account, book, psql
 from pgbourse.options import setting_options
 from pgbourse.settings import ServeSettings
 from pgbourse.streams import is_full, mend_streams
@@ -47,7 +48,7 @@ def serve(**options: Any) -> int:
     return serve(settings)
 
 
-for command in (bench, check, generate, load, migrate, ping, send, top):
+for command in (account, bench, book, check, generate, load, migrate, ping, psql, send, top):
     cli.add_command(command)
 
 

@@ -53,7 +53,9 @@ def trespasses(room: str, *forbidden: str) -> list[str]:
 
 
 def test_the_rooms_are_read() -> None:
-    assert {"bench", "client", "database", "loadtest", "serve", "testing", "top", "wire"} <= set(_ROOMS)
+    assert {"bench", "client", "database", "loadtest", "look", "serve", "testing", "top", "wire"} <= set(
+        _ROOMS
+    )
     assert ("serve/server.py", "pgbourse.wire.framing.Framer") in {
         (where.split(":")[0], module) for where, module in imports("serve")
     }
@@ -76,7 +78,7 @@ def test_the_client_needs_neither_a_database_nor_posix() -> None:
 
 
 def test_the_gateway_knows_none_of_those_who_try_it() -> None:
-    assert trespasses("serve", "bench", "cli", "client", "loadtest", "testing", "top") == []
+    assert trespasses("serve", "bench", "cli", "client", "loadtest", "look", "testing", "top") == []
 
 
 def test_the_database_room_knows_no_gateway() -> None:
@@ -89,12 +91,20 @@ def test_the_load_generator_knows_no_gateway() -> None:
     assert trespasses("loadtest", "bench", "cli", "serve", "testing") == []
 
 
+def test_who_looks_over_the_wire_knows_no_gateway_and_needs_no_database() -> None:
+    assert trespasses("look", "bench", "cli", "loadtest", "serve", "testing", "top", *_POSIX) == []
+    database = trespasses("look", "database", *_DATABASE)
+    assert {where.split(":")[0] for where in database} == {"look/psql.py", "look/commands.py"}
+
+
 def test_no_rooms_import_each_other_in_a_circle() -> None:
     rooms = {room: {room_of(module) for _, module in imports(room)} & set(_ROOMS) - {room} for room in _ROOMS}
     list(TopologicalSorter(rooms).static_order())  # raises CycleError, which names the rooms
 
 
-@pytest.mark.parametrize("module", ["client", "client.ping", "client.send", "client.tlsoptions"])
+@pytest.mark.parametrize(
+    "module", ["client", "client.ping", "client.send", "client.tlsoptions", "look.account", "look.book"]
+)
 def test_the_client_can_be_imported_where_there_is_no_posix_and_no_postgresql(module: str) -> None:
     missing = sorted(_DATABASE | (_POSIX - set(sys.builtin_module_names)))
     program = f"import sys; sys.modules.update(dict.fromkeys({missing!r})); import pgbourse.{module}"

@@ -1,0 +1,105 @@
+"""The commands that look at an exchange: their options only."""
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pgbourse.client.tlsoptions import tls_options
+from pgbourse.options import database_options, server_options
+
+__all__ = ["account", "book", "psql"]
+
+_Command = Callable[..., Any]
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON: prices and shares as text.")
+_acting = click.option(
+    "--account",
+    "account_id",
+    default="1",
+    show_default=True,
+    envvar="PGBOURSE_ACCOUNT",
+    show_envvar=True,
+    help="The account that looks: any that exists, and that your certificate is for if you have one.",
+)
+
+
+def _client_options(command: _Command) -> _Command:
+    """Give a command the options of a client: `host`, `port`, `timeout` and `tls`."""
+    timeout = click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=5.0,
+        show_default=True,
+        help="Seconds to wait for an answer.",
+    )
+    return server_options(timeout(tls_options(command)))
+
+
+@click.command()
+@click.argument("sym")
+@click.option(
+    "--depth", type=click.IntRange(1, 1000), default=10, show_default=True, help="Prices of each side."
+)
+@_acting
+@_json
+@_client_options
+def book(
+    sym: str,
+    depth: int,
+    account_id: str,
+    as_json: bool,
+    host: str,
+    port: int,
+    timeout: float,
+    tls: ssl.SSLContext | None,
+) -> None:
+    """Print the best prices of a symbol's book, and how much there is at each."""
+    from pgbourse.look.asking import ServerAddress
+    from pgbourse.look.book import show_book
+
+    show_book(ServerAddress(host, port, timeout, tls), sym, account_id, depth, json=as_json)
+
+
+@click.command()
+@click.argument("account_id", metavar="ACCOUNT")
+@click.option("--orders", is_flag=True, help="List its open orders as well.")
+@_json
+@_client_options
+def account(
+    account_id: str,
+    orders: bool,
+    as_json: bool,
+    host: str,
+    port: int,
+    timeout: float,
+    tls: ssl.SSLContext | None,
+) -> None:
+    """Print an account's cash and shares, and what its open orders have reserved of them."""
+    from pgbourse.look.account import show_account
+    from pgbourse.look.asking import ServerAddress
+
+    show_account(ServerAddress(host, port, timeout, tls), account_id, orders=orders, json=as_json)
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@database_options
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[PSQL'S OWN]...")
+def psql(
+    database_url: str | None,
+    database_password_file: Path | None,
+    data_dir: Path,
+    arguments: tuple[str, ...],
+) -> None:
+    """Open psql on the exchange's database, with options of psql's own after ours.
+
+    Without a database URL that is the embedded PostgreSQL of a running `pgbourse serve`, and names without
+    a schema are looked for in the schema exchange.
+    """
+    from pgbourse.database.looking import looking
+    from pgbourse.look.psql import run_psql
+
+    with looking(database_url, database_password_file, data_dir, starts=False) as looked:
+        run_psql(looked.url, arguments, embedded=database_url is None)
