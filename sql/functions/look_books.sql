@@ -45,7 +45,6 @@ with asked as (
     left join lateral exchange.newest_update(traded.symbol_key) as newest on true
 ),
 
--- Each side is read from the order that the newest update tells as its best: nothing rests before that.
 levels as (
     select
         asked.request,
@@ -59,20 +58,8 @@ levels as (
         ('buy'::exchange.side, asked.bid_rank, asked.bid_id),
         ('sell'::exchange.side, asked.ask_rank, asked.ask_id)
     ) as sides (side, best_rank, best_id)
-    cross join lateral (
-        select
-            resting_orders.price_rank,
-            sum(resting_orders.open_shares) as shares,
-            count(*) as orders
-        from exchange.resting_orders
-        where
-            resting_orders.symbol_key = asked.symbol_key
-            and resting_orders.side = sides.side
-            and (resting_orders.price_rank, resting_orders.order_id)
-            >= (coalesce(sides.best_rank, '-Infinity'), coalesce(sides.best_id, 0))
-        group by resting_orders.price_rank
-        order by resting_orders.price_rank
-        limit asked.depth
+    cross join lateral exchange.best_levels(
+        asked.symbol_key, sides.side, sides.best_rank, sides.best_id, asked.depth
     ) as best
     where asked.code is null
 ),

@@ -27,6 +27,7 @@ API = {
     "lock_holders",
     "look_account",
     "look_book",
+    "look_levels",
     "market",
     "match_orders",
     "place_order",
