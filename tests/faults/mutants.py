@@ -108,7 +108,7 @@ def commits_on_the_primary_alone() -> None:
 
 def has_a_barrier_of_nothing() -> None:
     """Leave out what makes the barrier a transaction that has something to flush."""
-    conversation._BARRIER = conversation._BARRIER.replace(conversation._EMIT, b"null")
+    conversation._BARRIER = conversation._BARRIER.replace(conversation.EMIT, b"null")
 
 
 def cancels_what_takes_long() -> None:

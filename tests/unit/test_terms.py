@@ -309,7 +309,7 @@ def test_the_server_tells_what_it_can_do(root: str) -> None:
     assert parse(document.encode()).requests == []
     assert reply_to(document) == (
         f'<server version="{__version__}" features="codes ref tif post stp market reduce replace cancel-all '
-        'cancel-after account orders book"/>'
+        'cancel-after account orders book subscribe"/>'
     )
 
 

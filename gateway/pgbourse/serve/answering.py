@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pgbourse.serve.accounts import Accounts
 from pgbourse.serve.counts import Count
+from pgbourse.serve.feed import Feed
 from pgbourse.serve.reader import LARGE, Reader
 from pgbourse.serve.ready import Ready
 from pgbourse.serve.tally import Tally
 from pgbourse.serve.turns import Portion, Turn
 from pgbourse.serve.writegate import WriteGate
 from pgbourse.wire.framing import Frame, Framing, wrap_reply
+from pgbourse.wire.messages import FeedDocument
 
 __all__ = ["Answering"]
 
@@ -27,8 +29,16 @@ class Answering:
     """Where turns go after a portion. Any worker may call this, for turns that it has in hand."""
 
     def __init__(
-        self, ready: Ready, accounts: Accounts, gate: WriteGate[Turn], reader: Reader, reply_framing: str
+        self,
+        ready: Ready,
+        accounts: Accounts,
+        gate: WriteGate[Turn],
+        reader: Reader,
+        reply_framing: str,
+        new_feed: Callable[[Callable[[Turn], None]], Feed],
     ) -> None:
+        """`new_feed` makes the feed, given where turns go after it."""
+        self.feed = new_feed(self._go_on)
         self._ready = ready
         self._accounts = accounts
         self._gate = gate
@@ -58,6 +68,8 @@ class Answering:
             turn = portion.turn
             if not stays:
                 let_go += 1
+            elif turn.asked:
+                self.feed.ask(turn)
             elif portion.requests:
                 turn.take_back(portion)
                 if portion.is_locked or turn.tries:
@@ -102,7 +114,11 @@ class Answering:
             self._accounts.release(turn)
         if items and len(items[0].frame.document) > LARGE:  # which only the first can be
             self._reader.let_go([items[0].frame])
-        replies = b"".join([self._wrap(item.reply(), item.frame) for item in items])
+        if turn.is_feed:
+            turn.asked = [item.document for item in items if isinstance(item.document, FeedDocument)]
+        replies = b"".join(
+            [self._wrap(item.reply(), item.frame) for item in items[: len(items) - len(turn.asked)]]
+        )
         if tally is not None:
             tally.ended([*requests, *portion.requests], results, lost=portion.lost)
         # If the client doesn't stay, its turn may be in other hands as soon as it has its replies.
@@ -112,6 +128,8 @@ class Answering:
                 turn.peer.answer(replies, unfinished=True)
             self._abandon(turn, taken)
             stays = False
+        elif turn.asked:
+            stays = turn.peer.answer(replies, unfinished=True)
         elif replies or not unfinished:
             stays = turn.peer.answer(replies, unfinished=unfinished)
         else:
@@ -119,6 +137,15 @@ class Answering:
         if tally is not None:
             tally.answered(items)
         return stays
+
+    def _go_on(self, turn: Turn) -> None:
+        """Let a turn go on whose documents the feed has answered."""
+        if not turn.peer.answer(b"", unfinished=turn.unfinished):
+            self._ready.bring_back((), 1)
+        elif turn.wants_reader:
+            self._reader.add(turn)
+        else:
+            self._ready.bring_back([turn])
 
     def _abandon(self, turn: Turn, taken: Count) -> None:
         self._reader.let_go(item.frame for item in turn.drop())

@@ -13,17 +13,21 @@ ended      No more documents will come; a farewell, if any, follows the last rep
 abandoned  A document's fate is unknown: later ones are dropped, and nothing more is sent. A worker sets this.
 lost       The peer is gone: nothing can be sent, but what it sent is carried out. Either thread sets this.
 lingering  Everything is sent: input is discarded until the client closes, or two seconds have passed.
+a feed     It has subscribed: there is no last reply, so it lasts until the peer is lost or the feed is ended.
+           This state is final, too. The worker that holds the connection sets it.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
+from pgbourse.serve.feedoutput import FeedOutput
+from pgbourse.serve.iostate import IoState, Wire
 from pgbourse.serve.turns import Turn
 from pgbourse.wire.framing import Frame, Framer
 
-__all__ = ["ClientConnection", "IoState", "Wire"]
+__all__ = ["ClientConnection", "Wire"]
 
 # We don't read from a client with this many waiting documents, bytes of them, or unread reply bytes; with
 # that many reply bytes we carry out nothing either, until it has taken half. This bounds what one client can
@@ -31,45 +35,6 @@ __all__ = ["ClientConnection", "IoState", "Wire"]
 WAITING_DOCUMENTS = 1_000
 WAITING_BYTES = 256 * 1024
 OUTPUT_BYTES = 256 * 1024
-
-
-class Wire(Protocol):
-    """What a connection needs from a socket. Nothing blocks; with TLS that includes `shutdown`."""
-
-    def fileno(self) -> int: ...
-    def recv(self, size: int, /) -> bytes: ...
-    def send(self, data: bytes | bytearray, /) -> int: ...
-    def shutdown(self, how: int, /) -> None: ...
-    def close(self) -> None: ...
-
-
-class IoState:
-    """The I/O thread's notes on a connection. No other thread writes them."""
-
-    __slots__ = (
-        "begun",
-        "buffered",
-        "eof",
-        "idle_since",
-        "interest",
-        "linger_until",
-        "stalled",
-        "stuck",
-        "unsent",
-    )
-
-    def __init__(self) -> None:
-        self.interest = 0  # what the selector watches: EVENT_READ, EVENT_WRITE
-        self.eof = False  # the client has shut down its sending side
-        # As they are counted in the totals of all connections.
-        self.buffered = 0  # bytes of an unfinished request
-        self.unsent = 0  # bytes of replies that the client has not taken
-        self.stuck = (0, 0)  # documents that no worker may have because of these replies, and their bytes
-        # Times by time.monotonic(); 0 if there is none.
-        self.begun = 0.0  # when the unfinished request began
-        self.idle_since = 0.0  # when the last request came, or last waited for its reply
-        self.stalled = 0.0  # since when the client has not taken any output
-        self.linger_until = 0.0  # when to close, once everything has been sent
 
 
 class ClientConnection:
@@ -95,6 +60,7 @@ class ClientConnection:
         "address",
         "attend",
         "certificate_name",
+        "feed",
         "framer",
         "io",
         "socket",
@@ -111,6 +77,7 @@ class ClientConnection:
         self.socket = client
         self.address = address
         self.certificate_name: str | None = None  # of the certificate that the client presented
+        self.feed: FeedOutput | None = None  # once it is one
         self.turn: Turn | None = None  # dispatch keeps it here while it doesn't hold the client
         self.framer = framer
         self.attend = attend
@@ -124,7 +91,7 @@ class ClientConnection:
         self._output = bytearray()
         self._pressed = False
         self._ended = False
-        self._farewell = b""  # what to send after all replies
+        self._farewell = (b"", b"")  # what to send after all replies, and after what a feed sends
         self._abandoned = False
         self._lost = False
 
@@ -166,10 +133,52 @@ class ClientConnection:
             self._taken = self._received
             self._abandoned = True
             self._ended = True
-            self._farewell = b""
+            self._farewell = (b"", b"")
             self._held = False
+            if self.feed is not None:
+                self.feed.end()
         self.attend(self)
         return dropped
+
+    # For the feed: called by the worker that holds the connection, then by the feed's thread.
+
+    def begin_feed(self, on_room: Callable[[], None], on_leave: Callable[[], None]) -> None:
+        """Become a feed; `on_room` and `on_leave` are called with the lock held (see FeedOutput)."""
+        with self._lock:
+            self.feed = FeedOutput(on_room, on_leave, time.monotonic())
+            if self._lost or self._abandoned:
+                self.feed.drop()
+
+    def has_room(self) -> bool:
+        """Return whether the feed may hand over more, as FeedOutput does."""
+        with self._lock:
+            return self.feed is None or self.feed.has_room()
+
+    def hand(self, piece: bytes, now: float, *, must: bool = False) -> bool:
+        """Send a piece of the feed, or keep it until the client takes it. False if there is no room.
+
+        There is room for one that `must` go out.
+        """
+        with self._lock:
+            feed = self.feed
+            if feed is None:
+                return True
+            waited = feed.left
+            if not feed.add(piece, now, must=must):
+                return False
+            if not (waited or self._output):
+                feed.flush(self._transmit)
+            attention = self._lost or (feed.left and not waited)
+        if attention:
+            self.attend(self)
+        return True
+
+    def end_feed(self, farewell: bytes = b"") -> None:
+        """Send nothing more of the feed but what is under way, and a farewell, if it is one."""
+        with self._lock:
+            if self.feed is not None:
+                self.feed.end(farewell)
+        self.attend(self)
 
     # For the server: called by the I/O thread.
 
@@ -205,12 +214,15 @@ class ClientConnection:
                 return 0, 0
             return len(self._waiting), self._received - self._taken
 
-    def end(self, farewell: bytes = b"") -> None:
-        """Expect no more documents; send `farewell` after all replies. The first call counts."""
+    def end(self, farewell: bytes = b"", feed_farewell: bytes = b"") -> None:
+        """Expect no more documents; send `farewell` after all replies. The first call counts.
+
+        If it is a feed by then, that is ended by its own farewell; without one it goes on.
+        """
         with self._lock:
             if not self._ended:
                 self._ended = True
-                self._farewell = farewell
+                self._farewell = farewell, feed_farewell
 
     def lose(self) -> None:
         """Send nothing more to the peer. Its documents are still carried out, as it may have meant them."""
@@ -221,11 +233,17 @@ class ClientConnection:
     def flush(self) -> int:
         """Send what the client takes, and return how many bytes are left."""
         with self._lock:
+            feed = self.feed
             if self._output:
                 del self._output[: self._transmit(self._output)]
-            if self._farewell and self._ended and not (self._output or self._held or self._waiting):
-                farewell, self._farewell = self._farewell, b""
-                self._say(farewell)
+            if self._farewell[0] and self._ended and not (self._output or self._held or self._waiting):
+                (farewell, feed_farewell), self._farewell = self._farewell, (b"", b"")
+                if feed is None:
+                    self._say(farewell)
+                else:
+                    feed.end(feed_farewell)
+            if feed is not None and not self._output:
+                return feed.flush(self._transmit)
             return len(self._output)
 
     @property
@@ -252,7 +270,10 @@ class ClientConnection:
     def finished(self) -> bool:
         """Return whether the kernel has everything that the client will get."""
         with self._lock:
-            return self._ended and not (self._held or self._waiting or self._output or self._farewell)
+            goes_on = self.feed is not None and (self.feed.left > 0 or not self.feed.has_ended)
+            return self._ended and not (
+                self._held or self._waiting or self._output or self._farewell[0] or goes_on
+            )
 
     def close(self) -> None:
         with self._lock:
@@ -295,4 +316,6 @@ class ClientConnection:
     def _lose(self) -> None:
         self._lost = True
         self._output.clear()
-        self._farewell = b""
+        self._farewell = (b"", b"")
+        if self.feed is not None:
+            self.feed.drop()

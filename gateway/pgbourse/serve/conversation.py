@@ -26,7 +26,7 @@ from pgbourse.errors import one_line
 from pgbourse.serve.answers import Answer, FateUnknown
 from pgbourse.serve.sessions import ConnectionGone, Session, require_same_writer
 
-__all__ = ["Conversation", "Rows"]
+__all__ = ["EMIT", "Conversation", "Rows"]
 
 _log = logging.getLogger("pgbourse.dispatch")
 
@@ -37,10 +37,10 @@ _BAD = pq.ConnStatus.BAD
 _PIPELINE_SYNC = pq.ExecStatus.PIPELINE_SYNC
 
 # The message makes the transaction one that has something to flush. Nobody reads it.
-_EMIT = b"pg_catalog.pg_logical_emit_message(true, '', '')"
-_BARRIER = b"prepare barrier as select pg_catalog.set_config('synchronous_commit', '%b', true), " + _EMIT
+EMIT = b"pg_catalog.pg_logical_emit_message(true, '', '')"
+_BARRIER = b"prepare barrier as select pg_catalog.set_config('synchronous_commit', '%b', true), " + EMIT
 # Behind a pooler a call is its own barrier, also if it only reads.
-_POOLED = b" cross join (select " + _EMIT + b" offset 0) as barrier"
+_POOLED = b" cross join (select " + EMIT + b" offset 0) as barrier"
 
 # Milliseconds without a byte of an answer, after which we ask whether the server is still the primary.
 _SILENCE = 5_000
@@ -55,13 +55,20 @@ class Conversation:
     another one has replaced is not waited for.
     """
 
-    def __init__(self, session: Session, conninfo: str, calls: Mapping[bytes, bytes]) -> None:
-        """Prepare `calls` (statements by name) in a new session, and the barrier. Raises psycopg.Error."""
+    def __init__(
+        self, session: Session, conninfo: str, calls: Mapping[bytes, bytes], *, with_barriers: bool = False
+    ) -> None:
+        """Prepare `calls` (statements by name) in a new session, and the barrier. Raises psycopg.Error.
+
+        Those `with_barriers` emit the message themselves, and commit synchronously.
+        """
         self._session = session
         self._conninfo = conninfo
         self._calls = calls
+        self._with_barriers = with_barriers
         if not session.is_pooled:
             session.execute(b";".join(b"prepare %b as %b" % call for call in calls.items()))
+        if not (session.is_pooled or with_barriers):
             session.execute(_barrier(session))
             session.execute("set synchronous_commit = off")
         self._identified_at = time.monotonic()
@@ -72,7 +79,7 @@ class Conversation:
         self._readable = select.poll()
         self._readable.register(session.pgconn.socket, select.POLLIN)
 
-    def call(self, name: bytes, parameters: Sequence[bytes], *, barrier: bool = True) -> Rows:
+    def call(self, name: bytes, parameters: Sequence[bytes | None], *, barrier: bool = True) -> Rows:
         """Carry out a call in a transaction of its own and return its rows.
 
         They are durable, and so is what they tell of others, unless it is called without its `barrier`.
@@ -84,7 +91,7 @@ class Conversation:
         try:
             if self._session.is_pooled:
                 rows = self._call_pooled(name, parameters)
-            elif barrier:
+            elif barrier and not self._with_barriers:
                 rows = self._call_and_barrier(name, parameters)
             else:
                 self._session.pgconn.send_query_prepared(name, parameters)
@@ -95,11 +102,12 @@ class Conversation:
             raise FateUnknown(self._unconfirmed)
         return rows
 
-    def _call_pooled(self, name: bytes, parameters: Sequence[bytes]) -> Rows:
-        self._session.pgconn.send_query_params(self._calls[name] + _POOLED, parameters)
+    def _call_pooled(self, name: bytes, parameters: Sequence[bytes | None]) -> Rows:
+        barrier = b"" if self._with_barriers else _POOLED
+        self._session.pgconn.send_query_params(self._calls[name] + barrier, parameters)
         return self._rows(self._read_sent())
 
-    def _call_and_barrier(self, name: bytes, parameters: Sequence[bytes]) -> Rows:
+    def _call_and_barrier(self, name: bytes, parameters: Sequence[bytes | None]) -> Rows:
         """Send both at once; return the call's rows when both have succeeded.
 
         A call that failed has left nothing behind, whatever becomes of the barrier. If it succeeded and the

@@ -8,11 +8,13 @@ large documents gets them carried out in many portions, in turn with the others'
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from pgbourse.serve.accounts import Accounts
 from pgbourse.serve.answering import Answering
 from pgbourse.serve.carrier import Carrier
 from pgbourse.serve.counts import Count
+from pgbourse.serve.feed import Feed
 from pgbourse.serve.gathering import Gatherer
 from pgbourse.serve.lanes import Lanes
 from pgbourse.serve.matcher import Matcher
@@ -59,7 +61,15 @@ class Dispatcher:
         self._gate: WriteGate[Turn] = WriteGate(conninfo, self._ready.submit, self._stopping)
         self._reader = Reader(self._go_on, self._give_up, self._is_alone)
         self._accounts = Accounts(self._ready.bring_back, self._ready.set_aside)
-        self._answering = Answering(self._ready, self._accounts, self._gate, self._reader, reply_framing)
+        self._answering = Answering(
+            self._ready,
+            self._accounts,
+            self._gate,
+            self._reader,
+            reply_framing,
+            partial(Feed, conninfo, certified=certified),
+        )
+        self.feed = self._answering.feed
         self._lanes = Lanes(lanes) if lanes else None
         # What waits is what has been submitted, by the I/O thread, and not taken, by a worker or the reader.
         self._submitted = Count()
@@ -110,6 +120,7 @@ class Dispatcher:
 
     def start(self) -> None:
         self._reader.start()
+        self.feed.start()
         for worker in self._all:
             worker.thread.start()
 
@@ -147,6 +158,7 @@ class Dispatcher:
         deadline = time.monotonic() + timeout
         # 1. Nobody waits for the database any more.
         self._stopping.set()
+        self.feed.drain()
         # 2. Workers end with the last turn.
         self._ready.stop()
         ended = [worker.thread.join(max(0.0, deadline - time.monotonic())) for worker in self._workers]
@@ -155,6 +167,8 @@ class Dispatcher:
             self._lanes.stop()
         ended += [matcher.thread.join(max(0.0, deadline - time.monotonic())) for matcher in self._matchers]
         ended.append(self._reader.stop(max(0.0, deadline - time.monotonic())))
+        # 4. The feed has nobody left. A database that doesn't answer it keeps nobody waiting.
+        self.feed.stop(1.0)
         return all(ended)
 
     def _is_alone(self) -> bool:

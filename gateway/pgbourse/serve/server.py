@@ -310,9 +310,12 @@ class Server:
         for connection in list(traffic.connections):
             while connection.io.interest & selectors.EVENT_READ and traffic.read(connection):
                 pass
-        # 3. Only answer from now on: each connection ends with its last reply.
+        # 3. Feeds have no last reply: they end now.
+        self._dispatcher.feed.drain()
+        traffic.end_feeds()
+        # 4. Only answer from now on: each connection ends with its last reply.
         for connection in list(traffic.connections):
             unfinished = "the server is stopping: this request was not complete and was not carried out"
             traffic.end(connection, unfinished if connection.io.begun else None)
         traffic.hand_over()
-        # 4. _run ends when all connections have ended, or at the deadline. 5. join() ends the workers.
+        # 5. _run ends when all connections have ended, or at the deadline. 6. join() ends the workers.

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from pgbourse.serve.connection import ClientConnection
 from pgbourse.serve.dispatch import Dispatcher
+from pgbourse.serve.feedoutput import FeedOutput
 from pgbourse.settings import ServeSettings
+from pgbourse.wire.feed import feed_error, format_heartbeat
 from pgbourse.wire.framing import Frame, FrameError, Framer, Framing, wrap_reply
 from pgbourse.wire.messages import error_reply
 
@@ -21,6 +23,8 @@ _log = logging.getLogger("pgbourse.server")
 
 _READ_BYTES = 64 * 1024
 _HAND_OVER = 64  # ready connections at most before dispatch gets them, so that workers don't idle
+_HEARTBEAT = 10.0  # seconds without anything to send, after which a feed says so
+_BEATS = 1_000  # heartbeats sent in a row: they take some milliseconds, and other clients wait for that
 _LINGER = 2.0  # seconds to wait for a client to close, once everything has been sent
 
 # Total bounds on memory: documents that wait for a worker, half-received documents, and unread replies. At
@@ -228,7 +232,10 @@ class Traffic:
         """Read no more from a client. After all replies send it the error, if any, and close."""
         self._count_unfinished(connection, 0)
         connection.io.begun = 0.0
-        connection.end(b"" if error is None else self._error_reply(str(error)))
+        if error is None:
+            connection.end()
+        else:
+            connection.end(self._error_reply(str(error)), feed_error("", str(error)))
         self.advance(connection)
 
     def advance(self, connection: ClientConnection) -> None:
@@ -278,6 +285,7 @@ class Traffic:
 
     def close_overdue(self) -> None:
         """Close what has taken too long. Checking each connection now and then is cheaper than timers."""
+        beats = 0
         for connection in list(self.connections):
             if connection.io.linger_until:
                 if self.now >= connection.io.linger_until:
@@ -291,10 +299,25 @@ class Traffic:
                 and self.now - connection.io.begun >= self._patience
             ):
                 self._give_up_on(connection)
+            elif connection.feed is not None:
+                beats += self._beat(connection, connection.feed, beats)
             elif connection.io.begun or connection.owed:
                 connection.io.idle_since = self.now
             elif self.now - connection.io.idle_since >= self._idle_patience:
                 self.end(connection)
+
+    def _beat(self, connection: ClientConnection, feed: FeedOutput, beats: int) -> int:
+        """Send a feed a heartbeat if it has been silent for long, and return how many that are."""
+        if self.now - feed.silent_since() < _HEARTBEAT or beats >= _BEATS:
+            return 0
+        connection.hand(format_heartbeat(time.time()), self.now)
+        return 1
+
+    def end_feeds(self) -> None:
+        """End all feeds at once; what is under way comes to its end."""
+        for connection in list(self.connections):
+            if connection.feed is not None:
+                connection.end_feed()
 
     def _give_up_on(self, connection: ClientConnection) -> None:
         """Stop waiting for the rest of a request: end the input here, which may still complete it."""

@@ -5,12 +5,21 @@ requests of its documents, in order, never more than one portion at a time.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 from pgbourse.serve.calls import Reserved
 from pgbourse.wire.framing import Frame
-from pgbourse.wire.messages import Action, Document, Reply, Request, ResultRow, format_reply
+from pgbourse.wire.messages import (
+    Action,
+    Document,
+    FeedDocument,
+    Reply,
+    Request,
+    ResultRow,
+    format_reply,
+    refuse_on_feed,
+)
 
 __all__ = ["Item", "Peer", "Portion", "Turn", "begin_turn", "writes"]
 
@@ -37,6 +46,18 @@ class Peer(Protocol):
 
     def abandon(self) -> list[Frame]:
         """Close without a reply to what was taken, whose fate is unknown; return what is dropped with it."""
+
+    def begin_feed(self, on_room: Callable[[], None], on_leave: Callable[[], None]) -> None:
+        """Become a feed. `on_room` is called once there is room again, `on_leave` at the end."""
+
+    def has_room(self) -> bool:
+        """Return whether the feed may hand over more; if not, `on_room` will be called."""
+
+    def hand(self, piece: bytes, now: float, *, must: bool = False) -> bool:
+        """Deliver a piece of the feed. False if there is no room; there is for one that `must` go out."""
+
+    def end_feed(self, farewell: bytes = b"") -> None:
+        """Deliver nothing more of the feed but a farewell."""
 
 
 class Item:
@@ -193,6 +214,10 @@ class Turn:
         "_requests",
         "_wholes",
         "account",
+        "asked",
+        "has_left",
+        "is_fed",
+        "is_feed",
         "large",
         "most",
         "peer",
@@ -206,6 +231,10 @@ class Turn:
         self.pending: Portion | None = None  # has requests without a result
         self.tries = 0  # in a row that brought no result
         self.most = _MANY  # requests in the next portion
+        self.is_feed = False  # a <subscribe> has been read: whatever else follows is refused
+        self.asked: Sequence[FeedDocument] = ()  # that the feed is to answer next
+        self.is_fed = False  # the feed knows the client
+        self.has_left = False  # the client has left the feed; any thread may set this
         self.account: str | None = None  # that a document here has to itself
         self._holder: Item | None = None  # that document
         self._items: deque[Item] = deque()  # neither of them answered
@@ -233,10 +262,17 @@ class Turn:
 
     def add(self, frame: Frame, document: Document) -> None:
         """Take in a document that has been read."""
+        if self.is_feed or type(document) is FeedDocument:
+            document = self._on_feed(document)
         item = Item(frame, document)
         self._items.append(item)
         self._wholes += item.is_whole
         self._requests += document.requests
+
+    def _on_feed(self, document: Document) -> FeedDocument:
+        """Return what becomes of a document that is a <subscribe>, or comes after one."""
+        self.is_feed = True
+        return document if isinstance(document, FeedDocument) else refuse_on_feed()
 
     def portion(self, most: int, documents: int, fronts: int = 0, share: int = 0) -> Portion:
         """Cut off the next requests, or return the portion in hand, if it has requests without a result.
@@ -371,6 +407,7 @@ class Turn:
             self._wholes = sum([item.is_whole for item in kept])
             self.peer.put_back(frames if self.large is None else [*frames, self.large])
             self.large = None
+            self.is_feed = False  # a <subscribe> may be among them, and none was answered
         return frames
 
     def _forget(self) -> None:

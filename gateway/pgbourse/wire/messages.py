@@ -12,6 +12,7 @@ from pgbourse.wire.elements import (
     read_tree,
     too_many_children,
 )
+from pgbourse.wire.feed import FeedDocument, Subscription, read_subscribe, refuse_on_feed, refuse_subscribe
 from pgbourse.wire.fields import ACCOUNT_ID, FLAG, shorten
 from pgbourse.wire.replies import Reply, ResultRow, error_reply, format_reply
 from pgbourse.wire.requests import (
@@ -41,15 +42,18 @@ __all__ = [
     "Action",
     "Answered",
     "Document",
+    "FeedDocument",
     "Refusal",
     "Reply",
     "Request",
     "ResultRow",
+    "Subscription",
     "Terms",
     "error_reply",
     "format_reply",
     "parse",
     "parse_all",
+    "refuse_on_feed",
 ]
 
 # A child of four bytes may need 500 of memory, result included. More orders than this need 16 MB of XML.
@@ -99,6 +103,8 @@ def _parse_read(root: Element) -> Document:
 def _refused(refused: DocumentRefused, *, codes: bool = False) -> Document:
     """Return what comes of a document of which nothing can be carried out."""
     root = refused.root
+    if root is not None and root.tag == "subscribe":
+        return refuse_subscribe(root, str(refused))
     if root is not None and root.tag in ("transactions", "create"):
         codes = root.get("codes") == "true"
     return Document([Refusal("", str(refused), refused.code)], [], codes)
@@ -107,6 +113,8 @@ def _refused(refused: DocumentRefused, *, codes: bool = False) -> Document:
 def _understand(root: Element, elements: Iterator[Element]) -> Document:
     name = root.tag
     if name not in ("transactions", "create"):
+        if name == "subscribe":
+            return read_subscribe(root, elements)
         raise DocumentRefused(
             f"unknown root element <{shorten(name)}>: it must be <create> or <transactions>"
         )

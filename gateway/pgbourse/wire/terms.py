@@ -56,7 +56,9 @@ __all__ = ["CHILDREN", "SERVER", "Reader"]
 _MAX = "1000"
 _DEPTH = "10"
 
-_FEATURES = "codes ref tif post stp market reduce replace cancel-all cancel-after account orders book"
+_FEATURES = (
+    "codes ref tif post stp market reduce replace cancel-all cancel-after account orders book subscribe"
+)
 
 
 class Reader(Protocol):
