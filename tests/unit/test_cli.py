@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 import pgbourse.serve.service
 from pgbourse import __version__
 from pgbourse.cli import cli, main
+from pgbourse.database.looking import looking
 from pgbourse.settings import ServeSettings
 
 
@@ -306,3 +307,19 @@ def test_output_without_room_is_one_line(command: str) -> None:
     result = shell(f"pgbourse {command} > /dev/full")
     assert result.returncode == 1
     assert result.stderr == "pgbourse: can't write: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://ann:QX@db.internal:5433/bourse", "database bourse at db.internal:5433"),
+        ("postgresql://a.internal,b.internal/bourse", "database bourse at a.internal,b.internal"),
+        ("host=/run/postgresql dbname=bourse password=QX", "database bourse on this machine"),
+        ("dbname=bourse port=5433", "database bourse on this machine, port 5433"),
+        ("hostaddr=10.1.2.3", "the database at 10.1.2.3"),
+        ("service=bourse", "the database of service bourse"),
+    ],
+)
+def test_a_database_is_told_by_its_place_and_no_password(url: str, place: str) -> None:
+    with looking(url, None, Path("unused")) as looked:
+        assert looked.place == place

@@ -142,9 +142,11 @@ def _ending_on_signals(postgres: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]
 def _place_of(database_url: str) -> str:
     """Return words for the database of a connection string, without a user or password."""
     given = parse(database_url)
-    names = [f"database {given['dbname']}"] if given.get("dbname") else ["the database"]
-    if host := given.get("host") or given.get("hostaddr"):
-        names.append(f"at {host}" + (f":{given['port']}" if given.get("port") else ""))
-    elif given.get("service"):
-        names.append(f"of service {given['service']}")
-    return " ".join(names)
+    name = f"database {given['dbname']}" if given.get("dbname") else "the database"
+    port = given.get("port", "").strip(",")  # one for each host
+    host = given.get("host") or given.get("hostaddr") or ""
+    if not host and given.get("service"):
+        return f"{name} of service {given['service']}"
+    if not host or host.startswith("/"):  # the folder of a socket
+        return f"{name} on this machine" + (f", port {port}" if port else "")
+    return f"{name} at {host}" + (f":{port}" if port else "")
