@@ -3,16 +3,14 @@
 import contextlib
 import datetime
 import os
-import platform
 import time
 from dataclasses import replace
 from typing import Any
 
-import psutil
-
 from pgbourse import __version__
 from pgbourse.bench import pgbench
-from pgbourse.bench.points import FUNCTIONS, YARDSTICK, Plan, Point, points, steps
+from pgbourse.bench.machine import describe_machine, find_commit
+from pgbourse.bench.points import FUNCTIONS, YARDSTICK, YARDSTICK_CLIENTS, Plan, Point, points, steps
 from pgbourse.bench.rig import Rig
 from pgbourse.bench.rounds import HOSTILE_SECONDS, START_SECONDS, Progress, Rounds, seeding_seconds
 from pgbourse.bench.targets import targets
@@ -52,11 +50,13 @@ def bench(plan: Plan, database_url: str | None, progress: Progress) -> dict[str,
             run.round(number, one_round if number % 2 == 0 else one_round[::-1])
         report: dict[str, Any] = {
             "pgbourse": __version__,
+            "commit": find_commit(),
             "made_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": _machine(),
+            "machine": describe_machine(rig.folder),
             "postgresql": {"version": rig.version, "embedded": rig.embedded, "settings": rig.settings},
             "plan": {
                 "rounds": plan.rounds,
+                "judges": plan.judges,
                 "seconds": plan.seconds,
                 "soak_seconds": plan.soak,
                 "groups": list(plan.groups),
@@ -70,7 +70,9 @@ def bench(plan: Plan, database_url: str | None, progress: Progress) -> dict[str,
 
 
 def _step_seconds(plan: Plan, step: Point) -> float:
-    if step in (YARDSTICK, FUNCTIONS):
+    if step == YARDSTICK:
+        return len(YARDSTICK_CLIENTS) * plan.pgbench_seconds
+    if step == FUNCTIONS:
         return 2 * plan.pgbench_seconds
     if step.hostile:
         return plan.seconds + plan.warm_up + START_SECONDS + HOSTILE_SECONDS
@@ -89,12 +91,3 @@ def _cores(database_url: str | None) -> int:
     if database_url is not None or not hasattr(os, "sched_setaffinity"):
         return 0
     return len(os.sched_getaffinity(0))
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "cores": psutil.cpu_count() or 1,
-        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "python": platform.python_version(),
-    }

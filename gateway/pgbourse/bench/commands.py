@@ -42,6 +42,14 @@ class Duration(click.ParamType[float]):
 @click.option(
     "--plots", type=click.Path(file_okay=False, path_type=Path), help="Write each plot to this folder as SVG."
 )
+@click.option(
+    "--compare",
+    "compared",
+    nargs=2,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="BEFORE.json AFTER.json",
+    help="Measure nothing; compare the data of two reports, of two versions or two machines.",
+)
 @click.option("--soak", type=Duration(), help="Length of the soak, such as 90s or 30m; 1m by default.")
 @click.option(
     "--database-url",
@@ -53,6 +61,7 @@ def bench(
     groups: tuple[str, ...],
     output: Path | None,
     plots: Path | None,
+    compared: tuple[Path, Path] | None,
     soak: float | None,
     database_url: str | None,
 ) -> None:
@@ -63,6 +72,9 @@ def bench(
     from pgbourse.bench.bench import bench, estimate
     from pgbourse.bench.points import FULL, QUICK
 
+    if compared is not None:
+        click.echo(report.compare(*map(report.read, compared)))
+        return
     if soak is not None and groups and "soak" not in groups:
         raise click.UsageError("--soak with --only needs --only soak as well")
     if plots is not None and output is None:

@@ -13,7 +13,20 @@ from matplotlib.figure import Figure
 
 __all__ = ["Plot", "draw"]
 
+# In the SVG these become what the page has: its ink, its paper, its rules, light or dark.
+_INK, _PAPER, _RULE = "#010203", "#fdfcfb", "#dddcdb"
+_OF_THE_PAGE = {
+    _INK: "currentColor",
+    _PAPER: "var(--paper, #fff)",
+    _RULE: "var(--rule, #ddd)",
+}
+
 _STYLE: Any = {
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
     "axes.axisbelow": True,
     "axes.grid": True,
     "axes.grid.axis": "y",
@@ -21,7 +34,7 @@ _STYLE: Any = {
     "axes.spines.top": False,
     "font.family": "sans-serif",
     "font.size": 10,
-    "grid.color": "#dddddd",
+    "grid.color": _RULE,
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "pgbourse",  # the same figures give the same file
 }
@@ -114,7 +127,7 @@ def _rates(axes: Axes, points: list[dict[str, Any]], names: list[str], label: st
         [value["median"] - value["low"] for value in values],
         [value["high"] - value["median"] for value in values],
     ]
-    axes.bar(names, medians, yerr=errors, capsize=4, width=0.6, color=_BLUE, ecolor="#222222")
+    axes.bar(names, medians, yerr=errors, capsize=4, width=0.6, color=_BLUE, ecolor=_INK)
     axes.axhline(best, color=_ORANGE, linestyle="--", label=f"pgbench: {best:.0f} transactions/s")
     for place, value in enumerate(values):
         axes.annotate(
@@ -123,7 +136,7 @@ def _rates(axes: Axes, points: list[dict[str, Any]], names: list[str], label: st
             xytext=(0, 6),
             textcoords="offset points",
             ha="center",
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+            bbox={"facecolor": _PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )
     axes.set_ylim(0, max(best, *(value["high"] for value in values)) * 1.18)
     axes.set_ylabel("orders/s")
@@ -145,7 +158,7 @@ def _latency(axes: Axes, points: list[dict[str, Any]]) -> None:
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylabel("milliseconds")
     axes.set_xlabel("clients")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 1.12), ncols=3)
 
 
 def _soak(axes: Axes, soak: dict[str, Any]) -> None:
@@ -165,7 +178,7 @@ def _cpu(axes: Axes, points: list[dict[str, Any]]) -> None:
         below = [low + median for low, median in zip(below, medians, strict=True)]
     axes.set_ylabel("microseconds a document")
     axes.set_xlabel("clients")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 1.12), ncols=3)
 
 
 def _svg(drawing: Callable[[Axes], None]) -> str:
@@ -173,6 +186,9 @@ def _svg(drawing: Callable[[Axes], None]) -> str:
         figure = Figure(figsize=(7.2, 3.8), layout="constrained")
         drawing(figure.subplots())
         written = io.StringIO()
-        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     # An HTML page can't hold the XML declaration and the document type.
-    return re.sub(r"^.*?(?=<svg)", "", written.getvalue(), flags=re.DOTALL)
+    svg = re.sub(r"^.*?(?=<svg)", "", written.getvalue(), flags=re.DOTALL)
+    for color, of_the_page in _OF_THE_PAGE.items():
+        svg = svg.replace(color, of_the_page)
+    return svg

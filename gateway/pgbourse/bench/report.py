@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pgbourse.bench import targets
+from pgbourse.bench.machine import describe
 from pgbourse.bench.rig import BenchError
 
-__all__ = ["require_plotting", "table", "write"]
+__all__ = ["compare", "read", "require_plotting", "table", "write"]
 
 _GROUPS = {
     "clients": "{label} client(s), 1 order a document",
@@ -26,10 +27,17 @@ _GROUPS = {
     "processes": "{label} process(es), {clients} clients",
     "hostile": "{clients} clients, {beside}",
 }
+TOO_SHORT = "A quick run is too short to say whether targets are met: leave out --quick for that."
 _BESIDE = {
     "": "alone",
     "orders": "beside one with 50,000 orders a document",
     "queries": "beside two with 50,000 queries a document",
+}
+
+
+_CALLS = {
+    "place_order": "place_order in SQL, 1 client",
+    "process_batch": "process_batch in SQL, 100 orders, 1 client",
 }
 
 
@@ -46,15 +54,61 @@ def rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
     """Return the table's rows: load, orders/s, their range, ratio to pgbench, median and p99 ms, cores."""
     found: list[tuple[str, ...]] = []
     for point in report["points"]:
-        name = _GROUPS[point["group"]].format_map(point | {"beside": _BESIDE[point["hostile"]]})
+        name = _name(point)
         p99 = statistics.median(run["latency_ms"]["p99"] for run in point["runs"])
         found.append((name, *_figures(point), f"{p99:.2f}", _cores(point)))
-    names = {
-        "place_order": "place_order in SQL, 1 client",
-        "process_batch": "process_batch in SQL, 100 orders, 1 client",
-    }
-    found += [(names[call["function"]], *_figures(call), "", "") for call in report["sql"]]
+    found += [(_CALLS[call["function"]], *_figures(call), "", "") for call in report["sql"]]
     return found
+
+
+def compare(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """Return what two reports say of the same loads: two versions on one machine, or two machines.
+
+    The range of a ratio goes from the one's lowest run against the other's highest to the reverse: they were
+    not measured in turns, so nothing narrower holds.
+    """
+    before, after = _rates(old), _rates(new)
+    common = [name for name in before if name in after]
+    if not common:
+        raise BenchError("the two reports have no load in common")
+    head = ("load", "orders/s before", "after", "after / before", "lowest to highest")
+    lines = []
+    for name in common:
+        one, other = before[name], after[name]
+        ratio = other["median"] / one["median"]
+        low, high = other["low"] / one["high"], other["high"] / one["low"]
+        spread = f"{low:.2f} to {high:.2f}"
+        lines.append((name, f"{one['median']:.0f}", f"{other['median']:.0f}", f"{ratio:.2f}", spread))
+    alone = len(before) + len(after) - 2 * len(common)
+    parts = [f"before: {describe(old)}\nafter:  {describe(new)}", _table(head, lines)]
+    if alone:
+        parts.append(f"{alone} loads are in one of the reports only.")
+    return "\n\n".join(parts)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a report's data. Raises BenchError if that isn't what the file holds."""
+    try:
+        report = json.loads(path.read_text("utf-8"))
+        _rates(report)
+        describe(report)
+    except OSError as error:
+        raise BenchError(f"can't read {path}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BenchError(f"{path} isn't the data of a report: bench --output writes it as .json") from error
+    return dict(report)
+
+
+def _rates(report: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Return the rate of each load by its name, pgbench's too."""
+    yardstick = report["yardstick"] or {"by_clients": {}}
+    found = {f"pgbench, {clients} client(s)": rates for clients, rates in yardstick["by_clients"].items()}
+    found |= {_name(point): point["orders_per_second"] for point in report["points"]}
+    return found | {_CALLS[call["function"]]: call["orders_per_second"] for call in report["sql"]}
+
+
+def _name(point: dict[str, Any]) -> str:
+    return _GROUPS[point["group"]].format_map(point | {"beside": _BESIDE[point.get("hostile", "")]})
 
 
 def table(report: dict[str, Any]) -> str:
@@ -70,16 +124,15 @@ def table(report: dict[str, Any]) -> str:
     parts += remarks(report)
     if compared := targets.rows(report):
         parts.append(_table(("load", "target", "reached", "", "by"), compared))
+    elif not report["plan"]["judges"]:
+        parts.append(TOO_SHORT)
     return "\n\n".join(parts)
 
 
 def summary(report: dict[str, Any]) -> str:
     """Return a sentence or two about the machine and the yardstick."""
-    machine, yardstick = report["machine"], report["yardstick"]
-    told = (
-        f"pgbourse {report['pgbourse']} on PostgreSQL {report['postgresql']['version']}, {machine['cores']} "
-        f"cores for gateway, database and load."
-    )
+    yardstick = report["yardstick"]
+    told = f"{describe(report)}. Gateway, database and load share the machine."
     if yardstick is None:
         return told
     by_clients = ", ".join(
@@ -154,7 +207,7 @@ def write(report: dict[str, Any], output: Path, plots: Path | None = None) -> Pa
         rows=rows(report),
         targets=targets.rows(report),
         summary=summary(report),
-        remarks=remarks(report),
+        remarks=remarks(report) + ([] if report["plan"]["judges"] else [TOO_SHORT]),
         plots=drawn,
     )
     data = output.with_suffix(".json")

@@ -52,6 +52,7 @@ class Rig:
         self._numbers = itertools.count(1)
         self._postmaster: psutil.Process | None = None  # of the embedded one
         self._admin = ""
+        self.folder: Path | None = None  # where the embedded one has its data
         self.version = ""  # of the server
         self.settings: dict[str, str] = {}  # of the server: those that affect speed and durability
 
@@ -177,6 +178,7 @@ class Rig:
         folder.chmod(0o755)  # if we are root, PostgreSQL's user must be able to enter
         self._stack.callback(shutil.rmtree, folder)
         postgres = self._stack.enter_context(EmbeddedPostgres(folder / "postgres"))
+        self.folder = folder
         pid = int((folder / "postgres" / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
         self._postmaster = psutil.Process(pid)
         return postgres.dsn("postgres")

@@ -149,11 +149,16 @@ class Rounds:
         yardstick: dict[str, Any] = {"by_clients": by_clients}
         best = best_yardstick({"yardstick": yardstick})
         yardstick["transactions_per_second"] = round(statistics.median(best), 1)
+        one = self._yardstick[1]
         measured = []
         for point, runs in self._runs.items():
             entry: dict[str, Any] = {name: getattr(point, name) for name in Point.__slots__}
-            measured.append(entry | _summary(runs, best))
-        calls = [{"function": name} | _summary(runs, best) for name, runs in self._sql.items() if runs]
+            measured.append(entry | _summary(runs, one if point.clients == 1 else best))
+        calls = [
+            {"function": name} | _summary(runs, one if name == "place_order" else best)
+            for name, runs in self._sql.items()
+            if runs
+        ]
         return {"yardstick": yardstick, "points": measured, "sql": calls}
 
     def _make_feeder(

@@ -235,10 +235,14 @@ _TARGETS = (
 
 
 def targets(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the targets of the chosen groups, and what was reached: the median of the rounds.
+    """Return the targets of the chosen groups, what was reached, and the verdict.
 
-    What was reached is None if the plan was smaller than the target requires.
+    What was reached is the median of the rounds; it is None if the plan was smaller than the target requires.
+    The verdict is unclear where some rounds have reached the target and others haven't. A plan that doesn't
+    judge is too short to say anything of targets.
     """
+    if not report["plan"].get("judges", True):
+        return []
     figures, found = _Figures(report), []
     for target in _TARGETS:
         try:
@@ -247,10 +251,6 @@ def targets(report: dict[str, Any]) -> list[dict[str, Any]]:
             reached = []
         if not reached and not set(target.groups.split()) <= set(report["plan"]["groups"]):
             continue
-        met = None
-        if reached:
-            median = statistics.median(reached)
-            met = median <= target.goal if target.at_most else median >= target.goal
         found.append(
             {
                 "load": target.load,
@@ -258,7 +258,7 @@ def targets(report: dict[str, Any]) -> list[dict[str, Any]]:
                 "at_most": target.at_most,
                 "of": target.of,
                 "reached": spread(reached) | {"runs": reached} if reached else None,
-                "met": met,
+                "verdict": _verdict(target, reached),
                 "command": target.command,
             }
         )
@@ -270,15 +270,21 @@ def rows(report: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
     found = []
     for target in report["targets"]:
         goal = f"at {'most' if target['at_most'] else 'least'} {target['goal']:g} {target['of']}"
-        reached, met = "not measured", ""
+        reached = "not measured"
         if target["reached"]:
             values = target["reached"]
             reached = _figure(values["median"])
             if len(values["runs"]) > 1:
                 reached += f" ({_figure(values['low'])} to {_figure(values['high'])})"
-            met = "met" if target["met"] else "not met"
-        found.append((target["load"], goal, reached, met, f"`{target['command']}`"))
+        found.append((target["load"], goal, reached, target["verdict"], f"`{target['command']}`"))
     return found
+
+
+def _verdict(target: _Target, reached: list[float]) -> str:
+    met = {value <= target.goal if target.at_most else value >= target.goal for value in reached}
+    if len(met) > 1:
+        return "unclear"
+    return {True: "met", False: "not met", None: ""}[met.pop() if met else None]
 
 
 def _ratios(values: list[float], others: list[float]) -> list[float]:
