@@ -206,6 +206,13 @@ class ServeSettings:
         "Seconds between two sweeps that fold credits into the rows of accounts, so that they don't pile up.",
         minimum=0,
     )
+    keep_updates: float = _setting(
+        86_400.0,
+        "Seconds for which updates of books are kept, so that feeds can resume: a day. 0 keeps them for "
+        "ever. The shortest time counts, where the gateways of a database don't agree.",
+        minimum=0,
+        maximum=1_000_000_000,
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", "Lowest level of log lines to write to standard error; debug adds tracebacks."
     )

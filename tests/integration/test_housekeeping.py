@@ -1,4 +1,4 @@
-"""What is done every few seconds: the sweep of idle accounts, and what dead gateways had reserved."""
+"""What is done every few seconds or so: folding credits, giving back, firing switches, forgetting updates."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -95,3 +95,43 @@ def test_what_a_dead_gateway_had_reserved_is_given_back_at_a_start(
     sweeper.start()
     wait_until(lambda: incoming(connection) == 0, "the reservation has been given back")
     sweeper.stop()
+
+
+ORDER = b'<transactions id="1"><order sym="X" amount="1" limit="1"/></transactions>'
+AGE = "update exchange.updates set updated_at = updated_at - interval '1 minute'"
+
+
+def test_old_updates_are_forgotten_by_two_sweepers_at_once(
+    gateway: Gateway, pool: SharedPool, connection: Session
+) -> None:
+    def kept() -> list[int]:
+        return [seq for (seq,) in connection.execute("select seq from exchange.updates order by seq")]
+
+    gateway.ask(TRADE[0])
+    for _ in range(3):
+        gateway.ask(ORDER)
+    sweepers = [Sweeper(pool, 0, keep_updates=keep) for keep in (45, 50)]
+    for sweeper in sweepers:
+        sweeper.start()
+    tried = pool.get_stats().get("requests_num", 0) + 10
+    wait_until(lambda: pool.get_stats().get("requests_num", 0) > tried, "it has been looked for old ones")
+    assert kept() == [1, 2, 3]
+    connection.execute(AGE)
+    gateway.ask(ORDER)
+    wait_until(lambda: kept() == [4], "old ones have been forgotten")
+    for sweeper in sweepers:
+        sweeper.stop()
+
+
+def test_updates_are_kept_for_ever_if_told_so(
+    gateway: Gateway, pool: SharedPool, connection: Session
+) -> None:
+    gateway.ask(TRADE[0])
+    for _ in range(3):
+        gateway.ask(ORDER)
+    connection.execute(AGE)
+    sweeper = Sweeper(pool, 0, orphans=0.01, keep_updates=0)
+    sweeper.start()
+    wait_until(lambda: pool.get_stats().get("requests_num", 0) > 5, "everything has had its turn")
+    sweeper.stop()
+    assert connection.execute("select count(*) from exchange.updates").fetchone() == (3,)

@@ -290,6 +290,122 @@ def test_an_update_is_found_by_its_time(traders: Market, seed: int) -> None:
     assert at(connection, 99, 10**9) is None
 
 
+# --- forgetting ---------------------------------------------------------------------------------------------
+
+
+def forget(connection: Connection, seconds: float, most: int = 1000) -> int:
+    """Forget updates that are older than so many seconds; return how many."""
+    row = connection.execute(
+        "select exchange.forget_updates(make_interval(secs => %s), %s)", [seconds, most]
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def kept(connection: Connection, sym: str) -> list[int]:
+    """Return the numbers of the updates of a symbol that are kept."""
+    rows = connection.execute(
+        "select seq from exchange.updates inner join exchange.symbols using (symbol_key) where sym = %s "
+        "order by seq",
+        [sym],
+    ).fetchall()
+    return [seq for (seq,) in rows]
+
+
+@pytest.fixture
+def aged(traders: Market) -> Market:
+    """Updates 1 to 8 of X and 1 to 3 of Y, each an hour older than the next; Z has none."""
+    traders.grant("1", "Y", 10)
+    traders.grant("1", "Z", 10)
+    for sym, count in (("X", 8), ("Y", 3)):
+        for _ in range(count):
+            traders.place("1", sym, 1, 1)
+        traders.connection.execute(
+            "update exchange.updates set updated_at = now() - make_interval(hours => (%s - seq)::integer) "
+            "where symbol_key = %s",
+            [count, key_of(traders.connection, sym)],
+        )
+    return traders
+
+
+def test_what_is_old_is_forgotten_but_for_the_newest(aged: Market) -> None:
+    connection = aged.connection
+    assert forget(connection, 86400) == 0
+    assert forget(connection, 4.5 * 3600) == 3
+    assert kept(connection, "X") == [4, 5, 6, 7, 8]
+    assert kept(connection, "Y") == [1, 2, 3]
+    connection.execute("update exchange.updates set updated_at = updated_at - interval '1 month'")
+    assert forget(connection, 3600) == 6
+    assert (kept(connection, "X"), kept(connection, "Y"), kept(connection, "Z")) == ([8], [3], [])
+    assert forget(connection, 0) == 0
+    assert aged.violations() == []
+    # And it goes on.
+    book = LocalBook(connection, key_of(connection, "X"))
+    aged.place("1", "X", 1, 2)
+    assert book.read(connection) == 1
+    assert kept(connection, "X") == [8, 9]
+    assert aged.violations() == []
+
+
+def test_no_more_is_forgotten_at_a_time_than_asked_for(aged: Market) -> None:
+    connection = aged.connection
+    assert [forget(connection, 0, 4) for _ in range(4)] == [4, 4, 1, 0]
+    assert (kept(connection, "X"), kept(connection, "Y")) == ([8], [3])
+    assert forget(connection, 0, 0) == 0
+
+
+def test_what_is_left_while_it_forgets_has_no_gap(aged: Market) -> None:
+    """The oldest go first, also where index entries of those before them are still there."""
+    connection = aged.connection
+    for left in range(7, 0, -1):
+        while len(kept(connection, "X")) > left:
+            assert forget(connection, 0, 1) == 1
+        assert kept(connection, "X") == list(range(9 - left, 9))
+        assert oldest(connection, "X") == 9 - left
+    assert oldest(connection, "Z") is None
+
+
+def oldest(connection: Connection, sym: str) -> int | None:
+    row = connection.execute("select exchange.oldest_update(%s)", [key_of(connection, sym)]).fetchone()
+    assert row is not None
+    return None if row[0] is None else int(row[0])
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 20])
+def test_the_oldest_update_is_found(traders: Market, count: int) -> None:
+    for _ in range(count):
+        traders.place("1", "X", 1, 1)
+    for first in range(1, count + 1):
+        traders.connection.execute("delete from exchange.updates where seq < %s", [first])
+        assert oldest(traders.connection, "X") == first
+
+
+def test_a_feed_that_would_resume_from_what_is_forgotten_gets_a_snapshot(aged: Market) -> None:
+    forget(aged.connection, 4.5 * 3600)
+    feeds = subscribe(aged.connection, *[("X", begin) for begin in (3, 4, 5)])
+    assert [(feed.outcome, feed.seq) for feed in feeds] == [("snapshot", 8), ("resumed", 3), ("resumed", 4)]
+
+
+def test_forgetting_neither_waits_nor_is_waited_for(aged: Market, database: str) -> None:
+    """Not for a match, nor for another gateway's; each ends while the other's transaction is open."""
+    with meeting(database, 2) as (trader, other):
+        for session in (aged, trader.market, other.market):
+            session.connection.execute("set lock_timeout = '1ms'")
+        trader.begin()
+        trader.market.place("1", "X", 1, 5)
+        trader.market.place("1", "Y", 1, 5)
+        other.begin()
+        assert forget(other.connection, 0, 5) == 5
+        assert forget(aged.connection, 0) == 0  # the other one is at it
+        trader.market.place("1", "X", 1, 6)
+        trader.commit()
+        aged.place("1", "X", 1, 7)
+        other.commit()
+        assert forget(aged.connection, 0) == 7  # also what was the newest before
+    assert (kept(aged.connection, "X"), kept(aged.connection, "Y")) == ([10], [4])
+    assert aged.violations() == []
+
+
 # --- faults that these would find ---------------------------------------------------------------------------
 
 READ = "return query select symbol_key, seq, updated_at, kind, side, order_id, sell_order_id, price, shares"
@@ -338,6 +454,22 @@ MUTANTS = {
         ),
         test_a_feed_begins_with_a_snapshot_or_where_it_says,
     ),
+    "the newest is forgotten as well": (
+        Mutant(
+            "forget_updates",
+            "begin delete from exchange.updates where updated_at < clock_timestamp() - p_older_than; "
+            "return 1; end",
+        ),
+        test_what_is_old_is_forgotten_but_for_the_newest,
+    ),
+    "any of them are forgotten first": (
+        Mutant(
+            "oldest_update",
+            "begin return greatest((select max(seq) - 3 from exchange.updates "
+            "where symbol_key = p_symbol_key), {call}); end",
+        ),
+        test_what_is_left_while_it_forgets_has_no_gap,
+    ),
     "anybody's certificate will do": (
         Mutant("subscribe", f"begin p_certificate_names := null; {SUBSCRIBE} from {{call}}; end"),
         test_a_certificate_that_is_bound_to_an_account_may_subscribe,
@@ -346,8 +478,10 @@ MUTANTS = {
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_a_mutant_is_found(traders: Market, mutant: str) -> None:
+def test_a_mutant_is_found(traders: Market, mutant: str, request: pytest.FixtureRequest) -> None:
     fault, test = MUTANTS[mutant]
+    if "forgotten" in mutant:
+        traders = request.getfixturevalue("aged")
     install(traders.connection, fault)
     with pytest.raises((AssertionError, psycopg.Error, KeyError)):
         test(traders)

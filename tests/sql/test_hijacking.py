@@ -72,6 +72,7 @@ CALLS = {
     "create_symbol": "'Y'",
     "disarm_switch": "'1'",
     "fire_switches": "",
+    "forget_updates": "'0', 5",
     "give_back_orphans": "",
     "grant_shares": "'Y', '1', 5",
     "list_applied_files": "",

@@ -55,6 +55,8 @@ KEYS_OF_LOOKS = {
     "positions": [["account_key ="]],
     "resting_orders": [["account_key =", "order_id >"]],
 }
+# By what a feed reads.
+KEYS_OF_FEED = {"certificate_accounts": [["certificate_name ="]]}
 # What a look reads from end to end: a small table, for it has no index.
 SCANNED_BY_LOOKS = {"incoming_orders"}
 
@@ -258,6 +260,33 @@ def plans_of_looks(session: psycopg.Connection[TupleRow]) -> list[Plan]:
     return heard
 
 
+def plans_of_feed(session: psycopg.Connection[TupleRow]) -> list[Plan]:
+    """Return the plans of what a feed reads."""
+    statements = [
+        "select outcome from exchange.subscribe('{X,Y,X}', '{5,null,99999}', '{ann,ann,\"operator 1\"}')",
+        "select count(*) > 0 from exchange.snapshot_book(1)",
+        "select count(*) > 0 from exchange.read_updates('{1,2,1}', '{3,0,99999}', 2)",
+        "select exchange.seq_at(1, now())",
+    ]
+    for statement in statements:
+        session.execute(statement.encode())  # plans are made
+    with hearing(session) as heard:
+        for statement in statements:
+            session.execute(statement.encode())
+    # What isn't of the feed's functions is the test's own.
+    return [plan for plan in heard if plan["Query Text"] not in statements]
+
+
+def plans_of_forgetting(session: psycopg.Connection[TupleRow]) -> list[Plan]:
+    """Return the plans of forgetting old updates, without that of going through the symbols."""
+    statement = b"select exchange.forget_updates('-1 minute', 5)"
+    session.execute(statement)
+    with hearing(session) as heard:
+        session.execute(statement)
+    assert any("random()" in plan["Query Text"] for plan in heard)
+    return [plan for plan in heard if "random()" not in plan["Query Text"]]
+
+
 @contextmanager
 def hearing(session: psycopg.Connection[TupleRow]) -> Iterator[list[Plan]]:
     """Give a list that each plan is added to which the session tells of."""
@@ -296,8 +325,11 @@ def kind_below(node: Plan) -> str:
     return f"{what} of {below['Plans'][0]['Node Type']}" if what else kind
 
 
-def offences(explained: Plan, *, of_looks: bool = False) -> list[str]:
+def offences(
+    explained: Plan, *, of_looks: bool = False, more_keys: dict[str, list[list[str]]] | None = None
+) -> list[str]:
     """Return what a hot statement's plan must not do."""
+    more_keys = KEYS_OF_LOOKS if of_looks else more_keys or {}
     found = []
     scanned = SCANNED_BY_LOOKS if of_looks else set()
     for node in nodes(explained["Plan"]):
@@ -310,7 +342,7 @@ def offences(explained: Plan, *, of_looks: bool = False) -> list[str]:
             found.append(f"Limit over {below}")
         if table in KEYS and kind in ("Index Scan", "Index Only Scan"):
             condition = node.get("Index Cond", "")
-            keys = KEYS[table] + (KEYS_OF_LOOKS.get(table, []) if of_looks else [])
+            keys = KEYS[table] + more_keys.get(table, [])
             if not any(all(part in condition for part in key) for key in keys):
                 found.append(f"{table} not by key, but by {condition or 'nothing'}")
     query = " ".join(explained["Query Text"].split())
@@ -329,6 +361,34 @@ def test_hot_statements_read_by_key(tables: Connection, session: Connection, hin
     plans += looks
     read = {table_of(node) for plan in plans for node in nodes(plan["Plan"])}
     assert read >= KEYS.keys()
+
+
+def reads_of_updates(plans: list[Plan]) -> set[str]:
+    """Return by what updates are read, as in `seq >=`; but for the newest, which is one row."""
+    return {
+        " ".join(re.findall(r"\bseq [<=>]+", node.get("Index Cond", ""))) or "all"
+        for plan in plans
+        for node, is_one in with_limits(plan["Plan"])
+        if table_of(node) == "updates"
+        and node["Node Type"] != "ModifyTable"
+        and not (is_one and node.get("Scan Direction") == "Backward")
+    }
+
+
+def with_limits(node: Plan, is_limited: bool = False) -> Iterator[tuple[Plan, bool]]:
+    yield node, is_limited
+    for child in node.get("Plans", []):
+        yield from with_limits(child, node["Node Type"] == "Limit")
+
+
+@pytest.mark.parametrize("tables", STATES, indirect=True)
+def test_a_feed_reads_by_key(tables: Connection, session: Connection) -> None:
+    plans = plans_of_feed(session)
+    assert [offence for plan in plans for offence in offences(plan, more_keys=KEYS_OF_FEED)] == []
+    assert {"seq =", "seq >"} == reads_of_updates(plans)
+    plans = plans_of_forgetting(session)
+    assert [offence for plan in plans for offence in offences(plan)] == []
+    assert reads_of_updates(plans) <= {"seq =", "seq >= seq <="}
 
 
 @pytest.mark.parametrize("tables", ["tiny"], indirect=True)
@@ -399,3 +459,20 @@ def test_a_looser_look_would_be_found(tables: Connection, session: Connection, o
     wrap(tables, function, f"begin {query}; return query select * from {{call}}; end")
     found = [text for plan in plans_of_looks(session) for text in offences(plan, of_looks=True)]
     assert any(offence in text for text in found), found
+
+
+LOOSE_FEEDS = {
+    # All updates of a symbol, to leave out what is known.
+    "read_updates": "perform count(*) from exchange.updates where symbol_key = 1 and seq + 0 > 5",
+    # The oldest by the order of the key, over the index entries of all that were forgotten.
+    "seq_at": "perform seq from exchange.updates where symbol_key = 1 order by seq limit 1",
+}
+
+
+@pytest.mark.parametrize("tables", ["large"], indirect=True)
+@pytest.mark.parametrize("function", LOOSE_FEEDS)
+def test_a_looser_feed_would_be_found(tables: Connection, session: Connection, function: str) -> None:
+    query = LOOSE_FEEDS[function]
+    result = "return {call}" if function == "seq_at" else "return query select * from {call}"
+    wrap(tables, function, f"begin {query}; {result}; end")
+    assert "all" in reads_of_updates(plans_of_feed(session))

@@ -20,6 +20,7 @@ API = {
     "create_symbol",
     "disarm_switch",
     "fire_switches",
+    "forget_updates",
     "give_back_orphans",
     "grant_shares",
     "list_applied_files",

@@ -1,4 +1,4 @@
-"""What has to be done regularly: folding credits, firing switches, giving back what nobody will match."""
+"""What has to be done regularly: folding credits, firing switches, forgetting what is old, giving back."""
 
 import logging
 import threading
@@ -25,6 +25,11 @@ _ORPHANS = 5.0
 # Seconds. A dead man's switch fires within two seconds of its time, whichever gateway lives.
 _SWITCHES = 0.5
 
+# Updates of books in one transaction, which takes some 20 ms. And every how many seconds it is looked for old
+# ones; oftener where they aren't kept for long.
+_UPDATES = 5000
+_FORGET_EVERY = 60.0
+
 # No row if the database takes no writes: others report that, and it is not an error of the sweep.
 _SWEEP = "select exchange.settle_idle_accounts(%s) where current_setting('transaction_read_only') = 'off'"
 _FIRE = (
@@ -32,14 +37,24 @@ _FIRE = (
     "where current_setting('transaction_read_only') = 'off'"
 )
 _GIVE_BACK = "select exchange.give_back_orphans() where current_setting('transaction_read_only') = 'off'"
+_FORGET = (
+    "select exchange.forget_updates(make_interval(secs => %s), %s) "
+    "where current_setting('transaction_read_only') = 'off'"
+)
 
 
 class Sweeper:
     """A thread that calls the exchange's functions of this kind, each at its interval."""
 
-    def __init__(self, pool: SharedPool, seconds: float, orphans: float = _ORPHANS) -> None:
-        """Sweep accounts at an interval of so many seconds (0: never), and `orphans` at theirs."""
+    def __init__(
+        self, pool: SharedPool, seconds: float, orphans: float = _ORPHANS, keep_updates: float = 0
+    ) -> None:
+        """Sweep accounts at an interval of so many seconds (0: never), and `orphans` at theirs.
+
+        Updates of books are forgotten once they are `keep_updates` seconds old (0: never).
+        """
         self._pool = pool
+        self._keep_updates = keep_updates
         self._accounts = _FEWEST  # in the next transaction
         self.fired = 0  # switches; any thread may read it
         self._tasks = [
@@ -48,6 +63,9 @@ class Sweeper:
         ]
         if seconds > 0:
             self._tasks.append(_Task("the sweep of idle accounts", self._sweep, seconds, seconds))
+        if keep_updates > 0:
+            every = min(_FORGET_EVERY, max(1.0, keep_updates / 10))
+            self._tasks.append(_Task("forgetting old updates", self._forget, every))
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pgbourse-sweep", daemon=True)
 
@@ -82,6 +100,11 @@ class Sweeper:
             _log.info("the switch of account %s has fired and cancelled %d orders", account_id, canceled)
         self.fired += len(fired)
         return bool(fired)
+
+    def _forget(self) -> bool:
+        with self._pool.session(patient=True) as session:
+            row = session.execute(_FORGET, [self._keep_updates, _UPDATES]).fetchone()
+        return row is not None and row[0] == _UPDATES
 
     def _give_back(self) -> bool:
         with self._pool.session(patient=True) as session:

@@ -66,7 +66,7 @@ def serve(settings: ServeSettings) -> int:
             stack.callback(server.close)
         # One connection for the sweep, and one for readiness and metrics.
         pool = stack.enter_context(SharedPool(conninfo, 1 if metrics_listener is None else 2))
-        sweeper = Sweeper(pool, settings.sweep_seconds)
+        sweeper = Sweeper(pool, settings.sweep_seconds, keep_updates=settings.keep_updates)
         signals.drain = server.stop
         signals.reload = server.reload_certificates
         server.start()
