@@ -19,7 +19,7 @@ from pgbourse.database.migrate import migrate
 from pgbourse.top.live import top
 from pgbourse.top.samples import DatabaseSample, DatabaseSampler, TopError, sample_gateway
 from tests.integration.client import wait_until
-from tests.integration.conftest import Gateway, Session
+from tests.integration.conftest import Gateway, Session, StartService
 
 TOP = [sys.executable, "-m", "pgbourse.cli", "top", "--seconds", "0.1", "--database-url"]
 
@@ -62,6 +62,22 @@ def test_what_is_quiet_is_shown_without_counts(database: str, gateway: Gateway) 
     ]
 
 
+def test_all_symbols_with_open_orders_are_shown_however_long_ago_they_were_placed(
+    database: str, gateway: Gateway
+) -> None:
+    trade(gateway)  # X and Y keep open orders
+    with Client(*gateway.address) as client:
+        client.create(Grant("BUSY", "2", 5000), Grant("DONE", "2", 1))
+        client.transact("2", Order("DONE", -1, 1))
+        client.transact("1", Order("DONE", 1, 1))
+        for _ in range(2):
+            client.transact("2", *(Order("BUSY", -1, 1) for _ in range(600)))
+    source = DatabaseSampler(database)
+    quiet = source.sample(source.sample(None))
+    source.close()
+    assert sorted(market.sym for market in quiet.markets) == ["BUSY", "X", "Y"]
+
+
 def test_the_rights_of_a_reader_are_enough_and_none_are_not(database: str, connection: Session) -> None:
     role = sql.Identifier(f"pgbourse_test_watcher_{os.getpid()}")
     conninfo = make_conninfo(database, user=role.as_string().strip('"'), password="watcher")
@@ -89,11 +105,16 @@ def test_it_sees_who_waits_for_a_symbol(database: str, gateway: Gateway, connect
     with psycopg.connect(database) as holder, Client(*gateway.address) as client:
         slot = "select exchange.symbol_slot(symbol_key) from exchange.symbols where sym = 'X'"
         holder.execute(f"select pg_advisory_xact_lock(5000, ({slot}))".encode())
-        client.send(transactions_document("1", Order("X", 1, 1)))
-        waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
-        wait_until(lambda: connection.execute(waiting).fetchone() != (0,), "the order waits for the symbol")
         source = DatabaseSampler(database)
-        sample = source.sample(None)
+        samples = [source.sample(None)]
+        client.send(transactions_document("1", Order("X", 1, 1)))
+
+        def is_seen() -> bool:  # the order waits a while, lets others go first, and tries again
+            samples.append(source.sample(None))
+            return samples[-1].sessions.waiting == 1 and any(market.waiters for market in samples[-1].markets)
+
+        wait_until(is_seen, "the order waits for the symbol")
+        sample = samples[-1]
         held: list[str] = []  # who has what for long; others may, too
 
         def is_told() -> bool:
@@ -170,6 +191,32 @@ def test_a_data_folder_is_found_whatever_the_length_of_its_path(
     assert result.stderr.startswith("pgbourse: no PostgreSQL runs on the data folder ")
 
 
+@pytest.mark.parametrize("options", [["--http-port", "0"], []])
+def test_the_metrics_of_the_server_on_a_data_folder_are_found(
+    folder: Path, start_service: StartService, options: list[str]
+) -> None:
+    data_dir = folder / "exchange"
+    service = start_service("--data-dir", str(data_dir), *options)
+    assert service.line
+    command = [*TOP[:-1], "--once", "--data-dir", str(data_dir)]
+    environment = os.environ | {"COLUMNS": "200"}
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    assert ("connections" in shown) == bool(options)
+    assert ("pgbourse serve --http-port" in " ".join(shown.split())) != bool(options)
+    service.process.terminate()
+    assert service.end()[0] == 0
+    assert not list(data_dir.glob("*.http"))
+
+
+def test_in_a_pipe_all_symbols_are_printed(database: str, gateway: Gateway) -> None:
+    with Client(*gateway.address) as client:
+        client.create(NewAccount("1", 10_000), *(Grant(f"S{i}", "1", 1) for i in range(60)))
+        client.transact("1", *(Order(f"S{i}", -1, 1) for i in range(60)))
+    result = subprocess.run([*TOP, database, "--once"], capture_output=True, text=True, check=True)
+    words = {line.split()[0] for line in result.stdout.splitlines() if line.strip()}
+    assert {f"S{i}" for i in range(60)} <= words
+
+
 def test_a_database_out_of_reach_is_one_line() -> None:
     result = subprocess.run(
         [*TOP, "host=127.0.0.1 port=1 user=nobody dbname=nowhere"],
@@ -235,5 +282,5 @@ def test_ctrl_c_is_not_lost_where_python_drops_the_exception(
         return sample(source, since)
 
     monkeypatch.setattr(DatabaseSampler, "sample", sample_while_struck)
-    top(database, None, 0.01)
+    top(database, lambda: None, 0.01)
     assert calls == 2

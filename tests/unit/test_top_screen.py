@@ -80,6 +80,29 @@ def test_a_market_at_200_columns() -> None:
     assert lines[-1].split() == ["SPY", "7", "99.50", "100.25", "9", "0.75", "10", "5", "250"]
 
 
+@pytest.mark.parametrize("width", [42, 50, 57, 58, 60, 79, 80, 119, 120, 200])
+def test_a_symbol_has_room_for_its_name(width: int) -> None:
+    lines = draw(history(dataclasses.replace(MARKET, sym="LONGSYM")), width)
+    assert {"LONGSYM", "99.50", "100.25"} <= set(lines[-1].split())
+    headings = next(line.split() for line in lines if line.split()[:1] == ["symbol"])
+    assert headings[-1] == "waiting"
+    assert len(lines[-1]) <= width
+
+
+def test_a_market_at_60_columns() -> None:
+    lines = draw(history(), 60)
+    assert ["symbol", "bid", "ask", "orders/s", "waiting"] in [line.split() for line in lines]
+    assert lines[-1].split() == ["SPY", "99.50", "100.25", "10"]
+
+
+def test_symbols_for_which_there_is_no_line_are_counted() -> None:
+    markets = [dataclasses.replace(MARKET, sym=f"S{i}") for i in range(30)]
+    lines = draw(history(*markets), 80, 24)
+    assert [line.split()[0] for line in lines[-10:]] == [*(f"S{i}" for i in range(9)), "21"]
+    assert lines[-1] == " 21 more"
+    assert draw(history(*markets[:10]), 80, 24)[-1].split()[0] == "S9"
+
+
 @pytest.mark.parametrize("width", [40, 80, 120, 200])
 @pytest.mark.parametrize("height", [10, 24, 50])
 def test_it_fits_the_terminal(width: int, height: int) -> None:

@@ -10,6 +10,7 @@ import psycopg
 
 from pgbourse.database.embedded import EmbeddedPostgres
 from pgbourse.database.migrate import migrate, require_current
+from pgbourse.database.opsaddress import left_address
 from pgbourse.database.passwords import with_password
 from pgbourse.errors import PgbourseError
 from pgbourse.serve.calls import Caller, DatabaseError, ReadOnly
@@ -73,6 +74,8 @@ def serve(settings: ServeSettings) -> int:
         sweeper.start()
         if metrics_listener is not None:
             stack.callback(_start_metrics(metrics_listener, server, pool, version, sweeper))
+            if settings.database_url is None:
+                stack.enter_context(left_address(settings.data_dir, *metrics_listener.getsockname()[:2]))
         _announce(f"listening on {_where(server.address)} (PostgreSQL {version})", settings)
         notify("READY=1")
         answered = server.join()

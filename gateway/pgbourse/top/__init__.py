@@ -1,1 +1,1 @@
-"""`pgbourse top`, an exchange live on a terminal: samples -> screen -> live; each imports the one before."""
+"""`pgbourse top`, an exchange live on a terminal: samples, figures -> screen -> live; imports go that way."""

@@ -15,7 +15,8 @@ __all__ = ["top"]
     "--metrics-url",
     envvar="PGBOURSE_METRICS_URL",
     show_envvar=True,
-    help="A gateway's metrics, such as http://127.0.0.1:9100/metrics, for what the database doesn't know.",
+    help="A gateway's metrics, such as http://127.0.0.1:9100/metrics, for what the database doesn't know. "
+    "Those of a server with an embedded PostgreSQL and --http-port are found without it.",
 )
 @click.option(
     "--seconds",
@@ -38,7 +39,14 @@ def top(
     Without a database URL it watches the exchange of a running `pgbourse serve`, found by its data folder.
     """
     from pgbourse.database.looking import looking
+    from pgbourse.database.opsaddress import find_address
     from pgbourse.top.live import top
 
+    def find_metrics() -> str | None:
+        if metrics_url is not None or database_url is not None:
+            return metrics_url
+        address = find_address(data_dir)
+        return None if address is None else f"{address}/metrics"
+
     with looking(database_url, database_password_file, data_dir, starts=False) as looked:
-        top(looked.url, metrics_url, seconds, once=once)
+        top(looked.url, find_metrics, seconds, once=once)

@@ -9,7 +9,7 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.live import Live
@@ -20,20 +20,26 @@ from pgbourse.top.screen import History, render
 
 __all__ = ["top"]
 
-_NO_METRICS = "not asked: give --metrics-url (pgbourse serve --http-port offers it)"
+_NO_METRICS = "not asked: pgbourse serve --http-port offers it (of other servers, give --metrics-url)"
+_NO_END = 10_000  # lines
+
+FindMetrics = Callable[[], str | None]
 
 
-def top(database_url: str, metrics_url: str | None, seconds: float, *, once: bool = False) -> None:
+def top(database_url: str, find_metrics: FindMetrics, seconds: float, *, once: bool = False) -> None:
     """Show an exchange on the terminal, updated at this interval in seconds, until q or Ctrl-C.
 
-    With `once`, print a single screen after the first interval instead.
+    The function says each time where a gateway's metrics are, if anywhere: a server may start elsewhere.
+    With `once`, print a single screen after the first interval instead; with all its symbols, if it goes to a
+    file or a pipe.
 
     Raises TopError if the database can't be read at the start; later failures are shown and tried again.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # one character for one, so that columns stay straight
     console = Console()
-    history = History(gateway_problem="" if metrics_url else _NO_METRICS)
+    history = History()
+    height = _NO_END if once and not sys.stdout.isatty() else None
     database = DatabaseSampler(database_url)
 
     def draw() -> Table:
@@ -42,15 +48,15 @@ def top(database_url: str, metrics_url: str | None, seconds: float, *, once: boo
             title=database.name,
             clock=time.strftime("%H:%M:%S"),
             width=console.width,
-            height=console.height,
+            height=height or console.height,
         )
 
     try:
         history.database.append(database.sample(None))
         if once:
-            _sample(history, database, metrics_url)
+            _sample(history, database, find_metrics)
             time.sleep(seconds)
-            _sample(history, database, metrics_url)
+            _sample(history, database, find_metrics)
             console.print(draw())
             return
         with (
@@ -60,22 +66,23 @@ def top(database_url: str, metrics_url: str | None, seconds: float, *, once: boo
             Live(draw(), console=console, screen=True, auto_refresh=False) as live,
         ):
             while not (interrupts or _quits_within(seconds)):
-                _sample(history, database, metrics_url)
+                _sample(history, database, find_metrics)
                 live.update(draw(), refresh=True)
     finally:
         database.close()
 
 
-def _sample(history: History, database: DatabaseSampler, metrics_url: str | None) -> None:
+def _sample(history: History, database: DatabaseSampler, find_metrics: FindMetrics) -> None:
     """Add a sample of the database, and of the gateway, to the history; or the problem with it."""
     try:
         history.database.append(database.sample(history.window()))
         history.database_problem = ""
     except TopError as error:
         history.database_problem = str(error)
-    if metrics_url is None:
-        return
+    metrics_url = find_metrics()
     try:
+        if metrics_url is None:
+            raise TopError(_NO_METRICS)
         history.gateway.append(sample_gateway(metrics_url))
         history.gateway_problem = ""
     except TopError as error:

@@ -31,7 +31,7 @@ __all__ = [
     "sample_gateway",
 ]
 
-_SYMBOLS = 100  # at most so many, the busiest; more than a terminal has lines
+_SYMBOLS = 200  # at most so many, the busiest first; more than a terminal has lines
 _RECENT_ORDERS = 1000  # their symbols are shown even when nothing is going on
 _SCRAPE_SECONDS = 2.0
 
@@ -103,24 +103,41 @@ _MARKETS = """
         group by symbol_key
     ),
 
+    -- The newest update of a symbol knows its best orders; the book itself may begin with many dead rows.
+    quoted as (
+        select symbols.symbol_key
+        from exchange.symbols
+        cross join lateral (
+            select updates.bid_id, updates.ask_id
+            from exchange.updates
+            where updates.symbol_key = symbols.symbol_key
+            order by updates.seq desc
+            limit 1
+        ) as newest
+        where newest.bid_id > 0 or newest.ask_id > 0
+        limit %(limit)s
+    ),
+
     busiest as (
         select
             symbol_key,
             coalesce(placed.orders, 0) as orders,
             coalesce(traded.trades, 0) as trades,
             coalesce(traded.shares, 0) as shares
-        from placed full join traded using (symbol_key)
+        from placed
+        full join traded using (symbol_key)
+        full join quoted using (symbol_key)
         order by 2 desc, 3 desc, placed.latest desc nulls last
         limit %(limit)s
     )
 
     select
-        symbols.sym, busiest.orders, busiest.trades, busiest.shares, quoted.bid, quoted.bid_shares,
-        quoted.ask, quoted.ask_shares, quoted.spread, quoted.halted_at is not null as halted, locked.waiters,
+        symbols.sym, busiest.orders, busiest.trades, busiest.shares, best.bid, best.bid_shares,
+        best.ask, best.ask_shares, best.spread, best.halted_at is not null as halted, locked.waiters,
         extract(epoch from locked.longest_wait)::float8 as longest_wait
     from busiest
     inner join exchange.symbols using (symbol_key)
-    inner join exchange.best_bid_ask as quoted using (sym)
+    inner join exchange.best_bid_ask as best using (sym)
     inner join exchange.symbol_locks as locked using (sym)
     order by busiest.orders desc, busiest.trades desc, symbols.sym
 """

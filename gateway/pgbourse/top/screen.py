@@ -15,6 +15,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from pgbourse.top.figures import count, number, places_of, short, size
 from pgbourse.top.samples import DatabaseSample, GatewaySample, Market, Totals
 
 __all__ = ["History", "quantile", "render"]
@@ -24,7 +25,22 @@ _ASCII_BARS = " .:-=+*#@"  # where the terminal shows nothing else
 _KEPT = 240  # samples, for the curve: more than fit on a line
 _WINDOW = 3  # samples over which the busiest symbols are counted, so that they don't jump about
 _PANEL_LINES = 9
-_WIDE = 120  # columns: with so many there is room for everything
+_WIDE = 120  # columns of a terminal: with so many there is room for everything
+_ROOMY = 80
+_NARROW = 58
+_WAITING = (7, 12)  # columns for how long others wait for a symbol: on a narrow terminal, and else
+# A symbol's columns besides its name, and how wide a terminal must be for each, so that the name has room.
+_COLUMNS = {
+    "bid size": _WIDE,
+    "bid": 0,
+    "ask": 0,
+    "ask size": _WIDE,
+    "spread": _ROOMY,
+    "orders/s": _NARROW,
+    "fills/s": _ROOMY,
+    "shares/s": _WIDE,
+    "waiting": 0,
+}
 
 # Seconds above which a person should take a look.
 _SLOW_WAIT = 0.5
@@ -55,7 +71,6 @@ def render(history: History, *, title: str, clock: str, width: int, height: int)
     panels = Table.grid(expand=True)
     for _ in range(3):
         panels.add_column(ratio=1)
-    wide = width >= _WIDE
     panels.add_row(
         Panel(_exchange(history), title="exchange", border_style="cyan", height=_PANEL_LINES),
         Panel(_gateway(history), title="gateway", border_style="cyan", height=_PANEL_LINES),
@@ -67,7 +82,7 @@ def render(history: History, *, title: str, clock: str, width: int, height: int)
     held = history.database[-1].held if history.database else ""
     if held:
         screen.add_row(Text(f" {held}", style=_ALARM, no_wrap=True, overflow="ellipsis"))
-    screen.add_row(_markets(history, wide, rows=max(0, height - 14 - bool(held))))
+    screen.add_row(_markets(history, width, rows=max(0, height - 14 - bool(held))))
     return screen
 
 
@@ -113,10 +128,10 @@ def _exchange(history: History) -> Group | Text:
     ]
     totals = history.database[-1].totals
     lines = _lines()
-    lines.add_row("orders/s", Text(_count(rates[-1]) if rates else "…", style="bold green"))
+    lines.add_row("orders/s", Text(count(rates[-1]) if rates else "…", style="bold green"))
     lines.add_row("fills/s", _rate(history.database, lambda totals: totals.executions))
-    lines.add_row("open orders", _count(totals.open_orders))
-    lines.add_row("unsettled", _count(totals.credits))
+    lines.add_row("open orders", count(totals.open_orders))
+    lines.add_row("unsettled", count(totals.credits))
     lines.add_row("commits/s", _rate(history.database, lambda totals: totals.commits))
     return Group(lines, Text("orders/s until now", style=_DIM), _Curve(rates))
 
@@ -131,14 +146,14 @@ def _gateway(history: History) -> Table | Text:
     refused = newer.refused - older.refused
     batches = newer.batches - older.batches
     documents = newer.batched_documents - older.batched_documents
-    lines.add_row("requests/s", Text(_count(max(0.0, requests) / seconds), style="bold green"))
+    lines.add_row("requests/s", Text(count(max(0.0, requests) / seconds), style="bold green"))
     lines.add_row("refused", f"{100 * refused / requests:.1f} %" if requests > 0 else "-")
-    lines.add_row("p50", _short(quantile(older, newer, 0.5)))
-    lines.add_row("p99", _short(quantile(older, newer, 0.99)))
+    lines.add_row("p50", short(quantile(older, newer, 0.5)))
+    lines.add_row("p99", short(quantile(older, newer, 0.99)))
     lines.add_row("batch", f"{documents / batches:.1f} docs" if batches > 0 else "-")
-    lines.add_row("queue", _count(newer.queue_documents))
+    lines.add_row("queue", count(newer.queue_documents))
     state = "  draining" if newer.draining else ""
-    lines.add_row("connections", _count(newer.connections) + state)
+    lines.add_row("connections", count(newer.connections) + state)
     return lines
 
 
@@ -151,7 +166,7 @@ def _database(history: History) -> Table | Text:
         older, newer = history.database[-2].totals, history.database[-1].totals
         seconds = history.database[-1].at - history.database[-2].at
         load = f"{(newer.active_seconds - older.active_seconds) / seconds:.2f}"
-        written = f"{_bytes((newer.wal_bytes - older.wal_bytes) / seconds)}/s"
+        written = f"{size((newer.wal_bytes - older.wal_bytes) / seconds)}/s"
         read = newer.blocks_read - older.blocks_read
         touched = read + newer.blocks_hit - older.blocks_hit
         hits = f"{100 * (1 - read / touched):.1f} %" if touched > 0 else "-"
@@ -161,68 +176,74 @@ def _database(history: History) -> Table | Text:
     lines.add_row(
         "lock wait",
         Text(
-            "none" if wait is None else f"{_short(wait)} ({sessions.waiting})",
+            "none" if wait is None else f"{short(wait)} ({sessions.waiting})",
             style=_ALARM if (wait or 0) > _SLOW_WAIT else "",
         ),
     )
     oldest = sessions.oldest_transaction
-    lines.add_row("oldest tx", Text(_short(oldest), style=_ALARM if (oldest or 0) > _OLD_TRANSACTION else ""))
-    lines.add_row("idle in tx", _count(sessions.idle_in_transaction))
+    lines.add_row("oldest tx", Text(short(oldest), style=_ALARM if (oldest or 0) > _OLD_TRANSACTION else ""))
+    lines.add_row("idle in tx", count(sessions.idle_in_transaction))
     lines.add_row("rollbacks/s", _rate(history.database, lambda totals: totals.rollbacks))
     lines.add_row("cache hits", hits)
     lines.add_row("WAL", written)
     return lines
 
 
-def _markets(history: History, wide: bool, rows: int) -> Table:
+def _markets(history: History, width: int, rows: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, header_style="bold cyan", padding=(0, 1))
     # Columns share the room there is; on a narrow screen they are as wide as their figures usually are.
     table.add_column("symbol", no_wrap=True, overflow="ellipsis", ratio=2)
-    names = ["bid size"] * wide + ["bid", "ask"] + ["ask size"] * wide + ["spread", "orders/s", "fills/s"]
-    for name in [*names, *["shares/s"] * wide, "waiting"]:
+    wide = width >= _WIDE
+    names = [name for name, least in _COLUMNS.items() if width >= least]
+    for name in names:
         table.add_column(
             name,
             justify="right",
             no_wrap=True,
             overflow="ellipsis",
-            width=None if wide else 12 if name == "waiting" else 8,
+            width=None if wide else _WAITING[width >= _NARROW] if name == "waiting" else 8,
             ratio=1 if wide else None,
         )
     if not history.database:
         return table
     sample = history.database[-1]
     seconds = None if sample.since is None else sample.at - sample.since
-    shown = sample.markets[:rows]
+    hidden = len(sample.markets) - rows
+    shown = sample.markets[: max(0, rows - (hidden > 0))]
     prices = [price for market in shown for price in (market.bid, market.ask) if price is not None]
-    places = max((min(_places(price), _ALIGNED_PLACES) for price in prices), default=0)
+    places = max((min(places_of(price), _ALIGNED_PLACES) for price in prices), default=0)
     for market in shown:
-        table.add_row(*_market(market, wide, seconds, places))
+        cells = _market(market, seconds, places)
+        table.add_row(Text(market.sym, style="bold"), *(cells[name] for name in names))
+    if hidden > 0 and rows > 0:
+        table.add_row(Text(f"{hidden + 1} more", style=_DIM))
     return table
 
 
-def _market(market: Market, wide: bool, seconds: float | None, places: int) -> list[Text]:
-    def rate(value: Decimal | int) -> str:
-        return "" if seconds is None else _count(float(value) / seconds)
+def _market(market: Market, seconds: float | None, places: int) -> dict[str, Text]:
+    """Return the cells of a symbol by the headings of their columns."""
 
-    bid_size, ask_size = Text(_number(market.bid_shares)), Text(_number(market.ask_shares))
-    cells = [
-        *([bid_size] if wide else []),
-        Text(_number(market.bid, places), style="green"),
-        Text(_number(market.ask, places), style="red"),
-        *([ask_size] if wide else []),
-        Text(_number(market.spread, places)),
-        Text(rate(market.orders)),
-        Text(rate(market.trades)),
-        *([Text(rate(market.shares))] if wide else []),
-    ]
+    def rate(value: Decimal | int) -> Text:
+        return Text("" if seconds is None else count(float(value) / seconds))
+
     if market.halted:
         state = Text("halted", style=_ALARM)
     elif market.waiters:
         slow = (market.longest_wait or 0) > _SLOW_WAIT
-        state = Text(f"{_short(market.longest_wait)} ({market.waiters})", style=_ALARM if slow else "")
+        state = Text(f"{short(market.longest_wait)} ({market.waiters})", style=_ALARM if slow else "")
     else:
         state = Text()
-    return [Text(market.sym, style="bold"), *cells, state]
+    return {
+        "bid size": Text(number(market.bid_shares)),
+        "bid": Text(number(market.bid, places), style="green"),
+        "ask": Text(number(market.ask, places), style="red"),
+        "ask size": Text(number(market.ask_shares)),
+        "spread": Text(number(market.spread, places)),
+        "orders/s": rate(market.orders),
+        "fills/s": rate(market.trades),
+        "shares/s": rate(market.shares),
+        "waiting": state,
+    }
 
 
 class _Curve:
@@ -250,51 +271,8 @@ def _lines() -> Table:
     return lines
 
 
-def _rate(samples: Sequence[DatabaseSample], count: Callable[[Totals], int]) -> str:
+def _rate(samples: Sequence[DatabaseSample], of: Callable[[Totals], int]) -> str:
     if len(samples) < 2:
         return "…"
     older, newer = samples[-2], samples[-1]
-    return _count((count(newer.totals) - count(older.totals)) / (newer.at - older.at))
-
-
-def _count(value: float) -> str:
-    """Write a count or rate in at most seven characters, if it is below a billion."""
-    if value >= 10_000_000:
-        return f"{value / 1_000_000:,.0f} M"
-    if 0 < value < 10 and value != int(value):
-        return f"{value:.1f}"
-    return f"{value:,.0f}"
-
-
-def _places(value: Decimal) -> int:
-    exponent = value.as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0
-
-
-def _number(value: Decimal | None, places: int = 0) -> str:
-    """Write a price or a number of shares exactly, with at least so many decimal places."""
-    return "-" if value is None else f"{value:,.{max(places, _places(value))}f}"
-
-
-def _short(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    if math.isinf(seconds):
-        return ">30 s"
-    if seconds < 0.0995:
-        return f"{seconds * 1000:.1f} ms"
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h"
-
-
-def _bytes(value: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} GB"
+    return count((of(newer.totals) - of(older.totals)) / (newer.at - older.at))
