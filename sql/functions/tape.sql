@@ -5,7 +5,7 @@ create or replace function exchange.tape(p_sym text, p_most integer default 100)
 returns table (
     execution_id bigint,
     executed_at timestamptz,
-    taker exchange.side,
+    taker_side exchange.side,
     shares numeric,
     price numeric,
     buy_order_id bigint,
@@ -48,7 +48,7 @@ $$;
 
 comment on function exchange.tape(text, integer) is
 'The newest trades of a symbol, newest first, p_most at most, as far as they are among the newest 100,000 of the exchange (executions has '
-'all of them); none where there is no such symbol. taker: the side of the order that came in and traded with one that rested.';
+'all of them); none where there is no such symbol. taker_side: the side of the order that came in and traded with one that rested.';
 
 revoke all on function exchange.tape(text, integer) from public;
 grant execute on function exchange.tape(text, integer) to exchange_gateway, exchange_reader;

@@ -721,6 +721,7 @@ create table exchange.cancellations (
     after_order_id bigint not null default coalesce(pg_sequence_last_value('exchange.order_ids'), 0),
     constraint cancellations_pkey primary key (order_id)
 );
+create index cancellations_canceled_at_idx on exchange.cancellations using brin (canceled_at);
 
 comment on table exchange.cancellations is
 'Every cancel: the open part that it ended. History: rows are added and never changed.';
@@ -739,6 +740,7 @@ create table exchange.reductions (
     after_order_id bigint not null default coalesce(pg_sequence_last_value('exchange.order_ids'), 0),
     constraint reductions_pkey primary key (order_id, entry_id)
 );
+create index reductions_reduced_at_idx on exchange.reductions using brin (reduced_at);
 
 comment on table exchange.reductions is
 'Every reduction: the part of an order''s open shares that it cancelled, while the rest kept its place. What cancels all that is '

@@ -42,7 +42,10 @@ def shift(connection: Connection, by: str) -> None:
     )
 
 
-TAPE = "select taker::text, shares::text, price::text, buy_order_id, sell_order_id from exchange.tape(%s, %s)"
+TAPE = (
+    "select taker_side::text, shares::text, price::text, buy_order_id, sell_order_id "
+    "from exchange.tape(%s, %s)"
+)
 
 
 def test_the_tape_tells_the_newest_trades_first(traders: Market) -> None:

@@ -13,6 +13,7 @@ API = {
     "arm_switch",
     "bars",
     "begin_session",
+    "book_at",
     "cancel_all_orders",
     "cancel_order",
     "count_open",
