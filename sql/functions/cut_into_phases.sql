@@ -1,6 +1,9 @@
 -- Cuts each sequence of a batch into runs of one kind. The first runs of all sequences make phase 1, the second ones
 -- phase 2, and so on. What is marked, because it is forbidden or must wait, belongs to no run: the rest is done
 -- as if nobody had asked for it.
+--
+-- What a sequence begins with and changes nothing comes before all that changes anything. So it sees what was committed: a book as it
+-- is after a whole update, and not amid this transaction's.
 create or replace function exchange.cut_into_phases(p_requests exchange.request[])
 returns table (
     kind text,
@@ -61,6 +64,9 @@ begin
             changes.place,
             changes.request,
             changes.kind,
+            bool_and(changes.kind in ('query_order', 'look_account', 'list_orders', 'look_book')) over (
+                partition by changes.sequence, changes.kind = 'marked' order by changes.place
+            ) as is_first_look,
             count(*) filter (where changes.changed) over (
                 partition by changes.sequence, changes.kind = 'marked' order by changes.place
             ) as phase
@@ -72,13 +78,13 @@ begin
         array_agg(phases.place::integer order by phases.place),
         array_agg(phases.request order by phases.place)
     from phases
-    group by phases.phase, phases.kind
-    order by phases.phase, phases.kind;
+    group by phases.is_first_look, phases.phase, phases.kind
+    order by phases.is_first_look desc, phases.phase, phases.kind;
 end
 $$;
 
 comment on function exchange.cut_into_phases(exchange.request[]) is
 'The runs of a batch, in the order in which they are to be done: requests of one kind, with their places in the batch. Within a '
-'sequence a run holds what is between two changes of kind.';
+'sequence a run holds what is between two changes of kind. The runs that come before the first change of their sequence are the first.';
 
 revoke all on function exchange.cut_into_phases(exchange.request[]) from public;

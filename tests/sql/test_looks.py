@@ -280,6 +280,25 @@ def test_a_look_sees_what_came_before_it_in_its_sequence(traders: Market) -> Non
     assert told[8:] == nothing
 
 
+def test_a_look_sees_the_book_after_a_whole_update(traders: Market) -> None:
+    """What others change in the same transaction is one update, and no book is of amid it."""
+    traders.place("1", "X", 4, 5)
+    answers = traders.batch(
+        [
+            Request("cancel_order", "1", order_id=1, sequence=1),
+            Request("place_order", "1", "X", "2", "3", sequence=1),
+            Request("query_order", "2", order_id=1, sequence=2),
+            Request("look_book", "2", "X", sequence=2),
+            Request("place_order", "2", "X", "1", "1", sequence=2),
+            Request("look_book", "2", "X", sequence=3),
+        ]
+    )
+    told = [[(answer.outcome, answer.order_id, answer.shares) for answer in answers[n]] for n in (3, 5)]
+    assert told == [[("book", 1, None), ("bid", None, "4")]] * 2
+    (after,) = traders.batch([Request("look_book", "2", "X")])
+    assert (after[0].outcome, after[0].order_id) == ("book", 2)
+
+
 def test_looks_of_many_are_answered_each_in_its_place(traders: Market) -> None:
     traders.place("1", "X", 4, 5)
     traders.place("2", "Y", -2, 5)
@@ -477,6 +496,14 @@ FAULTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
             "begin return query select phases.* from {call} as phases order by kind = 'place_order'; end",
         ),
         test_a_look_sees_what_came_before_it_in_its_sequence,
+    ),
+    "a look is as late as it may be": (
+        Mutant(
+            "cut_into_phases",
+            "begin return query select phases.* from {call} as phases "
+            "order by phases.kind = 'look_book' and (phases.requests[1]).sequence = 3; end",
+        ),
+        test_a_look_sees_the_book_after_a_whole_update,
     ),
 }
 
