@@ -56,6 +56,13 @@ def database(server: str, template: str) -> Iterator[str]:
         yield make_conninfo(server, dbname=name)
 
 
+@pytest.fixture
+def second_database(server: str, template: str) -> Iterator[str]:
+    """The connection string of another migrated database that only this test knows."""
+    with _new_database(server, template) as name:
+        yield make_conninfo(server, dbname=name)
+
+
 @pytest.fixture(scope="session")
 def pgbourse_database_url(server: str, template: str) -> Iterator[str]:
     """The database of the exchange that the fixture `pgbourse` of our own pytest plugin gives."""

@@ -19,6 +19,7 @@ from pgbourse.loadtest.commands import generate, load
 from pgbourse.logs import printable, start_logging
 from pgbourse.look.commands import account, book, psql
 from pgbourse.options import setting_options
+from pgbourse.replay.commands import export, replay
 from pgbourse.settings import ServeSettings
 from pgbourse.streams import is_full, mend_streams
 from pgbourse.top.commands import top
@@ -48,7 +49,9 @@ def serve(**options: Any) -> int:
     return serve(settings)
 
 
-for command in (account, bench, book, check, generate, load, migrate, ping, psql, send, top):
+for command in (
+    account, bench, book, check, export, generate, load, migrate, ping, psql, replay, send, top
+):  # fmt: skip
     cli.add_command(command)
 
 

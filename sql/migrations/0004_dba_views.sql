@@ -765,6 +765,232 @@ comment on column exchange.relation_bloat.hot_percent is
 comment on column exchange.relation_bloat.last_vacuum is 'When it was vacuumed last, by hand or by itself.';
 comment on column exchange.relation_bloat.vacuums is 'How often it was vacuumed since the statistics were reset.';
 
+create view exchange.history as
+with
+-- What a match, or a replace, cancelled: which order caused it, and which it ended.
+caused as (
+    select
+        order_terms.order_id as cause_id,
+        order_terms.replaced_order_id as order_id,
+        1 as step,
+        0::bigint as part
+    from exchange.order_terms
+    where order_terms.replaced_order_id is not null
+    union all
+    select
+        order_terms.order_id as cause_id,
+        passed.order_id,
+        3 as step,
+        passed.ordinality as part
+    from exchange.order_terms
+    cross join lateral unnest(order_terms.passed_order_ids) with ordinality as passed (order_id)
+    union all
+    select
+        order_terms.order_id as cause_id,
+        order_terms.order_id,
+        4 as step,
+        0 as part
+    from exchange.order_terms
+    where order_terms.canceled_shares > 0
+)
+
+select
+    told.place,
+    told.step,
+    told.part,
+    told.event,
+    told.at,
+    whose.account_id,
+    traded.sym,
+    told.order_id,
+    told.other_order_id,
+    told.side,
+    told.shares,
+    told.price,
+    told.cash,
+    terms.ref,
+    terms.type,
+    terms.tif,
+    terms.post,
+    terms.stp,
+    terms.released_shares,
+    terms.executed_shares,
+    terms.canceled_shares,
+    terms.passed_order_ids
+from (
+    select
+        0::bigint as place,
+        -2 as step,
+        accounts.account_key as part,
+        'account' as event,
+        accounts.created_at as at,
+        accounts.account_key,
+        null::bigint as symbol_key,
+        null::bigint as order_id,
+        null::bigint as other_order_id,
+        null::exchange.side,
+        null::numeric as shares,
+        null::numeric as price,
+        coalesce(opening.cash, 0) as cash,
+        null::bigint as terms_of
+    from exchange.accounts
+    left join (
+        select
+            deposits.account_key,
+            sum(deposits.amount) as cash
+        from exchange.deposits
+        where deposits.symbol_key is null
+        group by deposits.account_key
+    ) as opening on accounts.account_key = opening.account_key
+    union all
+    select
+        0 as place,
+        -1 as step,
+        symbols.symbol_key as part,
+        'symbol' as event,
+        symbols.created_at as at,
+        null as account_key,
+        symbols.symbol_key,
+        null as order_id,
+        null as other_order_id,
+        null as side,
+        null as shares,
+        null as price,
+        null as cash,
+        null as terms_of
+    from exchange.symbols
+    union all
+    select
+        deposits.after_order_id as place,
+        5 as step,
+        deposits.deposit_id as part,
+        'grant' as event,
+        deposits.deposited_at as at,
+        deposits.account_key,
+        deposits.symbol_key,
+        null as order_id,
+        null as other_order_id,
+        null as side,
+        deposits.amount as shares,
+        null as price,
+        null as cash,
+        null as terms_of
+    from exchange.deposits
+    where deposits.symbol_key is not null
+    union all
+    select
+        orders.order_id as place,
+        0 as step,
+        0 as part,
+        case when order_terms.replaced_order_id is null then 'order' else 'replace' end as event,
+        orders.placed_at as at,
+        orders.account_key,
+        orders.symbol_key,
+        orders.order_id,
+        order_terms.replaced_order_id as other_order_id,
+        orders.side,
+        orders.shares,
+        orders.limit_price as price,
+        order_terms.budget as cash,
+        order_terms.order_id as terms_of
+    from exchange.orders
+    left join exchange.order_terms on orders.order_id = order_terms.order_id -- noqa: ST09
+    union all
+    select
+        greatest(executions.buy_order_id, executions.sell_order_id) as place,
+        2 as step,
+        executions.execution_id as part,
+        'fill' as event,
+        executions.executed_at as at,
+        null as account_key,
+        executions.symbol_key,
+        executions.buy_order_id as order_id,
+        executions.sell_order_id as other_order_id,
+        null as side,
+        executions.shares,
+        executions.price,
+        null as cash,
+        null as terms_of
+    from exchange.executions
+    union all
+    select
+        coalesce(caused.cause_id, cancellations.after_order_id) as place,
+        coalesce(caused.step, 5) as step,
+        coalesce(caused.part, cancellations.entry_id) as part,
+        case when caused.cause_id is null then 'cancel' else 'canceled' end as event,
+        cancellations.canceled_at as at,
+        orders.account_key,
+        orders.symbol_key,
+        cancellations.order_id,
+        caused.cause_id as other_order_id,
+        null as side,
+        cancellations.shares,
+        null as price,
+        null as cash,
+        null as terms_of
+    from exchange.cancellations
+    left join caused on cancellations.order_id = caused.order_id
+    left join exchange.orders on cancellations.order_id = orders.order_id
+    union all
+    select
+        reductions.after_order_id as place,
+        5 as step,
+        reductions.entry_id as part,
+        'reduce' as event,
+        reductions.reduced_at as at,
+        orders.account_key,
+        orders.symbol_key,
+        reductions.order_id,
+        null as other_order_id,
+        null as side,
+        reductions.shares,
+        null as price,
+        null as cash,
+        null as terms_of
+    from exchange.reductions
+    left join exchange.orders on reductions.order_id = orders.order_id
+) as told
+left join exchange.accounts as whose on told.account_key = whose.account_key
+left join exchange.symbols as traded on told.symbol_key = traded.symbol_key
+left join exchange.order_terms as terms on told.terms_of = terms.order_id
+order by told.place, told.step, told.part;
+
+comment on view exchange.history is
+'All that happened, in an order in which it can be carried out again. Accounts and symbols, then orders by id, each followed by what it '
+'brought about at once, and by the grants, cancels and reductions until the next one. Within a symbol that is the order in which it '
+'happened; between symbols another order would do as well. No account is ever short of what an order takes, for what pays for an order '
+'has a lower place. `pgbourse export` writes it, `pgbourse replay` carries it out.';
+comment on column exchange.history.place is
+'The order that this is, or belongs to, or comes after: order_id of that. 0 before the first.';
+comment on column exchange.history.step is
+'Within a place: 0 the order; 1 the order that it replaced; 2 its fills; 3 own orders that it passed; 4 what was cancelled of it at '
+'once; 5 what came after it. Accounts (-2) and symbols (-1) come before all, whenever they were made.';
+comment on column exchange.history.part is 'Within a step: execution_id, deposit_id, entry_id, or a place in passed_order_ids.';
+comment on column exchange.history.event is
+'What was done: account, symbol, grant, order, replace, cancel, reduce; or what came of it: fill, canceled. Refused requests '
+'leave no trace.';
+comment on column exchange.history.at is 'When.';
+comment on column exchange.history.account_id is 'The account that did it, or was made or given shares; null for a fill.';
+comment on column exchange.history.sym is 'The symbol.';
+comment on column exchange.history.order_id is 'The order; of a fill, the one that bought.';
+comment on column exchange.history.other_order_id is
+'Of a replace the order that it replaced, of a fill the one that sold, of canceled the one that caused it.';
+comment on column exchange.history.side is 'Of an order or a replace: buy or sell.';
+comment on column exchange.history.shares is
+'Shares: of an order as placed, with the decimals that its client wrote; of a grant, a fill, or that were cancelled. Numbers have all '
+'their digits, for the decimals of its amount tell by which steps a market order buys.';
+comment on column exchange.history.price is 'The limit of an order, null for a market order; the price of a fill.';
+comment on column exchange.history.cash is 'The opening balance of an account; the budget of a market buy.';
+comment on column exchange.history.ref is 'Of an order, as in order_terms, like all that follows.';
+comment on column exchange.history.type is 'limit or market; null where the client did not say.';
+comment on column exchange.history.tif is 'GTC, IOC or FOK; null where the client did not say.';
+comment on column exchange.history.post is 'Whether it was post only; null for an order that said nothing of all this.';
+comment on column exchange.history.stp is 'What was to be cancelled rather than trade with an order of the same account.';
+comment on column exchange.history.released_shares is 'Of a replace, the open shares of the old order, which were cancelled.';
+comment on column exchange.history.executed_shares is 'Shares filled when it was placed, if its client was told.';
+comment on column exchange.history.canceled_shares is 'Shares cancelled when it was placed, likewise.';
+comment on column exchange.history.passed_order_ids is 'The own orders that it passed, in that order.';
+
 reset role;
 
 -- symbol_locks and lock_holders (which runs as the owner) show what the holder of a lock is doing, which is for the eyes of

@@ -455,7 +455,7 @@ def test_bloat_is_seen_and_gone_after_a_rewrite(traded: Market) -> None:
 
 def test_the_reader_reads_every_view_and_changes_nothing(connection: Connection) -> None:
     views = [name for (name,) in rows(connection, VIEWS)]
-    assert len(views) == 16
+    assert len(views) == 17
     connection.execute("set role exchange_reader")
     for view in views:
         connection.execute(f"select * from exchange.{view}".encode())

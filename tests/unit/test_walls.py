@@ -53,9 +53,8 @@ def trespasses(room: str, *forbidden: str) -> list[str]:
 
 
 def test_the_rooms_are_read() -> None:
-    assert {"bench", "client", "database", "loadtest", "look", "serve", "testing", "top", "wire"} <= set(
-        _ROOMS
-    )
+    rooms = {"bench", "client", "database", "loadtest", "look", "replay", "serve", "testing", "top", "wire"}
+    assert rooms <= set(_ROOMS)
     assert ("serve/server.py", "pgbourse.wire.framing.Framer") in {
         (where.split(":")[0], module) for where, module in imports("serve")
     }
@@ -95,6 +94,10 @@ def test_who_looks_over_the_wire_knows_no_gateway_and_needs_no_database() -> Non
     assert trespasses("look", "bench", "cli", "loadtest", "serve", "testing", "top", *_POSIX) == []
     database = trespasses("look", "database", *_DATABASE)
     assert {where.split(":")[0] for where in database} == {"look/psql.py", "look/commands.py"}
+
+
+def test_who_carries_a_history_out_again_knows_the_database_alone() -> None:
+    assert trespasses("replay", "bench", "cli", "client", "loadtest", "serve", "testing", "top", "wire") == []
 
 
 def test_no_rooms_import_each_other_in_a_circle() -> None:
