@@ -196,6 +196,13 @@ class ServeSettings:
         "sets no limit: clients may stay connected for days.",
         minimum=0,
     )
+    away_timeout: float = _setting(
+        120.0,
+        "Seconds for which requests wait for a database that is away: longer than a failover or a restart "
+        "takes. Then they are answered as not carried out until it is back, if that is certain; else their "
+        "clients are closed. 0 sets no limit.",
+        minimum=0,
+    )
     drain_timeout: float = _setting(
         30.0,
         "Seconds that a stop waits until every request received is answered and its reply read.",

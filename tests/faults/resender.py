@@ -24,7 +24,7 @@ __all__ = ["Resender"]
 # Numbers in the whole run: of refs, which make numbers of shares as well, and of documents, whose order among
 # each other counts for nothing.
 _refs = itertools.count(1)
-_NOT_NOW = {"internal", "no_room"}
+_NOT_NOW = {"internal", "no_room", "unavailable"}
 _MAY_BE_REFUSED = {"nothing_open", "unfilled", "would_trade"}
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,6 +17,7 @@ from pgbourse.serve.server import Server
 from pgbourse.serve.traffic import TrafficStatus
 from pgbourse.settings import ServeSettings
 from tests.integration.client import WireClient, wait_until
+from tests.integration.disks import SmallDisk, mounting
 from tests.integration.service import Service
 from tests.integration.tls import TlsClient
 
@@ -106,6 +108,13 @@ def start_service() -> Iterator[StartService]:
         if service.process.poll() is None:
             service.process.kill()
         service.process.communicate()
+
+
+@pytest.fixture
+def small_disk(folder: Path) -> Iterator[SmallDisk]:
+    """Mount file systems of a given size."""
+    with mounting(folder) as mount:
+        yield mount
 
 
 @pytest.fixture

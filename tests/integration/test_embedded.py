@@ -1,13 +1,10 @@
 """The PostgreSQL of those who have none: durable, private, restarted, taken over, refused."""
 
-import contextlib
 import os
-import shutil
 import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -17,6 +14,7 @@ import pytest
 from pgbourse.database import binaries
 from pgbourse.database.embedded import EmbeddedError, EmbeddedPostgres
 from tests.integration.client import wait_until
+from tests.integration.disks import SmallDisk, fill_up
 
 
 def postmaster(folder: Path) -> psutil.Process:
@@ -168,45 +166,21 @@ def test_a_server_that_does_not_start_says_why(folder: Path) -> None:
         EmbeddedPostgres(folder / "server").start()
 
 
-@pytest.fixture
-def small_disk(folder: Path) -> Iterator[Callable[[str], Path]]:
-    """Mount file systems of a given size, which only root may do, and not everywhere."""
-    mounted = []
-
-    def mount(size: str) -> Path:
-        place = folder / size
-        place.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(place)]
-        if (
-            shutil.which("mount") is None
-            or subprocess.run(command, capture_output=True, check=False).returncode
-        ):
-            pytest.skip("no file system can be mounted here")
-        mounted.append(place)
-        return place
-
-    yield mount
-    for place in mounted:
-        subprocess.run(["umount", str(place)], check=True)
-
-
-def test_initdb_on_a_full_disk_says_so_and_nothing_of_rights(small_disk: Callable[[str], Path]) -> None:
+def test_initdb_on_a_full_disk_says_so_and_nothing_of_rights(small_disk: SmallDisk) -> None:
     for size in ("1m", "20m"):
         with pytest.raises(EmbeddedError, match=r"initdb failed .*(No space left|Check free disk)") as told:
             EmbeddedPostgres(small_disk(size) / "server").start()
         assert "must let in" not in str(told.value)
 
 
-def test_a_start_on_a_full_disk_says_so(small_disk: Callable[[str], Path]) -> None:
+def test_a_start_on_a_full_disk_says_so(small_disk: SmallDisk) -> None:
     disk = small_disk("80m")
     with EmbeddedPostgres(disk / "server"):
         pass
     log = disk / "server" / "postgresql.log"
     with log.open("ab") as end:  # so that not even the log has room for another line
         end.write(b"\n" * (-log.stat().st_size % 4096))
-    with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
-        while True:
-            filler.write(bytes(4096))
+    fill_up(disk)
     with pytest.raises(EmbeddedError, match="No space left on device"):
         EmbeddedPostgres(disk / "server").start()
 

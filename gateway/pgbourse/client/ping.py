@@ -14,7 +14,8 @@ __all__ = ["PingError", "ping"]
 # server that can't reach its database answers without the id, or not at all.
 _REQUEST = b'<transactions id="0"><query id="0"/></transactions>'
 _ANSWER = b'<error id="0">'
-_FAILURE = _ANSWER + b"internal error"  # as a server of ours begins what is no answer of its database
+# As a server of ours begins what is no answer of its database.
+_FAILURES = (_ANSWER + b"internal error", _ANSWER + b"the exchange can't reach its database")
 _MAX_REPLY_BYTES = 64 * 1024
 
 
@@ -50,7 +51,7 @@ def ping(host: str, port: int, timeout: float, tls: ssl.SSLContext | None = None
     except OSError as error:
         raise PingError(f"can't reach a server at {where}") from error
     reply = replies[0].document
-    if _ANSWER not in reply or _FAILURE in reply:
+    if _ANSWER not in reply or any(failure in reply for failure in _FAILURES):
         raise PingError(f"{where} can't trade: {reply[:200].decode(errors='replace')}")
     return time.monotonic() - started
 

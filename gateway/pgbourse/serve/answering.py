@@ -100,6 +100,11 @@ class Answering:
             count += 1
         self._ready.bring_back((), count)
 
+    def close(self, portions: Sequence[Portion], taken: Count) -> None:
+        """Close these clients now, although their portions are not done: nobody waits for what they bring."""
+        for portion in portions:
+            taken.add_frames(portion.turn.peer.abandon())
+
     def _finish(self, portion: Portion, taken: Count, tally: Tally | None) -> bool:
         """Send a client its replies, and return whether its turn goes on.
 

@@ -2,17 +2,17 @@
 
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pgbourse.serve.batch import hand_out, literal_of
 from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, FateUnknown, ReadOnly, Reserved
-from pgbourse.serve.patience import PatientCaller
+from pgbourse.serve.patience import Away, PatientCaller
 from pgbourse.serve.turns import Portion, writes
 from pgbourse.serve.writegate import WriteGate
 from pgbourse.wire.messages import ResultRow
 
-__all__ = ["Carrier", "failed"]
+__all__ = ["Carrier", "failed", "tells_nothing"]
 
 _log = logging.getLogger("pgbourse.dispatch")
 
@@ -61,6 +61,9 @@ class Carrier:
                 _log.warning("a batch of %d clients failed, trying each alone: %s", len(asked), error)
             for portion in asked:
                 self._ask_in_parts(portion, call)
+        except Away:
+            for portion in asked:
+                _refuse(portion, portion.places, _UNAVAILABLE)
         except (FateUnknown, ConnectionGone) as error:
             _log.error("closing %d clients, fate of their requests unknown: %s", len(asked), error)
             for portion in asked:
@@ -72,8 +75,7 @@ class Carrier:
         for portion in portions:
             writing = {place for place in portion.places if writes(portion.requests[place])}
             portion.places = [place for place in portion.places if place not in writing]
-            for place in writing:
-                portion.results[place] = _NO_ROOM
+            _refuse(portion, writing, _NO_ROOM)
         return [portion for portion in portions if portion.places]
 
     def _ask_in_parts(self, portion: Portion, call: Callable[[Sequence[Portion]], None]) -> None:
@@ -98,6 +100,10 @@ class Carrier:
             except ReadOnly as error:
                 self._gate.shut(str(error))
                 portion.leave_writes()
+                return
+            except Away:
+                for left in (places, *parts):
+                    _refuse(portion, left, _UNAVAILABLE)
                 return
             except (FateUnknown, ConnectionGone) as error:
                 _log.error("closing a client, fate of its request unknown: %s", error)
@@ -132,6 +138,24 @@ class Carrier:
 _NO_ROOM = [
     ResultRow(0, "failed", code="no_room", message="the exchange has no room: this was not carried out")
 ]
+_UNAVAILABLE = [
+    ResultRow(
+        0,
+        "failed",
+        code="unavailable",
+        message="the exchange can't reach its database: this was not carried out",
+    )
+]
+
+
+def _refuse(portion: Portion, places: Iterable[int], rows: list[ResultRow]) -> None:
+    for place in places:
+        portion.results[place] = rows
+
+
+def tells_nothing(portion: Portion) -> bool:
+    """Return whether no result of a portion tells anything of the database, which could be made durable."""
+    return all(rows is None or rows is _UNAVAILABLE for rows in portion.results)
 
 
 def _is_locked(rows: Sequence[Reserved]) -> bool:

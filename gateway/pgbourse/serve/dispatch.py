@@ -41,6 +41,7 @@ class Dispatcher:
         lanes: int,
         batch_requests: int,
         reply_framing: str,
+        away_timeout: float = 0.0,
         on_room: Callable[[], None],
         with_tallies: bool = False,
         certified: bool = False,
@@ -53,6 +54,7 @@ class Dispatcher:
         """
         self._conninfo = conninfo
         self._batch_requests = batch_requests
+        self._away_timeout = away_timeout
         self._certified = certified
         self._on_room = on_room
         self.wants_room = False
@@ -107,7 +109,7 @@ class Dispatcher:
         return Matcher(lane, lanes, self._batch_requests, database, self._gate, self._answering, taken, tally)
 
     def _new_session(self, name: str) -> PatientCaller:
-        return PatientCaller(self._conninfo, name, self._gate, self._stopping)
+        return PatientCaller(self._conninfo, name, self._gate, self._stopping, self._away_timeout)
 
     def _new_counts(self) -> tuple[Count, Tally | None]:
         """Return what one worker counts."""

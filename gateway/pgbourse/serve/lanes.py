@@ -18,7 +18,7 @@ __all__ = ["Lanes", "Part"]
 class Part:
     """What one lane has of a portion; of one without orders it is told when all before it is durable."""
 
-    __slots__ = ("aside", "orders", "places", "portion", "size", "was_lost")
+    __slots__ = ("aside", "is_given_up", "orders", "places", "portion", "size", "was_lost")
 
     def __init__(self, portion: Portion, places: list[int], orders: list[Reserved]) -> None:
         self.portion = portion
@@ -26,6 +26,7 @@ class Part:
         self.orders = orders
         self.size = len(orders)  # as counted
         self.was_lost = False  # the answer to a call with these orders, so that they may be matched already
+        self.is_given_up = False  # its client has been closed, for the database was away for too long
         self.aside = 0.0  # seconds for which it is to be set aside; 0 if its orders have their results
 
 
@@ -95,7 +96,7 @@ class Lanes:
         """Cut a part in two, in place; return the second half."""
         half = len(part.orders) // 2
         other = Part(part.portion, part.places[half:], part.orders[half:])
-        other.was_lost = part.was_lost
+        other.was_lost, other.is_given_up = part.was_lost, part.is_given_up
         part.places, part.orders, part.size = part.places[:half], part.orders[:half], part.size - other.size
         with self._lock:
             part.portion.away += 1

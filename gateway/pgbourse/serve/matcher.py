@@ -10,7 +10,7 @@ from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, FateUnknown
 from pgbourse.serve.carrier import FAILURES, failed
 from pgbourse.serve.counts import Count
 from pgbourse.serve.lanes import Lanes, Part
-from pgbourse.serve.patience import PatientCaller
+from pgbourse.serve.patience import Away, PatientCaller
 from pgbourse.serve.tally import Tally
 from pgbourse.serve.threads import ReadingThread
 from pgbourse.serve.turns import Portion
@@ -89,6 +89,11 @@ class Matcher:
                 for part in group:
                     part.was_lost = True
                 todo.append(group)
+            except Away as error:
+                # Nobody else ends what is reserved while the session that reserved it may live: try on.
+                self._close_clients(group, error)
+                for part in group:
+                    part.aside = _ASIDE_FROM_WRITES
             except ConnectionGone as error:
                 _log.error("closing %d clients, fate of their requests unknown: %s", len(group), error)
                 _lose(group)
@@ -114,6 +119,15 @@ class Matcher:
                     rows = failed(error)
                     for place in part.places:
                         part.portion.results[place] = rows
+
+    def _close_clients(self, parts: Sequence[Part], error: Away) -> None:
+        """Close clients who have waited for too long: their orders may be matched later, or be given back."""
+        portions = [part.portion for part in parts if not part.is_given_up]
+        if portions:
+            _log.error("closing %d clients, fate of their requests unknown: %s", len(portions), error)
+        self._answering.close(portions, self._taken)
+        for part in parts:
+            part.is_given_up = True
 
     def _call(self, parts: Sequence[Part]) -> None:
         """Match the orders of these parts in one transaction. Raises what PatientCaller.call does."""

@@ -12,11 +12,11 @@ import psycopg
 
 from pgbourse.database.holders import holders_line
 from pgbourse.errors import one_line
-from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, Locked, ReadOnly
+from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, DatabaseError, Locked, ReadOnly
 from pgbourse.serve.sessions import find_writer
 from pgbourse.serve.writegate import WriteGate
 
-__all__ = ["PatientCaller"]
+__all__ = ["Away", "PatientCaller"]
 
 _log = logging.getLogger("pgbourse.dispatch")
 
@@ -37,17 +37,29 @@ _TELL = 60.0
 _Answer = TypeVar("_Answer")
 
 
+class Away(DatabaseError):
+    """The database has been away for too long to wait on. The call certainly left nothing behind."""
+
+
 class PatientCaller:
     """One worker's session. Only that worker calls; anybody may read how that goes."""
 
-    def __init__(self, conninfo: str, name: str, gate: WriteGate[Any], stopping: threading.Event) -> None:
-        """Take the database, the name to show there, and an event that ends all waiting for it."""
+    def __init__(
+        self, conninfo: str, name: str, gate: WriteGate[Any], stopping: threading.Event, patience: float = 0.0
+    ) -> None:
+        """Take the database, the name to show there, and an event that ends all waiting for it.
+
+        `patience` is for how many seconds the database may be away while calls wait for it; 0 is for ever.
+        """
         self.caller = Caller(conninfo, name, _LOCK_TIMEOUT)
         self.has_stages = False  # it is known that calls may share a session, as behind a pooler they don't
         self._waits = True  # for locks
         self._held_since = 0.0  # since when locks have been in the way; 0 if they aren't
         self._asked_at = -math.inf  # when we asked who has them
         self._told_at = -math.inf  # when the log said it
+        self._gone_since = 0.0  # since when the database has been away; 0 while it is there
+        self._gone_told: set[str] = set()  # why, as far as the log has said it
+        self._patience = patience or math.inf
         self._conninfo = conninfo
         self._gate = gate
         self._stopping = stopping
@@ -61,9 +73,10 @@ class PatientCaller:
         return now - (self.caller.busy_since or now)
 
     def call(self, call: Callable[[Caller], _Answer], *, writes: bool) -> _Answer:
-        """Make one call; while the database is away, wait for it.
+        """Make one call; while the database is away, wait for it, within our patience.
 
-        Raises CallFailed, FateUnknown, ReadOnly if it `writes`, and ConnectionGone only if stopped meanwhile.
+        Raises CallFailed, FateUnknown, ReadOnly if it `writes`, Away, and ConnectionGone only if stopped
+        meanwhile.
         """
         self.caller.busy_since = time.monotonic()
         try:
@@ -114,9 +127,7 @@ class PatientCaller:
 
     def _try_until_there(self, call: Callable[[Caller], _Answer], *, writes: bool) -> _Answer:
         caller = self.caller
-        delay = _FIRST_RETRY
-        gone_since = 0.0
-        told: set[str] = set()  # why it is away
+        delay = 0.0
         renewed = False
         while True:
             try:
@@ -124,7 +135,9 @@ class PatientCaller:
                 if writes and caller.is_read_only:
                     raise ReadOnly("default_transaction_read_only is on")
                 answer = call(caller)
-                break
+                if self._gone_since:
+                    self._note_back()
+                return answer
             except ReadOnly as error:
                 if not writes:
                     raise CallFailed(str(error), "25006", str(error)) from error
@@ -133,18 +146,31 @@ class PatientCaller:
                 renewed = True  # this session began during the outage
                 caller.disconnect()
             except ConnectionGone as error:
-                if (reason := str(error)) not in told:  # at first the loss, then what is found instead
-                    told.add(reason)
-                    _log.warning("the database is away, requests wait: %s", reason)
-                if not gone_since:
-                    gone_since = time.monotonic()
-                elif self._stopping.wait(delay):
+                self._note_gone(str(error))
+                if delay and self._stopping.wait(delay):
                     raise
-                else:
-                    delay = min(2 * delay, _LAST_RETRY)
-        if gone_since:
-            _log.warning("the database is back after %.1f s", time.monotonic() - gone_since)
-        return answer
+                self._require_patience(error)
+                delay = min(2 * delay, _LAST_RETRY) if delay else _FIRST_RETRY
+
+    def _note_gone(self, reason: str) -> None:
+        self._gone_since = self._gone_since or time.monotonic()
+        if reason not in self._gone_told:  # at first the loss, then what is found instead
+            self._gone_told.add(reason)
+            _log.warning("the database is away, requests wait: %s", reason)
+
+    def _require_patience(self, error: ConnectionGone) -> None:
+        """Raise Away once the database has been away for too long: then calls fail until it is back."""
+        if time.monotonic() - self._gone_since < self._patience:
+            return
+        if "" not in self._gone_told:
+            self._gone_told.add("")
+            _log.error("the database has been away for %g s, requests are refused: %s", self._patience, error)
+        raise Away(str(error)) from error
+
+    def _note_back(self) -> None:
+        _log.warning("the database is back after %.1f s", time.monotonic() - self._gone_since)
+        self._gone_since = 0.0
+        self._gone_told.clear()
 
     def _connect(self) -> None:
         """Make sure that there is a session, one that takes writes if possible."""

@@ -109,6 +109,7 @@ class Server:
             lanes=settings.lanes,
             batch_requests=settings.batch_requests,
             reply_framing=settings.reply_framing,
+            away_timeout=settings.away_timeout,
             on_room=self._wake,
             with_tallies=settings.http_port is not None,
             certified=settings.tls_client_ca is not None,

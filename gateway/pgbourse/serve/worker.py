@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from pgbourse.serve.answering import Answering
-from pgbourse.serve.carrier import Carrier
+from pgbourse.serve.carrier import Carrier, tells_nothing
 from pgbourse.serve.counts import Count
 from pgbourse.serve.gathering import Gatherer
 from pgbourse.serve.lanes import Lanes
@@ -90,7 +90,7 @@ class Worker:
         going: list[Portion] = []
         staying: list[Portion] = []
         for portion in portions:
-            goes = not portion.lost and (portion.reserved or any(portion.results))
+            goes = not portion.lost and (portion.reserved or not tells_nothing(portion))
             (going if goes else staying).append(portion)
         lanes.put(going)
         if staying:
