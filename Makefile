@@ -6,7 +6,7 @@ SECONDS ?= 60
 JOBS    ?= auto
 PYTEST  := $(VENV)/bin/python -m pytest -n $(JOBS) --dist loadgroup -rs
 
-.PHONY: help run test test-containers test-on lint wheels bench docs soak fuzz clean
+.PHONY: help run test test-containers test-on lint wheels bench docs man soak fuzz clean
 
 help:
 	@echo 'make run    create the environment, start PostgreSQL and serve on 127.0.0.1:12345 (ARGS="--port 5000" adds options)'
@@ -17,6 +17,7 @@ help:
 	@echo 'make wheels ask the package registry whether everything installs without a compiler, on every platform'
 	@echo 'make bench  measure this machine, about 39 minutes (ARGS="--quick --output report.html": five, with plots)'
 	@echo 'make docs   rewrite docs/sql.md from the catalog, and the output in docs/dba.md from a run'
+	@echo 'make man    write manual pages to build/man, from what --help says'
 	@echo 'make soak   run the reliability tests in their long form, 20 to 60 minutes: hundreds of crashes, thousands of random batches'
 	@echo 'make fuzz   try to break framing and messages for SECONDS=60 (Linux; adds the fuzzer to the environment)'
 	@echo 'make clean  remove the environment and everything built; data folders stay'
@@ -48,6 +49,10 @@ bench: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	PGBOURSE_WRITE_DOCS=1 $(VENV)/bin/python -m pytest --quiet tests/sql/test_reference.py tests/dba/test_tour.py
+
+man: $(VENV)/.dev
+	mkdir -p build/man
+	$(VENV)/bin/python -c 'from click_man.core import write_man_pages as write; from pgbourse.cli import cli; write("pgbourse", cli, target_dir="build/man")'
 
 soak: $(VENV)/.dev
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[soak]'
