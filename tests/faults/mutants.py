@@ -1,4 +1,4 @@
-"""Gateways that break a promise on purpose: `python -m tests.faults.mutants NAME serve …`.
+"""Gateways that break a promise on purpose: `python -m tests.faults.mutants NAME,… serve …`.
 
 A test of a promise is worth something if it fails on these. Each one changes the landed code in one place.
 """
@@ -25,6 +25,7 @@ from pgbourse.serve.ready import Ready
 from pgbourse.serve.turns import Portion
 from pgbourse.wire.messages import ResultRow
 from tests.faults.careless import CARELESS
+from tests.faults.misleading import MISLEADING
 
 __all__ = ["MUTANTS"]
 
@@ -170,9 +171,11 @@ MUTANTS: dict[str, Callable[[], None]] = {
         is_slow_to_connect_again,
         leaves_its_own_server_dead,
         *CARELESS,
+        *MISLEADING,
     )
 }
 
 if __name__ == "__main__":
-    MUTANTS[sys.argv[1]]()
+    for name in sys.argv[1].split(","):
+        MUTANTS[name]()
     pgbourse.cli.main(sys.argv[2:])

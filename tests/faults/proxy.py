@@ -1,4 +1,4 @@
-"""A network between the gateway and the database that can be cut."""
+"""A network between the gateway and the database, or a client and the gateway, that can be cut."""
 
 import contextlib
 import socket
@@ -13,8 +13,10 @@ __all__ = ["Proxy"]
 class Proxy:
     """A TCP port that leads to a server's socket, until it is told to cut or to stall."""
 
-    def __init__(self, target: Path) -> None:
-        self._target = str(target)
+    def __init__(self, target: Path | tuple[str, int], receive_buffer: int | None = None) -> None:
+        """Lead to a socket in the file system, or to a port. While it stalls, a buffer is taken in."""
+        self._receive_buffer = receive_buffer
+        self._target = target if isinstance(target, tuple) else str(target)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         # Guards the pairs, and the two fields for the state of the network.
@@ -74,7 +76,10 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.socket(socket.AF_UNIX)
+            is_port = isinstance(self._target, tuple)
+            server = socket.socket(socket.AF_INET if is_port else socket.AF_UNIX)
+            if self._receive_buffer is not None:
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
             try:
                 server.connect(self._target)
             except OSError:
