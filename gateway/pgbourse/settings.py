@@ -228,9 +228,16 @@ class ServeSettings:
     )
     http_port: int | None = _setting(
         None,
-        "Port of /metrics for Prometheus, and of /healthz and /readyz; 0 takes a free one. Off without it.",
+        "Port of a page that shows the market, of /metrics for Prometheus, and of /healthz and /readyz; 0 "
+        "takes a free one. Off without it.",
         minimum=0,
         maximum=65535,
         old_name="metrics_port",
     )
     http_host: str = _setting("127.0.0.1", "Address of that port.", old_name="metrics_host")
+    page_viewers: int = _setting(
+        100,
+        "Most browsers that look at the page at once; more are told to come back. They share one database "
+        "session and what it reads; each costs a connection and its buffers. 0: no page.",
+        minimum=0,
+    )

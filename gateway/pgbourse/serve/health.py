@@ -1,4 +1,4 @@
-"""/metrics, /healthz and /readyz over HTTP, on a port of their own and out of the exchange's way."""
+"""The page, /metrics, /healthz and /readyz over HTTP, on a port of its own and out of the exchange's way."""
 
 import logging
 import socket
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import psycopg
 from prometheus_client import CollectorRegistry
@@ -16,9 +17,13 @@ from pgbourse.database.holders import holders_line
 from pgbourse.database.ledger import load_files, sql_folder
 from pgbourse.database.migrate import require_current_in
 from pgbourse.errors import PgbourseError, one_line
+from pgbourse.serve.looks import Looks, View
 from pgbourse.serve.metrics import make_registry
+from pgbourse.serve.page import Page, read_view, refuse_foreign
+from pgbourse.serve.pulse import Pulse
 from pgbourse.serve.server import Observed
 from pgbourse.serve.sessions import ConnectionGone, Session, SharedPool
+from pgbourse.serve.viewers import Viewers
 
 __all__ = ["HealthServer"]
 
@@ -42,23 +47,29 @@ class HealthServer:
         postgresql: str,
         pids: Callable[[], Mapping[str, int]] | None = None,
         fired: Callable[[], int] = int,
+        most_viewers: int = 0,
     ) -> None:
         """Take over the listening socket. `pool` leads to the database, `postgresql` is its version.
 
         `pids` tells the processes of a server that has several, by name; `fired`, how many dead man's
-        switches it has fired.
+        switches it has fired; `most_viewers`, how many may look at the page: without any there is none.
         """
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self._probe = _Probe(server, pool)
         registry = make_registry(server, self._probe.count_open, postgresql, pids, fired)
         listener.setblocking(True)
-        self._http = _Http(listener, registry, self._probe)
+        self.viewers = Viewers(Looks(pool), Pulse(server), most_viewers) if most_viewers else None
+        self._http = _Http(listener, registry, self._probe, self.viewers)
         self._thread = threading.Thread(target=self._http.serve_forever, name="pgbourse-health", daemon=True)
 
     def start(self) -> None:
+        if self.viewers is not None:
+            self.viewers.start()
         self._thread.start()
 
     def stop(self) -> None:
+        if self.viewers is not None:
+            self.viewers.stop()
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
@@ -168,12 +179,22 @@ _Request = socket.socket | tuple[bytes, socket.socket]
 class _Http(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, listener: socket.socket, registry: CollectorRegistry, probe: _Probe) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        registry: CollectorRegistry,
+        probe: _Probe,
+        viewers: Viewers | None,
+    ) -> None:
         super().__init__(listener.getsockname(), _Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
         self.registry = registry
+        self.host: str = listener.getsockname()[0]
         self.probe = probe
+        self.viewers = viewers
+        self.page = None if viewers is None else Page()
+        self.views: dict[socket.socket, View] = {}  # of connections that become viewers' after their request
         self._slots = threading.BoundedSemaphore(_REQUESTS)
 
     def process_request(self, request: _Request, address: object) -> None:
@@ -188,6 +209,14 @@ class _Http(ThreadingHTTPServer):
         finally:
             self._slots.release()
 
+    def shutdown_request(self, request: Any) -> None:
+        """Hand the connection of a viewer on, which costs no slot then; end any other one."""
+        view = self.views.pop(request, None)
+        if view is None or self.viewers is None:
+            super().shutdown_request(request)
+        else:
+            self.viewers.add(request, view)
+
     def handle_error(self, *_: object) -> None:
         _log.debug("a request for metrics failed", exc_info=True)
 
@@ -199,7 +228,7 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        path = self.path.split("?", 1)[0]
+        path, _, query = self.path.partition("?")
         if path == "/metrics":
             encode, content_type = choose_encoder(self.headers.get("Accept", ""))
             self._reply(200, encode(self.server.registry), content_type)
@@ -207,18 +236,57 @@ class _Handler(BaseHTTPRequestHandler):
             self._verdict(self.server.probe.dead())
         elif path == "/readyz":
             self._verdict(self.server.probe.unready(), self.server.probe.held())
+        elif path in ("/", "/events") and self.server.page is not None:
+            problem = refuse_foreign(self.headers, self.server.host)
+            if problem:
+                self._reply(421, f"{problem}\n".encode())
+            elif path == "/":
+                self._reply(200, self.server.page.body, "text/html; charset=utf-8", self.server.page.headers)
+            else:
+                self._stream(query)
         else:
-            self._reply(404, b"there are /metrics, /healthz and /readyz\n")
+            self._reply(404, b"there are /, /metrics, /healthz and /readyz\n")
 
     do_HEAD = do_GET
+
+    def _stream(self, query: str) -> None:
+        """Begin to answer a viewer; its connection is handed on when this request is over."""
+        view, viewers = read_view(query), self.server.viewers
+        if view is None:
+            self._reply(400, b"there is no such symbol, or no bars of so many seconds\n")
+        elif self.command == "HEAD":
+            self._reply(200, b"", "text/event-stream")
+        elif viewers is None or not viewers.reserve():
+            self._reply(
+                503, b"too many are looking, or the server is stopping\n", headers={"Retry-After": "5"}
+            )
+        else:
+            try:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.send_header("Cache-Control", "no-store")
+                self.send_header("X-Accel-Buffering", "no")
+                self.end_headers()
+            except OSError:
+                viewers.give_back()
+                raise
+            self.server.views[self.connection] = view
 
     def _verdict(self, problem: str, note: str = "") -> None:
         lines = [problem or "ok", *([note] if note else [])]
         self._reply(503 if problem else 200, "".join(f"{line}\n" for line in lines).encode())
 
-    def _reply(self, status: int, body: bytes, content_type: str = "text/plain; charset=utf-8") -> None:
+    def _reply(
+        self,
+        status: int,
+        body: bytes,
+        content_type: str = "text/plain; charset=utf-8",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":

@@ -50,14 +50,14 @@ def serve(settings: ServeSettings) -> int:
     server_context(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
     # The port comes first, so that a second server doesn't touch the data folder of the first. Clients that
     # connect from now on wait.
-    allow_open_files(settings.max_connections)
+    allow_open_files(settings.max_connections + settings.page_viewers)
     set_up_interpreter()
     with Signals() as signals, contextlib.ExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(listen(settings.host, settings.port)))
-        metrics_listener = None
+        http_listener = None
         if settings.http_port is not None:
-            metrics_listener = listen(settings.http_host, settings.http_port)
-            stack.enter_context(contextlib.closing(metrics_listener))
+            http_listener = listen(settings.http_host, settings.http_port)
+            stack.enter_context(contextlib.closing(http_listener))
         conninfo, version = stack.enter_context(_database(settings))
         server: Server | Family
         if settings.processes == 1:
@@ -65,17 +65,17 @@ def serve(settings: ServeSettings) -> int:
         else:
             server = Family(listener, conninfo, settings)
             stack.callback(server.close)
-        # One connection for the sweep, and one for readiness and metrics.
-        pool = stack.enter_context(SharedPool(conninfo, 1 if metrics_listener is None else 2))
+        # One connection for the sweep, one for readiness and metrics, one while somebody looks at the page.
+        pool = stack.enter_context(SharedPool(conninfo, 1 if http_listener is None else 3))
         sweeper = Sweeper(pool, settings.sweep_seconds, keep_updates=settings.keep_updates)
         signals.drain = server.stop
         signals.reload = server.reload_certificates
         server.start()
         sweeper.start()
-        if metrics_listener is not None:
-            stack.callback(_start_metrics(metrics_listener, server, pool, version, sweeper))
+        if http_listener is not None:
+            stack.callback(_start_http(http_listener, server, pool, version, sweeper, settings.page_viewers))
             if settings.database_url is None:
-                stack.enter_context(left_address(settings.data_dir, *metrics_listener.getsockname()[:2]))
+                stack.enter_context(left_address(settings.data_dir, *http_listener.getsockname()[:2]))
         _announce(f"listening on {_where(server.address)} (PostgreSQL {version})", settings)
         notify("READY=1")
         answered = server.join()
@@ -101,16 +101,24 @@ def _where(address: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _start_metrics(
-    listener: socket.socket, server: Server | Family, pool: SharedPool, version: str, sweeper: Sweeper
+def _start_http(
+    listener: socket.socket,
+    server: Server | Family,
+    pool: SharedPool,
+    version: str,
+    sweeper: Sweeper,
+    viewers: int,
 ) -> Callable[[], None]:
-    """Start answering metrics and health checks; return a function that stops it."""
-    from pgbourse.serve.health import HealthServer  # imported only if there are metrics
+    """Start to serve the page, metrics and health checks; return a function that stops it."""
+    from pgbourse.serve.health import HealthServer  # imported only if there is such a port
 
     pids = server.pids if isinstance(server, Family) else None
-    health = HealthServer(listener, server, pool, version.split(",")[0], pids, lambda: sweeper.fired)
+    health = HealthServer(listener, server, pool, version.split(",")[0], pids, lambda: sweeper.fired, viewers)
     health.start()
-    _log.info("metrics on http://%s/metrics", _where(health.address))
+    where = _where(health.address)
+    if viewers:
+        _log.info("the page is on http://%s/", where)
+    _log.info("metrics on http://%s/metrics", where)
     return health.stop
 
 
