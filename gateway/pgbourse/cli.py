@@ -22,7 +22,7 @@ from pgbourse.database.commands import check, migrate
 from pgbourse.errors import PgbourseError, one_line
 from pgbourse.loadtest.commands import generate, load
 from pgbourse.logs import printable, start_logging
-from pgbourse.look.commands import account, book, psql
+from pgbourse.look.commands import account, book, psql, shell, tape
 from pgbourse.options import EnvironmentOption, setting_options
 from pgbourse.replay.commands import export, replay
 from pgbourse.settings import ServeSettings
@@ -91,7 +91,8 @@ def _temporary_folder(context: click.Context, options: dict[str, Any]) -> Iterat
 
 
 for command in (
-    account, bench, book, check, export, generate, load, migrate, ping, psql, replay, reset, send, top
+    account, bench, book, check, export, generate, load, migrate, ping, psql, replay, reset, send, shell,
+    tape, top,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -4,10 +4,12 @@ import contextlib
 import json
 import os
 import pty
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgbourse.client import ArmSwitch, Client, Grant, NewAccount, Order
 from pgbourse.database.embedded import EmbeddedPostgres
 from pgbourse.database.migrate import migrate
+from pgbourse.testing import Exchange
 from tests.integration.client import server_that
 from tests.integration.conftest import Gateway, Session, StartGateway
 from tests.integration.tls import Authority
@@ -225,6 +228,73 @@ def test_over_tls_as_the_account_of_a_certificate(
     assert ask(gateway, "book", "SPY", "--account", "2", *options).returncode == 0
     others = ask(gateway, "account", "1", *options)
     assert (others.returncode, others.stdout, len(others.stderr.splitlines())) == (1, "", 1)
+
+
+def test_a_tape(gateway: Gateway) -> None:
+    trade(gateway)
+    with Client(*gateway.address) as client:
+        client.transact("1", Order("SPY", 1, 102))
+    lines = [line.split() for line in ask(gateway, "tape", "SPY").stdout.splitlines()]
+    assert lines[0] == ["SPY"]
+    assert [line[2:] for line in lines[2:]] == [
+        ["sell", "2", "99.5", "1", "4"],
+        ["buy", "1", "101.25", "6", "5"],
+    ]
+    assert len(ask(gateway, "tape", "SPY", "-n", "1").stdout.splitlines()) == 3
+    (line,) = ask(gateway, "tape", "SPY", "-n", "1", "--json").stdout.splitlines()
+    last = json.loads(line)
+    assert datetime.fromisoformat(last.pop("at")).utcoffset() == timedelta(0)
+    assert last == {
+        "sym": "SPY", "seq": 3, "price": "101.25", "shares": "1", "buy_id": 6, "sell_id": 5, "taker": "buy",
+    }  # fmt: skip
+
+
+def test_a_tape_of_nothing(gateway: Gateway) -> None:
+    with Client(*gateway.address) as client:
+        client.create_symbol("NEW")
+    assert ask(gateway, "tape", "NEW").stdout == "NEW, no trades are kept\n"
+    unknown = ask(gateway, "tape", "NONE")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert unknown.stderr == "pgbourse: no such symbol: NONE\n"
+    with server_that(lambda client: client.sendall(b"<results><error>what?</error></results>\n")) as address:
+        old = run("tape", "SPY", "--port", str(address[1]))
+    assert (old.returncode, old.stdout) == (1, "")
+    assert old.stderr.startswith("pgbourse: the server does not know subscribe (")
+
+
+@pytest.mark.xdist_group("pytest plugin")
+def test_a_tape_is_followed_over_a_lost_connection_until_ctrl_c(pgbourse: Exchange) -> None:
+    client = pgbourse.client
+    client.create(NewAccount("1", 10_000), Grant("SPY", "1", 100))
+
+    def trade_at(price: int) -> None:
+        client.transact("1", Order("SPY", -1, price), Order("SPY", 1, price))
+
+    trade_at(1)
+    with subprocess.Popen(
+        [*PGBOURSE, "tape", "SPY", "--follow", "--json", "--port", str(pgbourse.port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert json.loads(process.stdout.readline())["price"] == "1"
+            trade_at(2)
+            assert json.loads(process.stdout.readline())["price"] == "2"
+            pgbourse.cut()
+            client = pgbourse.connect()
+            trade_at(3)
+            assert json.loads(process.stdout.readline())["price"] == "3"
+            process.send_signal(signal.SIGINT)
+            told = process.stderr.read().splitlines()
+            assert process.wait() == 0
+        finally:
+            process.kill()
+    assert len(told) == 2
+    assert told[0].endswith(": connecting again")
+    assert told[1] == "pgbourse: connected again"
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,17 @@ def test_no_rooms_import_each_other_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["client", "client.ping", "client.send", "client.tlsoptions", "look.account", "look.book"]
+    "module",
+    [
+        "client",
+        "client.ping",
+        "client.send",
+        "client.tlsoptions",
+        "look.account",
+        "look.book",
+        "look.shell",
+        "look.tape",
+    ],
 )
 def test_the_client_can_be_imported_where_there_is_no_posix_and_no_postgresql(module: str) -> None:
     missing = sorted(_DATABASE | (_POSIX - set(sys.builtin_module_names)))

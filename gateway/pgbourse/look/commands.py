@@ -10,7 +10,7 @@ import click
 from pgbourse.client.tlsoptions import tls_options
 from pgbourse.options import database_options, server_options
 
-__all__ = ["account", "book", "psql"]
+__all__ = ["account", "book", "psql", "shell", "tape"]
 
 _Command = Callable[..., Any]
 
@@ -22,7 +22,7 @@ _acting = click.option(
     show_default=True,
     envvar="PGBOURSE_ACCOUNT",
     show_envvar=True,
-    help="The account that looks: any that exists, and that your certificate is for if you have one.",
+    help="The account that acts. To look at a book, any will do that your certificate is for.",
 )
 
 
@@ -103,3 +103,44 @@ def psql(
 
     with looking(database_url, database_password_file, data_dir, starts=False) as looked:
         run_psql(looked.url, arguments, embedded=database_url is None)
+
+
+@click.command()
+@click.argument("sym")
+@click.option("-n", "--number", type=click.IntRange(0, 10_000), default=20, show_default=True, help="Trades.")
+@click.option("--follow", is_flag=True, help="Go on with each trade as it comes, until Ctrl-C.")
+@_json
+@_client_options
+def tape(
+    sym: str,
+    number: int,
+    follow: bool,
+    as_json: bool,
+    host: str,
+    port: int,
+    timeout: float,
+    tls: ssl.SSLContext | None,
+) -> None:
+    """Print a symbol's last trades, the latest at the end, as far back as the server keeps them.
+
+    With --json each is an object on a line.
+    """
+    from pgbourse.look.asking import ServerAddress
+    from pgbourse.look.tape import show_tape
+
+    show_tape(ServerAddress(host, port, timeout, tls), sym, number, follow=follow, json=as_json)
+
+
+@click.command()
+@_acting
+@_client_options
+def shell(account_id: str, host: str, port: int, timeout: float, tls: ssl.SSLContext | None) -> int:
+    """Trade by hand: short commands such as buy SPY 100 @ 145.5, or XML, answered in words and tables.
+
+    On a terminal there is a prompt, with completion and a history. Commands may come from a pipe as well; it
+    then exits with 1 if any was refused.
+    """
+    from pgbourse.look.asking import ServerAddress
+    from pgbourse.look.shell import converse
+
+    return converse(ServerAddress(host, port, timeout, tls), account_id)
