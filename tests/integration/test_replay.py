@@ -10,11 +10,13 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import click
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
@@ -416,6 +418,45 @@ def test_nobody_who_reads_is_told_in_one_line(traded: Market, database: str) -> 
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert result.stderr.endswith("nobody reads what is written to standard output any more: Broken pipe\n")
+
+
+@pytest.mark.parametrize("path", ["-", "/dev/full", "/dev/stdout"])
+def test_a_full_disk_is_told_of_in_one_line(traded: Market, database: str, path: str) -> None:
+    command = [sys.executable, "-m", "pgbourse.cli", "export", path, "--database-url", database]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert result.stderr.endswith("No space left on device\n")
+    assert "can't write" in result.stderr
+    assert not Path("/dev/full").is_file()
+
+
+def test_without_an_exchange_to_carry_it_out_in_one_is_made(
+    traded: Market, database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a while, or in a data folder, which has the history then."""
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    export(database, path := folder / "history.jsonl")
+    result = run("replay", path)
+    assert (result.return_value, result.stdout) == (0, "9 orders, 3 fills: the same\n")
+    assert list(folder.iterdir()) == [path]
+
+    result = run("replay", path, "--data-dir", folder / "copy")
+    assert (result.return_value, result.stdout) == (0, "9 orders, 3 fills: the same\n")
+    assert run("replay", "--from-data-dir", folder / "copy").stdout == "9 orders, 3 fills: the same\n"
+    with pytest.raises(ReplayError, match=r"^the exchange is not empty: "):
+        run("replay", path, "--data-dir", folder / "copy")
+    assert sorted(folder.iterdir()) == [folder / "copy", path]
+
+
+def test_where_the_history_comes_from_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+    for arguments in [(), (tmp_path / "x", "--from-data-dir", tmp_path)]:
+        with pytest.raises(
+            click.UsageError, match=r"^give FILE, --from-database or --from-data-dir: one of them$"
+        ):
+            run("replay", *arguments)
 
 
 def one_by_one(market: Market, requests: Sequence[Request]) -> None:

@@ -6,7 +6,7 @@ order it keeps. What an order is, costs, and trades with is the exchange's busin
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pgbourse.database.ledger import Connection
 from pgbourse.replay.ids import Ids
@@ -17,15 +17,16 @@ __all__ = ["Carrier"]
 _BATCH = 200  # events in one transaction; more gains little
 _SETTLE_EVERY = 50  # batches between two foldings of what accounts are owed, as a gateway's sweep does them
 
-_CREATIONS = {"account", "symbol", "grant"}
+_CREATIONS = {"account", "symbol"}
 
 _CALL = """
     select
-        answer.request,
         max(answer.order_id) filter (where answer.outcome = 'opened'),
-        max(answer.code),
-        max(answer.message),
-        bool_or(answer.outcome = 'duplicate')
+        coalesce(
+            max(answer.message),
+            max(answer.code),
+            case when bool_or(answer.outcome = 'duplicate') then 'an order with its ref is there already' end
+        )
     from exchange.process_batch(
         array(
             select asked
@@ -37,10 +38,42 @@ _CALL = """
 """
 
 
+class _Asked(NamedTuple):
+    """An event, with the number of its line and the request that asks for it."""
+
+    number: int
+    line: Line
+    request: dict[str, Any]
+
+    def places(self) -> bool:
+        """Tell whether it places an order."""
+        return kind_of(self.line) in ("order", "replace")
+
+    def named(self) -> int | None:
+        """Return the order of the file that must be there already, if the event is about one."""
+        name = {"cancel": "id", "reduce": "id", "replace": "replaced"}.get(kind_of(self.line))
+        return None if name is None else int(self.line[name])
+
+
+class _Answer(NamedTuple):
+    """The id of a new order, or why something was refused."""
+
+    order_id: int | None
+    refusal: str | None
+
+
+class _UnexpectedError(Exception):
+    """An event of a batch was refused, or an order got another id than expected: the batch is undone."""
+
+
 class Carrier:
     """Carries out events in an empty exchange.
 
     `ids` says which order is which, `refusals` what was refused, in words, and `refused` in which lines.
+
+    An event may name an order of its own batch. That has no id yet, but as nobody else draws ids here, it is
+    known which one it will get. A batch of which that doesn't come true, or in which anything is refused, is
+    undone, and its events are carried out one by one.
     """
 
     def __init__(self, connection: Connection, most_refusals: int) -> None:
@@ -50,17 +83,17 @@ class Carrier:
         self.refused: set[int] = set()
         self._connection = connection
         self._most_refusals = most_refusals
-        self._batch: list[tuple[Numbered, dict[str, Any]]] = []
+        self._batch: list[_Asked] = []
         self._batches = 0
-        self._pending: set[int] = set()  # orders of the batch, which have no id here yet
         self._newest = 0  # order of the file
+        self._last_id = self._ask_last_id()  # that was drawn here
 
-    def carry_out(self, events: Iterable[Numbered]) -> bool:
+    def carry_out(self, lines: Iterable[Numbered]) -> bool:
         """Carry out what are events among these lines; return whether that came to its end.
 
         Raises LinesError for an event that no exchange can have had.
         """
-        for numbered in events:
+        for numbered in lines:
             if "event" in numbered.line:
                 self._add(numbered)
             elif numbered.line.get("state") in ("halted", "frozen"):
@@ -73,56 +106,89 @@ class Carrier:
         return len(self.refusals) < self._most_refusals
 
     def _add(self, numbered: Numbered) -> None:
-        """Take an event into the batch, after carrying out what must be done before it."""
+        """Take an event into the batch, after carrying that out if the event doesn't go with it."""
         line, kind = numbered.line, kind_of(numbered.line)
-        named = {"cancel": "id", "reduce": "id", "replace": "replaced"}.get(kind)
-        if self._batch and (
-            len(self._batch) >= _BATCH
-            or (named is not None and line[named] in self._pending)
-            or (kind in _CREATIONS) != (kind_of(self._batch[-1][0].line) in _CREATIONS)
-            or (kind == "cancel" and self._goes_back(line))
-        ):
-            self._flush()
+        if self._batch:
+            before = kind_of(self._batch[-1].line)
+            if len(self._batch) >= _BATCH or (kind in _CREATIONS) != (before in _CREATIONS):
+                self._flush()
         if kind in ("order", "replace"):
             if line["id"] <= self._newest:
                 raise LinesError(
                     f"line {numbered.number}: order {line['id']} comes after {self._newest}: ids must ascend"
                 )
             self._newest = line["id"]
-            self._pending.add(line["id"])
-        request = {"sequence": 1, **_request(line, kind)}
-        if named is not None:
-            order_id = self.ids.get(line[named])
-            if order_id is None:
-                self._refuse(numbered, f"there is no order {line[named]} here")
-                return
-            request["order_id"] = order_id
-        self._batch.append((numbered, request))
+        request = _request(line, kind)
+        if kind == "cancel" and self._batch and self._goes_back(line):
+            # What leaves nothing open is a cancel, and is done by itself.
+            request = {**request, "action": "reduce_order_to", "amount": "0"}
+        self._batch.append(_Asked(numbered.number, line, request))
 
     def _goes_back(self, cancel: Line) -> bool:
         """Tell whether a run of cancels, which are done in the order of ids, would do this one too early."""
-        last = self._batch[-1][0].line
+        last = self._batch[-1].line
         return kind_of(last) == "cancel" and bool(cancel["id"] <= last["id"])
 
     def _flush(self) -> None:
         """Carry out the batch."""
-        if not self._batch:
+        batch, self._batch = self._batch, []
+        if not batch:
             return
-        asked = json.dumps([request for _, request in self._batch])
-        rows = self._connection.execute(_CALL.encode(), [asked]).fetchall()
-        for (numbered, _), (_, order_id, code, message, is_duplicate) in zip(self._batch, rows, strict=True):
-            line = numbered.line
-            if code is not None:
-                self._refuse(numbered, message or code)
-            elif is_duplicate:
-                self._refuse(numbered, f"ref {line['ref']} is order {order_id} already")
-            elif order_id is not None:
-                self.ids.add(line["id"], order_id)
-        self._batch.clear()
-        self._pending.clear()
+        orders = [asked.line["id"] for asked in batch if asked.places()]
+        expected = {order: self._last_id + place for place, order in enumerate(orders, 1)}
+        try:
+            with self._connection.transaction():
+                self._carry_out_together(batch, expected)
+        except _UnexpectedError:
+            for asked in batch:
+                self._carry_out_alone(asked)
+            self._last_id = self._ask_last_id()
+        else:
+            for original, copy in expected.items():
+                self.ids.add(original, copy)
+            self._last_id += len(expected)
         self._batches += 1
         if self._batches % _SETTLE_EVERY == 0:
             self._settle()
+
+    def _carry_out_together(self, batch: list[_Asked], expected: dict[int, int]) -> None:
+        """Carry out a batch. Raises _UnexpectedError unless its orders get these ids, and all is done."""
+        requests = []
+        for asked in batch:
+            named = asked.named()
+            order_id = None if named is None else expected.get(named) or self.ids.get(named)
+            if named is not None and order_id is None:
+                raise _UnexpectedError
+            requests.append({**asked.request, "order_id": order_id})
+        for asked, answer in zip(batch, self._call(requests), strict=True):
+            wanted = expected[asked.line["id"]] if asked.places() else None
+            if answer != _Answer(wanted, None):
+                raise _UnexpectedError
+
+    def _carry_out_alone(self, asked: _Asked) -> None:
+        """Carry out one event, or note why it was refused."""
+        named = asked.named()
+        order_id = None if named is None else self.ids.get(named)
+        if named is not None and order_id is None:
+            self._refuse(asked, f"there is no order {named} here")
+            return
+        answer = self._call([{**asked.request, "order_id": order_id}])[0]
+        if answer.refusal is not None:
+            self._refuse(asked, answer.refusal)
+        elif answer.order_id is not None:
+            self.ids.add(asked.line["id"], answer.order_id)
+
+    def _call(self, requests: list[dict[str, Any]]) -> list[_Answer]:
+        """Ask for these things, in one transaction and in this order; return an answer to each."""
+        asked = json.dumps([{"sequence": 1, **request} for request in requests])
+        return [_Answer(*row) for row in self._connection.execute(_CALL.encode(), [asked]).fetchall()]
+
+    def _ask_last_id(self) -> int:
+        row = self._connection.execute(
+            "select coalesce(pg_sequence_last_value('exchange.order_ids'), 0)"
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
 
     def _settle(self) -> None:
         while self._connection.execute("select exchange.settle_idle_accounts() > 0").fetchone() == (True,):
@@ -134,13 +200,13 @@ class Carrier:
         else:
             self._connection.execute("select exchange.freeze_account(%s)", [line["account"]])
 
-    def _refuse(self, numbered: Numbered, why: str) -> None:
-        line, kind = numbered.line, kind_of(numbered.line)
+    def _refuse(self, asked: _Asked, why: str) -> None:
+        line, kind = asked.line, kind_of(asked.line)
         what = next((f"{kind} {line[name]}" for name in ("id", "account", "sym") if name in line), kind)
         if kind in ("cancel", "reduce"):
             what = f"{kind} of order {line['id']}"
-        self.refused.add(numbered.number)
-        self.refusals.append(f"line {numbered.number}: {what} is refused here: {why}")
+        self.refused.add(asked.number)
+        self.refusals.append(f"line {asked.number}: {what} is refused here: {why}")
 
 
 def _request(line: Line, kind: str) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def replay(
     The empty exchange is the one of --database-url, which nobody else may use meanwhile, or is made in
     --data-dir. Without either of them it is a temporary one, which is gone at the end.
     """
-    from pgbourse.replay.replay import replay
+    from pgbourse.replay.replay import replay, require_export
 
     start_logging(log_level, log_format)
     if sum(given is not None for given in (file, from_database, from_data_dir)) != 1:
@@ -91,12 +91,11 @@ def replay(
         database_url is None and context.get_parameter_source("data_dir") is ParameterSource.DEFAULT
     )
     try:
-        with (
-            _interrupted_by_sigterm(),
-            _history(file, from_database, from_data_dir) as history,
-            _target(database_url, database_password_file, None if is_temporary else data_dir) as url,
-        ):
-            told = replay(history, url)
+        with _interrupted_by_sigterm(), _history(file, from_database, from_data_dir) as history:
+            require_export(history)
+            folder = None if is_temporary else data_dir
+            with _target(database_url, database_password_file, folder) as url:
+                told = replay(history, url)
     except PgbourseError as error:
         error.exit_status = _COULD_NOT
         raise
@@ -146,7 +145,7 @@ def _history(file: Path | None, from_database: str | None, from_data_dir: Path |
 def _target(database_url: str | None, password_file: Path | None, data_dir: Path | None) -> Iterator[str]:
     """Give the connection string of the exchange to carry out in, made if it is in a folder."""
     from pgbourse.database.looking import using
-    from pgbourse.database.migrate import migrate
+    from pgbourse.database.migrate import connect, migrate
 
     if database_url is not None:
         with using(database_url, password_file, Path()) as url:
@@ -163,6 +162,9 @@ def _target(database_url: str | None, password_file: Path | None, data_dir: Path
     try:
         folder.chmod(0o755)  # if we are root, PostgreSQL runs as another user
         with using(None, None, folder / "data") as url:
+            with connect(url) as connection:  # nothing of it is kept
+                connection.execute("alter system set fsync = off")
+                connection.execute("select pg_reload_conf()")
             migrate(url)
             yield url
     finally:

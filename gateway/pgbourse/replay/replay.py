@@ -16,7 +16,7 @@ from pgbourse.replay.compare import compare
 from pgbourse.replay.history import lines, open_history
 from pgbourse.replay.lines import Numbered, load
 
-__all__ = ["ReplayError", "Replayed", "replay"]
+__all__ = ["ReplayError", "Replayed", "replay", "require_export"]
 
 _MOST_REFUSALS = 10
 
@@ -72,6 +72,12 @@ def replay(path: Path, database_url: str) -> Replayed:
         [*carrier.refusals, *compared.first],
         is_whole,
     )
+
+
+def require_export(path: Path) -> None:
+    """Look at the first lines of a file, and raise LinesError, or ReplayError, if it is no export."""
+    with _opened(path) as numbered:
+        next(numbered, None)
 
 
 @contextmanager
