@@ -1,39 +1,65 @@
 """The command line: its commands, and how it tells errors.
 
-The commands themselves import the modules that are slow to import.
+What is slow to import is imported by the command that needs it, when it runs.
 """
 
-import contextlib
+import importlib
 import logging
 import sys
-import tempfile
 import traceback
-from collections.abc import Iterator
+from collections import UserDict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pgbourse import __version__
-from pgbourse.bench.commands import bench
-from pgbourse.client.commands import ping, send
 from pgbourse.configfile import use_config
-from pgbourse.database.commands import check, migrate
 from pgbourse.errors import PgbourseError, one_line
-from pgbourse.loadtest.commands import generate, load
-from pgbourse.logs import printable, start_logging
-from pgbourse.look.commands import account, book, psql, shell, tape
-from pgbourse.options import EnvironmentOption, setting_options
-from pgbourse.replay.commands import export, replay
-from pgbourse.settings import ServeSettings
+from pgbourse.logs import printable
+from pgbourse.options import EnvironmentOption
 from pgbourse.streams import is_full, mend_streams
-from pgbourse.testing.commands import reset
-from pgbourse.top.commands import top
 
 __all__ = ["cli", "main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(UserDict[str, Any]):
+    """The commands by name. One is imported when it is asked for, from the module that is named here."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        found = self.data[name]
+        if isinstance(found, str):
+            found = self.data[name] = getattr(importlib.import_module(found), name)
+        command: click.Command = found
+        return command
+
+
+_COMMANDS = _Commands(
+    {
+        "account": "pgbourse.look.commands",
+        "bench": "pgbourse.bench.commands",
+        "book": "pgbourse.look.commands",
+        "check": "pgbourse.database.commands",
+        "export": "pgbourse.replay.commands",
+        "generate": "pgbourse.loadtest.commands",
+        "load": "pgbourse.loadtest.commands",
+        "migrate": "pgbourse.database.commands",
+        "ping": "pgbourse.client.commands",
+        "psql": "pgbourse.look.commands",
+        "replay": "pgbourse.replay.commands",
+        "reset": "pgbourse.testing.commands",
+        "send": "pgbourse.client.commands",
+        "serve": "pgbourse.serve.commands",
+        "shell": "pgbourse.look.commands",
+        "tape": "pgbourse.look.commands",
+        "top": "pgbourse.top.commands",
+    }
+)
+
+
+@click.group(
+    commands=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, message="pgbourse %(version)s")
 @click.option(
     "--config",
@@ -48,53 +74,6 @@ __all__ = ["cli", "main"]
 )
 def cli() -> None:
     """A stock exchange that is a PostgreSQL database, and its XML gateway."""
-
-
-@cli.command()
-@click.option(
-    "--temporary",
-    is_flag=True,
-    help="Serve an exchange in a temporary folder, which is gone when the server ends.",
-)
-@setting_options()
-@click.pass_context
-def serve(context: click.Context, /, temporary: bool, **options: Any) -> int:
-    """Serve the exchange over TCP until SIGTERM or Ctrl-C.
-
-    The server answers what it has received before it exits; a second signal ends it at once.
-    """
-    from pgbourse.database.looking import rely_on
-    from pgbourse.serve.service import serve
-
-    with contextlib.ExitStack() as stack:
-        if temporary:
-            options["data_dir"] = stack.enter_context(_temporary_folder(context, options))
-        settings = ServeSettings(**options)
-        start_logging(settings.log_level, settings.log_format)
-        rely_on(settings.database_url)
-        return serve(settings)
-
-
-@contextlib.contextmanager
-def _temporary_folder(context: click.Context, options: dict[str, Any]) -> Iterator[Path]:
-    """Give a folder that is gone when the block ends. Raises click.UsageError if other data are named."""
-    for name in ("database_url", "data_dir"):
-        source = context.get_parameter_source(name)
-        if source is not click.core.ParameterSource.DEFAULT and options[name] is not None:
-            raise click.UsageError(
-                f"--temporary serves an exchange of its own: leave out --{name.replace('_', '-')} "
-                f"(or PGBOURSE_{name.upper()})"
-            )
-    with tempfile.TemporaryDirectory(prefix="pgbourse-") as folder:
-        Path(folder).chmod(0o755)  # if we are root, PostgreSQL runs as another user
-        yield Path(folder) / "data"
-
-
-for command in (
-    account, bench, book, check, export, generate, load, migrate, ping, psql, replay, reset, send, shell,
-    tape, top,
-):  # fmt: skip
-    cli.add_command(command)
 
 
 def main(arguments: list[str] | None = None) -> None:

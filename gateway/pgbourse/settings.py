@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import platformdirs
-
 __all__ = ["LogFormat", "ReplyFraming", "ServeSettings", "default_data_dir", "usable_cores"]
 
 LogFormat = Literal["text", "json"]
@@ -29,9 +27,13 @@ def default_data_dir() -> Path:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return _SYSTEM_FOLDER
     try:
-        Path.home()
-    except RuntimeError:
+        has_home = Path.home() != Path("/") and Path.home().is_dir()
+    except (RuntimeError, OSError):
+        has_home = False
+    if not (has_home or os.environ.get("XDG_DATA_HOME")):
         return _SYSTEM_FOLDER
+    import platformdirs  # only where it is needed: `pgbourse send` is felt
+
     return platformdirs.user_data_path("pgbourse", appauthor=False)
 
 

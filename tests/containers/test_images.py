@@ -124,7 +124,7 @@ def test_the_gateway_alone_asks_for_a_database(gateway_image: str) -> None:
     )
     assert result.returncode == 1
     assert len(result.stdout.splitlines()) == 1
-    assert "give --database-url" in result.stdout
+    assert "name a database with --database-url (PGBOURSE_DATABASE_URL)" in result.stdout
 
 
 @pytest.fixture(params=POSTGRES_IMAGES)

@@ -342,7 +342,9 @@ def test_ctrl_c_ends_the_run_with_its_summary(
     figures = result(settings)["result"]
     assert figures["documents"] > 100
     assert figures["unanswered"] == 0
-    assert f"{figures['documents']} documents answered" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"set-up on {target.host}:{target.port}: ")
+    assert f"{figures['documents']} documents answered" in printed
 
 
 # Generated documents

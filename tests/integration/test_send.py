@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -136,3 +137,56 @@ def test_a_reply_that_the_terminal_can_not_show_stays_the_same_xml(
     assert result.returncode == 1  # of the error in the reply
     expected = f'<results>\n  <error sym="{shown}">no such symbol: {shown} &#155;</error>\n</results>\n'
     assert result.stdout.decode(encoding) == expected
+
+
+def test_two_documents_in_one_file_are_told_and_not_sent(gateway: Gateway, tmp_path: Path) -> None:
+    both = tmp_path / "both.xml"
+    for between in (b"", b"\n", b"\n<?xml version='1.0'?>\n"):
+        both.write_bytes(CREATE + between + b'<create><symbol sym="Y"/></create>')
+        told = r"both\.xml holds more than one document, and nothing of it was sent: one document a file"
+        with pytest.raises(SendError, match=told):
+            send([both], *gateway.address)
+    # Whatever else is wrong with a document, the server says.
+    both.write_bytes(b'<create><account id="1" balance="10"/></create><!-- the end')
+    assert send([both], *gateway.address) == 1
+
+
+def test_a_reply_is_waited_for_no_longer_than_asked(document: Path) -> None:
+    waited = threading.Event()
+    with server_that(lambda _: waited.wait(60)) as (host, port):
+        with pytest.raises(PgbourseError, match=r"no reply within 0\.2 seconds: whether .* is unknown"):
+            send([document], host, port, timeout=0.2)
+        waited.set()
+
+
+def test_replies_are_compared_with_those_expected(
+    gateway: Gateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `generate` writes them, in a shell that knows nothing but *.xml."""
+    folder = tmp_path / "documents"
+    options = ["--accounts", "3", "--symbols", "2", "--orders", "3", "--mix", "order=5,query=2,cancel=2"]
+    with pytest.raises(SystemExit) as end:
+        main(["generate", "20", str(folder), *options])
+    assert not end.value.code
+    assert f"pgbourse send --expect {folder}/expected {folder}/*.xml" in capsys.readouterr().out
+    files = sorted(folder.glob("*.xml"))
+    assert send(files[:10], *gateway.address, expected=folder / "expected") == 0
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "10 of 10 replies are as expected\n")
+    wrong = folder / "expected" / files[10].name
+    right = wrong.read_text()
+    wrong.write_text(right.replace("<results>", "<results><extra/>"))
+    assert send(files[10:], *gateway.address, expected=folder / "expected") == 1
+    told = capsys.readouterr()
+    assert told.err == "9 of 10 replies are as expected\n"
+    assert told.out.splitlines()[:2] == [f"--- {wrong}", "+++ the reply"]
+    assert "-  <extra/>" in told.out.splitlines()
+
+
+def test_what_comes_on_standard_input_has_no_expected_reply(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["send", "--expect", str(tmp_path)])
+    assert end.value.code == 2
+    assert "--expect needs files" in capsys.readouterr().err

@@ -19,6 +19,8 @@ from pgbourse.cli import cli, main
 from pgbourse.database.looking import looking
 from pgbourse.settings import ServeSettings
 
+ROOT = Path(__file__).parents[2]
+
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
     return CliRunner().invoke(cli, arguments, env=env, standalone_mode=False)
@@ -80,7 +82,8 @@ def test_defaults_are_those_of_the_settings(served: list[ServeSettings]) -> None
     assert served == [ServeSettings()]
 
 
-def test_a_user_without_a_home_gets_a_folder_of_the_system() -> None:
+@pytest.mark.parametrize("home", [None, "/", "/nonexistent"])
+def test_a_user_without_a_home_gets_a_folder_of_the_system(home: str | None) -> None:
     # Like systemd's DynamicUser, of whom the user database may know nothing.
     program = """if True:
         import os, pwd
@@ -94,6 +97,8 @@ def test_a_user_without_a_home_gets_a_folder_of_the_system() -> None:
         main(["serve", "--help"])
     """
     environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_DATA_HOME")}
+    if home is not None:
+        environment["HOME"] = home
     result = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
     )
@@ -290,7 +295,7 @@ def shell(command: str) -> "subprocess.CompletedProcess[str]":
 def test_closed_standard_streams_are_no_reason_to_fail(closed: str, tmp_path: Path) -> None:
     result = shell(f"pgbourse generate 3 {tmp_path / 'folder'} {closed}")
     assert (result.returncode, result.stderr) == (0, "")
-    assert len(list((tmp_path / "folder").glob("*.xml"))) == 6
+    assert len(list((tmp_path / "folder").rglob("*.xml"))) == 6
 
 
 def test_what_is_closed_gets_no_file_of_ours() -> None:
@@ -299,6 +304,86 @@ def test_what_is_closed_gets_no_file_of_ours() -> None:
     )
     result = shell(f'exec 3>&2; "{sys.executable}" -c "{program}" <&- 2>&-')
     assert result.stdout == "True\n"
+
+
+CLIENTS = ["account", "book", "load", "ping", "send"]
+LOOKS = ["check", "migrate", "psql", "top"]
+
+
+def helps() -> dict[str, str]:
+    """What each command says of itself, on one line."""
+    context = click.Context(cli)
+    return {name: " ".join(run(name, "--help").output.split()) for name in cli.list_commands(context)}
+
+
+def test_a_clients_options_speak_of_where_it_connects_to() -> None:
+    texts = helps()
+    connecting = {name for name, text in texts.items() if "--host TEXT Address to connect to." in text}
+    assert connecting >= set(CLIENTS)
+    for name, text in texts.items():
+        assert ("Port to connect to." in text) == (name in connecting), name
+        assert ("to listen on" in text) == (name == "serve"), name
+
+
+def test_who_runs_no_postgresql_says_which_exchange_is_meant() -> None:
+    texts = helps()
+    for name, text in texts.items():
+        assert ("Without it pgbourse runs its own." in text) == (name == "serve"), name
+    for name in LOOKS:
+        assert "Without it, the one in the data folder is meant." in texts[name]
+
+
+def test_every_variable_is_shown() -> None:
+    """Whatever option takes a value from the environment says from which variable."""
+    context = click.Context(cli)
+    shown = 0
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        text = run(name, "--help").output.replace("\n", " ")
+        for option in command.params:
+            variables = [option.envvar] if isinstance(option.envvar, str) else option.envvar or []
+            for variable in variables:
+                shown += 1
+                assert variable in text, (name, variable)
+    assert shown > 60
+
+
+def test_example_ports_are_those_of_the_documents() -> None:
+    documents = "".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
+    for name, text in helps().items():
+        for port in re.findall(r"http://127\.0\.0\.1:([0-9]+)", text):
+            assert f"127.0.0.1:{port}" in documents, (name, port)
+
+
+HEAVY = {"asyncio", "email", "http.client", "matplotlib", "numpy", "psutil", "psycopg", "rich", "ssl"}
+
+
+@pytest.mark.parametrize(
+    ("program", "unused"),
+    [
+        ("from pgbourse.cli import main; main(['--help'])", {"lxml", "pgbourse.client.client"}),
+        (
+            "from pgbourse.cli import main; main(['send', '--port', '1', '--timeout', '1', sys.argv[1]])",
+            {
+                "platformdirs",
+                "pgbourse.client.client",
+                "pgbourse.client.results",
+                "pgbourse.loadtest",
+                "pgbourse.bench",
+            },
+        ),
+    ],
+)
+def test_a_command_imports_what_it_needs(program: str, unused: set[str], tmp_path: Path) -> None:
+    """What takes long to import is felt with each document that is sent from a shell."""
+    (tmp_path / "document.xml").write_text("<create/>")
+    tell = "import sys, atexit; atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))"
+    command = [sys.executable, "-c", f"{tell}; {program}", str(tmp_path / "document.xml")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    modules = set(result.stderr.split())
+    assert "pgbourse.cli" in modules
+    assert modules & (HEAVY | unused) == set()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")

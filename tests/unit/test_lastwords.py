@@ -3,6 +3,7 @@
 import pytest
 
 from pgbourse.database.lastwords import initdb_last_words, server_last_words
+from pgbourse.testing.servers import last_words
 
 FATAL = '21:49:58 [2] FATAL:  could not write lock file "postmaster.pid": No space left on device'
 PANIC = '21:49:58 [2] PANIC:  could not write to file "pg_wal/xlogtemp.2": No space left on device'
@@ -45,3 +46,15 @@ def test_what_initdb_says_is_told_with_its_hints() -> None:
     assert initdb_last_words(errors) == said
     assert initdb_last_words("initdb: error: not as root\n") == "initdb: error: not as root"
     assert initdb_last_words("Killed\n") == "Killed"
+
+
+def test_the_cause_is_told_and_not_the_advice_behind_it() -> None:
+    said = (
+        "Unable to find image 'nowhere:1' locally\n"
+        "docker: Error response from daemon: pull access denied for nowhere.\n"
+    )
+    for advice in ("See 'docker run --help'.\n", "\nRun 'docker run --help' for more information\n", ""):
+        cause = "docker: Error response from daemon: pull access denied for nowhere."
+        assert last_words(said + advice) == cause
+    assert last_words("See 'docker run --help'.") == "See 'docker run --help'."
+    assert last_words(" \n") == ""

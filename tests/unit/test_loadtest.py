@@ -243,8 +243,12 @@ def test_errors_are_counted_by_message_without_their_numbers() -> None:
     measurement.note_errors(
         b'<results><error id="1">no such order: 1</error><error id="22">no such order: 22</error>'
     )
+    for number in ("3f2a9c1b", "deadbeef"):
+        measurement.note_errors(f"<error>internal error {number}: not done</error>".encode())
     measurement.note_errors(b'<error sym="X"/><error>funds: 1.50 &lt; 2</error>')
-    assert measurement.errors == {"no such order: N": 2, "(no text)": 1, "funds: N < N": 1}
+    assert measurement.errors == {"no such order: N": 2, "(no text)": 1, "funds: N < N": 1} | {
+        "internal error N: not done": 2
+    }
 
 
 def test_errors_are_shown_without_what_a_terminal_obeys() -> None:
@@ -291,10 +295,12 @@ def test_generated_files_are_the_same_for_the_same_seed_and_not_overwritten(tmp_
     workload = replace(MIXED, accounts=5, symbols=2, orders=2)
     for name in ("one", "two"):
         generate.generate(workload, 40, tmp_path / name)
-    files = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert len(files) == 80
-    assert files[:2] == ["0001.expected.xml", "0001.xml"]
-    for name in files:
+    documents = sorted(path.name for path in (tmp_path / "one").glob("*.xml"))  # as a shell finds them
+    assert len(documents) == 40
+    assert documents[:2] == ["0001.xml", "0002.xml"]
+    replies = sorted(path.name for path in (tmp_path / "one" / "expected").iterdir())
+    assert replies == documents
+    for name in (*documents, *(f"expected/{name}" for name in replies)):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     with pytest.raises(generate.GenerateError, match="holds documents already"):
         generate.generate(workload, 40, tmp_path / "one")

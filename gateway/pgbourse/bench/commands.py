@@ -54,6 +54,7 @@ class Duration(click.ParamType[float]):
 @click.option(
     "--database-url",
     envvar="PGBOURSE_BENCH_DATABASE_URL",
+    show_envvar=True,
     help="A PostgreSQL to measure on, in databases that are created and dropped. Without it one is started.",
 )
 def bench(
@@ -71,6 +72,7 @@ def bench(
     from pgbourse.bench import report
     from pgbourse.bench.bench import bench, estimate
     from pgbourse.bench.points import FULL, QUICK
+    from pgbourse.database.looking import place_of
 
     if compared is not None:
         click.echo(report.compare(*map(report.read, compared)))
@@ -86,6 +88,8 @@ def bench(
         plan = replace(plan, soak=soak)
     if groups:
         plan = replace(plan, groups=groups)
+    what = "a PostgreSQL of its own" if database_url is None else place_of(database_url)
+    click.echo(f"measuring on {what}", err=True)
     total = estimate(plan, database_url)
     doing = ""
     shown: Any = click.progressbar(

@@ -1,13 +1,16 @@
 """The commands `send` and `ping`: their options only."""
 
-import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pgbourse.client.tlsoptions import tls_options
 from pgbourse.logs import start_logging
 from pgbourse.options import server_options, setting_options
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["ping", "send"]
 
@@ -23,6 +26,21 @@ __all__ = ["ping", "send"]
     is_flag=True,
     help="Check all documents against the protocol's schema first, and send none unless all are valid.",
 )
+@click.option(
+    "--expect",
+    "expected",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Print only where a reply differs, but for times, from the file of its document's name in this "
+    "folder, and exit with 1 if any does: `pgbourse generate` writes such folders.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=150.0,
+    show_default=True,
+    help="Seconds to wait for each reply: more than a server waits for its database. 0 sets no limit.",
+)
 @tls_options
 def send(
     files: tuple[Path, ...],
@@ -30,7 +48,9 @@ def send(
     port: int,
     log_level: str,
     validate: bool,
-    tls: ssl.SSLContext | None,
+    expected: Path | None,
+    timeout: float,
+    tls: "ssl.SSLContext | None",
 ) -> int:
     """Send XML documents to a server and print its replies.
 
@@ -40,7 +60,9 @@ def send(
     from pgbourse.client.send import send
 
     start_logging(log_level)
-    return send(files, host, port, tls, validates=validate)
+    if expected is not None and (not files or Path("-") in files):
+        raise click.UsageError("--expect needs files: what comes on standard input has no name")
+    return send(files, host, port, tls, timeout=timeout or None, validates=validate, expected=expected)
 
 
 @click.command()
@@ -53,7 +75,7 @@ def send(
     help="Seconds to wait for an answer.",
 )
 @tls_options
-def ping(host: str, port: int, timeout: float, tls: ssl.SSLContext | None) -> None:
+def ping(host: str, port: int, timeout: float, tls: "ssl.SSLContext | None") -> None:
     """Get an answer from a server's database, or exit with 1: for health checks."""
     from pgbourse.client.ping import ping
 

@@ -2,15 +2,19 @@
 
 import selectors
 import socket
-import ssl
 import time
 from collections import deque
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from pgbourse.client.replies import ReplyError
+from pgbourse.client.replyerror import ReplyError
 from pgbourse.errors import PgbourseError
-from pgbourse.tls import TlsSocket
 from pgbourse.wire.framing import Framer, Framing, wrap_reply
+
+if TYPE_CHECKING:
+    import ssl
+
+    from pgbourse.tls import TlsSocket
 
 __all__ = ["ClientError", "Connection", "ConnectionLost", "TimedOut", "connect_socket"]
 
@@ -41,7 +45,7 @@ class Connection:
     nothing more will be received, once that is so.
     """
 
-    def __init__(self, host: str, port: int, timeout: float | None, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, host: str, port: int, timeout: float | None, tls: "ssl.SSLContext | None") -> None:
         """Connect. Raises ClientError if the server can't be reached."""
         self._timeout = timeout
         try:
@@ -170,15 +174,19 @@ class Connection:
 
 
 def connect_socket(
-    host: str, port: int, timeout: float | None, tls: ssl.SSLContext | None
-) -> socket.socket | TlsSocket:
+    host: str, port: int, timeout: float | None, tls: "ssl.SSLContext | None"
+) -> "socket.socket | TlsSocket":
     """Connect, with TLS if there is a context, before the deadline; return the non-blocking socket.
 
     Raises OSError if that fails.
     """
     connection = socket.create_connection((host, port), timeout=timeout)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if tls is not None:
-        connection = tls.wrap_socket(connection, server_hostname=host)
-    connection.setblocking(False)
-    return TlsSocket(connection, established=True) if isinstance(connection, ssl.SSLSocket) else connection
+    if tls is None:
+        connection.setblocking(False)
+        return connection
+    from pgbourse.tls import TlsSocket  # who speaks no TLS needn't wait for its import
+
+    secured = tls.wrap_socket(connection, server_hostname=host)
+    secured.setblocking(False)
+    return TlsSocket(secured, established=True)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 from xml.etree import ElementTree
 
+from pgbourse.client.replyerror import ReplyError
 from pgbourse.client.results import (
     Account,
     Armed,
@@ -28,15 +29,10 @@ from pgbourse.client.results import (
     Server,
     Status,
 )
-from pgbourse.errors import PgbourseError
 
 __all__ = ["ReplyError", "read_reply"]
 
 _Element: TypeAlias = ElementTree.Element
-
-
-class ReplyError(PgbourseError):
-    """What the server sent is not a reply of this protocol."""
 
 
 def read_reply(document: bytes) -> list[Result]:

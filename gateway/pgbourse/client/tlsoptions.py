@@ -24,9 +24,11 @@ def tls_options(command: _Command) -> _Command:
         client_key: Path | None,
         **options: Any,
     ) -> Any:
-        from pgbourse.tls import client_context
+        context = None
+        if tls_ca or tls_cert or client_cert or client_key:
+            from pgbourse.tls import client_context  # who speaks no TLS needn't wait for its import
 
-        context = client_context(tls_ca, client_cert, client_key, pinned=tls_cert)
+            context = client_context(tls_ca, client_cert, client_key, pinned=tls_cert)
         return command(*arguments, tls=context, **options)
 
     for flag, text in reversed(

@@ -63,7 +63,8 @@ def find_binaries(major: int | None) -> Binaries:
     found = f"found {', '.join(seen)}" if seen else "found none"
     if major is None:
         raise EmbeddedError(
-            f"no PostgreSQL 15 to 18 on this machine ({found}): install one, or give --database-url"
+            f"no PostgreSQL 15 to 18 on this machine ({found}): install one, or name a database with "
+            "--database-url (PGBOURSE_DATABASE_URL)"
         )
     raise EmbeddedError(
         f"the data folder was made by PostgreSQL {major}, and there are no binaries of that version "

@@ -102,7 +102,8 @@ class EmbeddedPostgres:
                 self._create_database()
         except OSError as error:
             self.stop()
-            raise EmbeddedError(f"can't use the data folder {self._folder.path}") from error
+            another = "--data-dir (PGBOURSE_DATA_DIR) names another"
+            raise EmbeddedError(f"can't use the data folder {self._folder.path}, {another}") from error
         except BaseException:
             self.stop()
             raise

@@ -19,7 +19,7 @@ from pgbourse.errors import PgbourseError
 from pgbourse.settings import default_data_dir
 from pgbourse.streams import is_full
 
-__all__ = ["LookError", "Looked", "looking", "rely_on", "using"]
+__all__ = ["LookError", "Looked", "looking", "place_of", "rely_on", "using"]
 
 _log = logging.getLogger("pgbourse.database")
 
@@ -62,7 +62,7 @@ def looking(
     try:
         rely_on(database_url)
         if database_url is not None:
-            with _failing_as(place := _place_of(database_url)):
+            with _failing_as(place := place_of(database_url)):
                 yield Looked(with_password(database_url, password_file), place)
             return
         postgres = EmbeddedPostgres(data_dir, makes=False)
@@ -139,7 +139,7 @@ def _ending_on_signals(postgres: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]
         yield postgres
 
 
-def _place_of(database_url: str) -> str:
+def place_of(database_url: str) -> str:
     """Return words for the database of a connection string, without a user or password."""
     given = parse(database_url)
     name = f"database {given['dbname']}" if given.get("dbname") else "the database"

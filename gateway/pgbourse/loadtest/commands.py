@@ -1,11 +1,10 @@
 """The commands `generate` and `load`: their options only."""
 
 import re
-import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -13,6 +12,9 @@ from click.core import ParameterSource
 from pgbourse.client.tlsoptions import tls_options
 from pgbourse.loadtest.templates import KINDS
 from pgbourse.options import server_options
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["generate", "load"]
 
@@ -75,7 +77,8 @@ def _mix(accounts: int, symbols: int, queries: float, cancels: float) -> Callabl
 def generate(number: int, folder: Path, first_account: int, symbol_prefix: str, **mix: Any) -> None:
     """Write NUMBER test documents into FOLDER, each with the reply that an empty exchange gives.
 
-    The first ones create accounts and symbols. Send each with `pgbourse send` or any other client.
+    The first ones create accounts and symbols. Send each with `pgbourse send`, whose --expect compares the
+    replies, or with any other client.
     """
     from pgbourse.loadtest.generate import generate
 
@@ -141,7 +144,7 @@ def load(
     check: bool,
     json_file: Path | None,
     progress: bool | None,
-    tls: ssl.SSLContext | None,
+    tls: "ssl.SSLContext | None",
     **mix: Any,
 ) -> int:
     """Put load on a server of this protocol and measure it.

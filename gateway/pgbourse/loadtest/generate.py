@@ -19,9 +19,10 @@ from pgbourse.loadtest.workload import Draw, Workload
 __all__ = ["GenerateError", "ReferenceServer", "documents", "generate"]
 
 _TIME = "0"  # in place of the real time in seconds
+_EXPECTED = "expected"  # the folder of the replies, where `send FOLDER/*.xml` doesn't look
 _COMPARE = """\
 Send them in order to a server with an empty database (order ids begin at 1), and compare:
-  pgbourse send {0}/{1}.xml | sed 's/time="[0-9]*"/time="0"/' | diff {0}/{1}.expected.xml -\
+  pgbourse send --expect {0}/{1} {0}/*.xml\
 """
 
 
@@ -33,7 +34,8 @@ def generate(workload: Workload, number: int, folder: Path) -> None:
     """Write `number` documents, each with its expected reply, into a folder, which is created if absent.
 
     The first ones create the accounts. The same workload gives the same files. A reply looks as `pgbourse
-    send` prints it, except that its times are 0.
+    send` prints it, except that its times are 0. They have the names of their documents, in a folder of their
+    own.
 
     Raises GenerateError if the folder already holds documents or can't be written, and if the documents are
     too few to create all accounts.
@@ -45,18 +47,19 @@ def generate(workload: Workload, number: int, folder: Path) -> None:
         )
     width = max(4, len(str(number)))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _EXPECTED).mkdir(parents=True, exist_ok=True)
         if (found := next(folder.glob("*.xml"), None)) is not None:
             raise GenerateError(
                 f"{folder} holds documents already, such as {found.name}: name another folder"
             )
         for place, (document, reply) in enumerate(documents(workload, number), 1):
-            (folder / f"{place:0{width}}.xml").write_bytes(document)
-            (folder / f"{place:0{width}}.expected.xml").write_text(reply + "\n")
+            name = f"{place:0{width}}.xml"
+            (folder / name).write_bytes(document)
+            (folder / _EXPECTED / name).write_text(reply + "\n")
     except OSError as error:
         raise GenerateError(f"can't write documents into {folder}") from error
     click.echo(f"wrote {number} documents, the first {setup} of which create the accounts")
-    click.echo(_COMPARE.format(folder, f"{1:0{width}}"))
+    click.echo(_COMPARE.format(folder, _EXPECTED))
 
 
 def documents(workload: Workload, number: int) -> Iterator[tuple[bytes, str]]:

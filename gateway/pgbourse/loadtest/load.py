@@ -56,7 +56,9 @@ def load(settings: LoadSettings) -> int:
     workload = settings.workload
     _expect_features(settings)
     seconds = set_up(settings.target, workload)
-    click.echo(f"set-up: {workload.accounts} accounts x {workload.symbols} symbols in {seconds:.2f} s")
+    where = f"{settings.target.host}:{settings.target.port}"
+    what = f"{workload.accounts} accounts x {workload.symbols} symbols"
+    click.echo(f"set-up on {where}: {what} in {seconds:.2f} s")
     checker = Checker() if settings.check else None
     measurement, interrupted = _run(settings, checker)
     for line in measurement.lines():

@@ -17,7 +17,8 @@ _MAX_MESSAGES = 100  # distinct ones that are kept apart
 _OTHERS = "(other messages)"
 
 _ERROR_TEXT = re.compile(rb"<error\b[^>]*?(?:/>|>([^<]*)<)")
-_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+# What differs between errors that are alike: numbers, and the id of an internal error.
+_NUMBER = re.compile(r"(?<=internal error )[0-9a-f]{8}\b|[0-9]+(\.[0-9]+)?")
 
 
 class Measurement:

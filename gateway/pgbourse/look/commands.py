@@ -1,14 +1,16 @@
 """The commands that look at an exchange: their options only."""
 
-import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pgbourse.client.tlsoptions import tls_options
 from pgbourse.options import database_options, server_options
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["account", "book", "psql", "shell", "tape"]
 
@@ -54,7 +56,7 @@ def book(
     host: str,
     port: int,
     timeout: float,
-    tls: ssl.SSLContext | None,
+    tls: "ssl.SSLContext | None",
 ) -> None:
     """Print the best prices of a symbol's book, and how much there is at each."""
     from pgbourse.look.asking import ServerAddress
@@ -75,7 +77,7 @@ def account(
     host: str,
     port: int,
     timeout: float,
-    tls: ssl.SSLContext | None,
+    tls: "ssl.SSLContext | None",
 ) -> None:
     """Print an account's cash and shares, and what its open orders have reserved of them."""
     from pgbourse.look.account import show_account
@@ -119,7 +121,7 @@ def tape(
     host: str,
     port: int,
     timeout: float,
-    tls: ssl.SSLContext | None,
+    tls: "ssl.SSLContext | None",
 ) -> None:
     """Print a symbol's last trades, the latest at the end, as far back as the server keeps them.
 
@@ -134,7 +136,7 @@ def tape(
 @click.command()
 @_acting
 @_client_options
-def shell(account_id: str, host: str, port: int, timeout: float, tls: ssl.SSLContext | None) -> int:
+def shell(account_id: str, host: str, port: int, timeout: float, tls: "ssl.SSLContext | None") -> int:
     """Trade by hand: short commands such as buy SPY 100 @ 145.5, or XML, answered in words and tables.
 
     On a terminal there is a prompt, with completion and a history. Commands may come from a pipe as well; it

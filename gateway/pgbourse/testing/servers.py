@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -11,10 +12,13 @@ from pathlib import Path
 
 from pgbourse.testing.emptying import ExchangeError
 
-__all__ = ["Gateway", "docker", "docker_has", "kill_postgres"]
+__all__ = ["Gateway", "docker", "docker_has", "kill_postgres", "last_words"]
 
 _STOP_SECONDS = 60.0  # more than the drain and PostgreSQL's shutdown take
 _BANNER = "pgbourse: listening on "
+
+# What `docker run` writes behind the cause of its failure.
+_ADVICE = re.compile(r"(See|Run) 'docker .*--help'.*")
 
 
 class Gateway:
@@ -64,8 +68,8 @@ class Gateway:
             if not banner.startswith(_BANNER):
                 self._process.wait(_STOP_SECONDS)
                 log.seek(0)
-                last = (log.read().decode(errors="replace").splitlines() or [banner.strip()])[-1]
-                raise ExchangeError(f"the exchange does not start: {last}")
+                said = log.read().decode(errors="replace")
+                raise ExchangeError(f"the exchange does not start: {last_words(said) or banner.strip()}")
             self._port = int(banner.split()[3].rpartition(":")[2])
 
     def stop(self) -> None:
@@ -114,6 +118,13 @@ def kill_postgres(data_dir: Path) -> None:
     for process in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+
+
+def last_words(said: str) -> str:
+    """Return the last line that a program has written, but for Docker's advice to read its help."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    words = [line for line in lines if not _ADVICE.fullmatch(line)]
+    return (words or lines or [""])[-1]
 
 
 def docker(*arguments: str) -> str:

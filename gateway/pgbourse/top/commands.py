@@ -15,7 +15,7 @@ __all__ = ["top"]
     "--metrics-url",
     envvar="PGBOURSE_METRICS_URL",
     show_envvar=True,
-    help="A gateway's metrics, such as http://127.0.0.1:9100/metrics, for what the database doesn't know. "
+    help="A gateway's metrics, such as http://127.0.0.1:12346/metrics, for what the database doesn't know. "
     "Those of a server with an embedded PostgreSQL and --http-port are found without it.",
 )
 @click.option(
