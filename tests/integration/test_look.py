@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import select
 import signal
 import socket
 import subprocess
@@ -12,14 +13,15 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pgbourse.client import ArmSwitch, Client, Grant, NewAccount, Order
+from pgbourse.client import ArmSwitch, Client, Grant, NewAccount, NewSymbol, Order
 from pgbourse.database.embedded import EmbeddedPostgres
 from pgbourse.database.migrate import migrate
 from pgbourse.testing import Exchange
-from tests.integration.client import server_that
+from tests.integration.client import server_that, wait_until
 from tests.integration.conftest import Gateway, Session, StartGateway
 from tests.integration.tls import Authority
 from tests.servers import temporary_folder
@@ -141,7 +143,7 @@ def test_an_armed_switch_is_told(gateway: Gateway) -> None:
     [
         (["book", "NONE"], "NONE"),
         (["account", "7"], "7"),
-        (["book", "SPY", "--account", "7"], "name one that exists with --account"),
+        (["book", "SPY", "--account", "7"], "name an account with --account"),
     ],
 )
 def test_what_is_unknown_is_one_line(gateway: Gateway, arguments: list[str], told: str) -> None:
@@ -156,6 +158,22 @@ def test_the_account_that_looks_can_be_set_in_the_environment(gateway: Gateway) 
     trade(gateway)
     assert ask(gateway, "book", "SPY", env={"PGBOURSE_ACCOUNT": "7"}).returncode == 1
     assert ask(gateway, "book", "SPY", env={"PGBOURSE_ACCOUNT": "2"}).returncode == 0
+
+
+def test_a_book_can_be_seen_without_an_account(gateway: Gateway, connection: Session) -> None:
+    with Client(*gateway.address) as client:
+        client.create(NewAccount("5", 1000), NewSymbol("SPY"))
+        client.transact("5", Order("SPY", 2, 3), Order("SPY", 4, 3), Order("SPY", 1, 2), Order("SPY", 1, 1))
+    assert connection.execute("select from exchange.accounts where account_id = '1'").fetchone() is None
+    with_account = ask(gateway, "book", "SPY", "--account", "5", "--depth", "2")
+    without = ask(gateway, "book", "SPY", "--depth", "2")
+    assert (without.returncode, without.stdout) == (0, with_account.stdout)
+    assert [line.split()[:3] for line in without.stdout.splitlines()[2:]] == [
+        ["2", "6", "3"],
+        ["1", "1", "2"],
+    ]
+    unknown = ask(gateway, "book", "NONE")
+    assert (unknown.returncode, unknown.stderr) == (1, "pgbourse: no such symbol: NONE\n")
 
 
 @pytest.mark.parametrize("command", [["book", "SPY"], ["account", "1"]])
@@ -226,6 +244,9 @@ def test_over_tls_as_the_account_of_a_certificate(
     options = ["--tls-ca", str(authority.file), "--client-cert", str(authority.issue("ann"))]
     assert "94" in ask(gateway, "account", "2", *options).stdout
     assert ask(gateway, "book", "SPY", "--account", "2", *options).returncode == 0
+    assert ask(gateway, "book", "SPY", "--account", "1", *options).returncode == 1
+    assert "101.25" in ask(gateway, "book", "SPY", *options).stdout  # account 1 is not theirs
+    assert "99.5" in ask(gateway, "tape", "SPY", *options).stdout
     others = ask(gateway, "account", "1", *options)
     assert (others.returncode, others.stdout, len(others.stderr.splitlines())) == (1, "", 1)
 
@@ -331,6 +352,42 @@ def test_psql_on_a_database_that_a_url_names(database: str, tmp_path: Path) -> N
         options = ["--database-url", url, "--database-password-file", str(file)]
     result = run("psql", *options, "-XAtc", query, env={"PGDATABASE": "nowhere"})
     assert (result.stdout, result.stderr) == (with_password["dbname"] + "\n", "")
+
+
+def test_psql_has_the_terminal(exchange: Path) -> None:
+    terminal, inside = pty.openpty()
+    with subprocess.Popen(
+        [*PGBOURSE, "psql", "--data-dir", str(exchange), "-X"],
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # Ctrl-C reaches it from there
+        env=os.environ | {"TERM": "xterm", "PAGER": "cat"},
+    ) as process:
+        try:
+            os.close(inside)
+            seen = ""
+
+            def type_(keys: str, answer: str) -> None:
+                nonlocal seen
+                os.write(terminal, keys.encode())
+                while answer not in seen:
+                    assert select.select([terminal], [], [], 60)[0], f"waited for {answer!r}: {seen!r}"
+                    seen += os.read(terminal, 65536).decode(errors="replace")
+
+            type_("", "pgbourse=# ")
+            type_("select pg_sleep(600);\n", "600);")
+            with psycopg.connect(EmbeddedPostgres(exchange).running_dsn(), autocommit=True) as session:
+                sleeping = "select from pg_stat_activity where wait_event = 'PgSleep'"
+                wait_until(lambda: session.execute(sleeping).fetchone() is not None, "psql waits")
+            type_("\x03", "canceling statement due to user request")
+            type_("select current_schema();\n", "exchange")
+            os.write(terminal, b"\\q\n")
+            assert process.wait() == 0
+        finally:
+            process.kill()
+    os.close(terminal)
 
 
 @pytest.mark.parametrize("makes", [True, False])

@@ -49,7 +49,7 @@ def test_commands_come_from_a_pipe(gateway: Gateway) -> None:
         "quit",
         "create account 3 0",
     )
-    assert (result.returncode, result.stderr) == (1, "refused: no such order: 1\n")
+    assert (result.returncode, result.stderr) == (1, "line 9: refused: no such order: 1\n")
     lines = result.stdout.splitlines()
     shown = [re.sub(r" +\d{4}-.*", "", line) for line in lines]
     assert shown == [

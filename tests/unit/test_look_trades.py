@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from pgbourse.client import Snapshot
 from pgbourse.look import trades
 from pgbourse.look.asking import ServerAddress
 from pgbourse.look.sheets import plain
@@ -36,7 +37,7 @@ def test_the_last_trades_that_are_kept_are_found(
             return None
         return [trade(seq) for seq in range(start, until + 1) if seq % every == 0]
 
-    monkeypatch.setattr(trades, "_newest", lambda *_: newest)
+    monkeypatch.setattr(trades, "take_snapshot", lambda *_: Snapshot("X", newest, ()))
     monkeypatch.setattr(trades, "_trades_since", trades_since)
     kept = [seq for seq in range(min(oldest, newest + 1), newest + 1) if seq % every == 0]
     found, seq = last_trades(SERVER, "X", number)

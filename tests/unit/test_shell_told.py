@@ -22,7 +22,7 @@ from pgbourse.client import (
     Status,
 )
 from pgbourse.look.sheets import plain
-from pgbourse.look.shell import entries
+from pgbourse.look.shell import Dropped, entries
 from pgbourse.look.told import tell, tell_all
 
 AT = datetime(2026, 11, 27, 12, 30, 15, tzinfo=UTC)
@@ -84,7 +84,7 @@ def test_an_order_and_what_became_of_it_are_one() -> None:
 
 def test_entries_are_lines_or_whole_documents() -> None:
     typed: Iterator[str | BaseException] = iter(
-        ["buy", "<create>", KeyboardInterrupt(), "account", "<a>", "</a>", "", "<b>", EOFError()]
+        ["buy", "<create>", Dropped(), "account", "<a>", "</a>", "", "<b>", EOFError()]
     )
     asked = []
 

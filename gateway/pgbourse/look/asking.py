@@ -1,12 +1,15 @@
 """A connection for those who only look: what goes wrong is told in words that fit."""
 
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pgbourse.client import Client, ConnectionLost, RequestRefused, TimedOut
+from pgbourse.client import Client, ConnectionLost, TimedOut
 from pgbourse.errors import PgbourseError
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["AskError", "ServerAddress", "asking"]
 
@@ -22,18 +25,17 @@ class ServerAddress:
     host: str
     port: int
     timeout: float = 5.0
-    tls: ssl.SSLContext | None = None
+    tls: "ssl.SSLContext | None" = None
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 
 
 @contextmanager
-def asking(server: ServerAddress, advice: str = "") -> Iterator[Client]:
+def asking(server: ServerAddress) -> Iterator[Client]:
     """Connect until the block ends.
 
-    Raises AskError in the place of a lost or late answer, and of a refusal because of the account, to which
-    it adds the advice; ClientError if the server can't be reached.
+    Raises AskError in the place of a lost or late answer, ClientError if the server can't be reached.
     """
     try:
         with Client(server.host, server.port, timeout=server.timeout, tls=server.tls, refs=False) as client:
@@ -42,7 +44,3 @@ def asking(server: ServerAddress, advice: str = "") -> Iterator[Client]:
         raise AskError(f"{server} gave no answer within {server.timeout:g} seconds") from None
     except ConnectionLost:
         raise AskError(f"{server} closed the connection without an answer") from None
-    except RequestRefused as error:
-        if advice and error.code == "unknown_account":
-            raise AskError(f"{error}: {advice}") from None
-        raise

@@ -17,15 +17,18 @@ __all__ = ["account", "book", "psql", "shell", "tape"]
 _Command = Callable[..., Any]
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON: prices and shares as text.")
-_acting = click.option(
-    "--account",
-    "account_id",
-    default="1",
-    show_default=True,
-    envvar="PGBOURSE_ACCOUNT",
-    show_envvar=True,
-    help="The account that acts. To look at a book, any will do that your certificate is for.",
-)
+
+
+def _acting(default: str | None, text: str) -> Callable[[_Command], _Command]:
+    return click.option(
+        "--account",
+        "account_id",
+        default=default,
+        show_default=default is not None,
+        envvar="PGBOURSE_ACCOUNT",
+        show_envvar=True,
+        help=text,
+    )
 
 
 def _client_options(command: _Command) -> _Command:
@@ -45,13 +48,13 @@ def _client_options(command: _Command) -> _Command:
 @click.option(
     "--depth", type=click.IntRange(1, 1000), default=10, show_default=True, help="Prices of each side."
 )
-@_acting
+@_acting(None, "The account that looks. Without it, any way of looking that the server has will do.")
 @_json
 @_client_options
 def book(
     sym: str,
     depth: int,
-    account_id: str,
+    account_id: str | None,
     as_json: bool,
     host: str,
     port: int,
@@ -134,7 +137,7 @@ def tape(
 
 
 @click.command()
-@_acting
+@_acting("1", "The account whose requests they are; use ID changes that.")
 @_client_options
 def shell(account_id: str, host: str, port: int, timeout: float, tls: "ssl.SSLContext | None") -> int:
     """Trade by hand: short commands such as buy SPY 100 @ 145.5, or XML, answered in words and tables.

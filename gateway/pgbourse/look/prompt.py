@@ -11,7 +11,7 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
 from pgbourse.look.asking import ServerAddress
 from pgbourse.look.completing import Known, candidates
-from pgbourse.look.shell import Shell, entries
+from pgbourse.look.shell import Dropped, Shell, entries
 
 __all__ = ["converse_on_terminal"]
 
@@ -27,7 +27,10 @@ def converse_on_terminal(shell: Shell, server: ServerAddress) -> None:
 
     def read_line(goes_on: bool) -> str:
         doubt = "?" if shell.in_doubt else ""
-        return session.prompt("  … " if goes_on else f"account {shell.account_id}{doubt}> ")
+        try:
+            return session.prompt("  … " if goes_on else f"account {shell.account_id}{doubt}> ")
+        except KeyboardInterrupt:
+            raise Dropped from None
 
     for entry in entries(read_line):
         try:

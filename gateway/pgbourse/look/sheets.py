@@ -9,13 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from pgbourse.logs import printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = ["Column", "Grid", "Sheet", "aligned", "moment", "number", "plain", "rich_table", "show"]
 
@@ -88,8 +87,12 @@ def _plain_lines(grid: Grid) -> list[str]:
     ]
 
 
-def rich_table(grid: Grid) -> Table:
+def rich_table(grid: Grid) -> "Table":
     """Return a table for a terminal; what doesn't fit in a column goes on in the next line."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold cyan")
     for column in grid.columns:
         table.add_column(
@@ -106,6 +109,9 @@ def show(sheets: Sequence[Sheet]) -> None:
         for sheet in sheets:
             sys.stdout.write(plain(sheet) + "\n")
         return
+    from rich.console import Console  # slow to import, and not needed in a pipe
+    from rich.text import Text
+
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # one character for one, so that columns stay straight
     console = Console(highlight=False)

@@ -39,9 +39,13 @@ from pgbourse.look.trades import last_trades
 from pgbourse.look.usages import USAGES
 from pgbourse.look.words import Ask, AskServer, Command, Help, Make, Quit, Tape, Use, parse
 
-__all__ = ["Shell", "converse", "entries"]
+__all__ = ["Dropped", "Shell", "converse", "entries"]
 
 ReadLine = Callable[[bool], str]
+
+
+class Dropped(Exception):
+    """What was typed so far is not meant."""
 
 
 class Shell:
@@ -52,6 +56,7 @@ class Shell:
         self.account_id = account_id
         self.known = Known(accounts={account_id})
         self.ended = False
+        self.place = ""  # where a command stands, if not on a terminal: goes before what is wrong with it
         self._server = server
         self._lost = False  # the connection, or an answer on it: what has none is sent again first
         self._timed_out = False  # that is how it was lost
@@ -229,7 +234,7 @@ class Shell:
 
     def _note(self, text: str) -> None:
         sys.stdout.flush()
-        sys.stderr.write(printable(text) + "\n")
+        sys.stderr.write(f"{self.place}{printable(text)}\n")
         sys.stderr.flush()
 
 
@@ -246,30 +251,32 @@ def converse(server: ServerAddress, account_id: str) -> int:
             converse_on_terminal(shell, server)
             return 0
         well = True
-        for entry in entries(_read_line):
+        for entry in entries(partial(_read_line, shell, itertools.count(1))):
             well = shell.run(entry) and well
             if shell.ended:
                 break
         return 0 if shell.settle() and well else 1
 
 
-def _read_line(_: bool) -> str:
+def _read_line(shell: Shell, numbers: Iterator[int], _: bool) -> str:
     line = sys.stdin.readline()
     if not line:
+        shell.place = ""
         raise EOFError
+    shell.place = f"line {next(numbers)}: "
     return line.rstrip("\r\n")
 
 
 def entries(read_line: ReadLine) -> Iterator[str]:
     """Yield commands, and XML until its root is closed, from lines; the function is told whether one goes on.
 
-    It raises EOFError at the end, and KeyboardInterrupt where somebody drops what is typed so far.
+    It raises EOFError at the end, and Dropped where somebody drops what is typed so far.
     """
     text = ""
     while True:
         try:
             line = read_line(bool(text))
-        except KeyboardInterrupt:
+        except Dropped:
             text = ""
             continue
         except EOFError:

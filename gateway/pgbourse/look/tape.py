@@ -2,10 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
-
-from rich.console import Console
-from rich.text import Text
+from collections.abc import Callable, Sequence
 
 from pgbourse.logs import printable
 from pgbourse.look.asking import ServerAddress
@@ -36,13 +33,13 @@ def show_tape(
     if not follow and not json:
         show([tape_sheet(sym, trades)])
         return
-    console = Console(highlight=False) if sys.stdout.isatty() and not json else None
+    write = _write_json if json else _write_in_colour() if sys.stdout.isatty() else _write_plain
     try:
         for trade in trades:
-            _print(trade, console, json=json)
+            write(trade)
         if follow:
             for trade in follow_trades(server, sym, newest, _say):
-                _print(trade, console, json=json)
+                write(trade)
     except KeyboardInterrupt:
         pass
     except BrokenPipeError:  # whoever read has seen enough
@@ -68,12 +65,26 @@ def _time(trade: TapeTrade) -> str:
     return f"{trade.at.astimezone():%Y-%m-%d %H:%M:%S.%f}"[:-3]
 
 
-def _print(trade: TapeTrade, console: Console | None, *, json: bool) -> None:
-    if console is not None:
-        console.print(Text(printable(tape_line(trade)), style="green" if trade.taker == "buy" else "red"))
-        return
-    sys.stdout.write((as_json(trade) if json else printable(tape_line(trade))) + "\n")
+def _write_json(trade: TapeTrade) -> None:
+    sys.stdout.write(as_json(trade) + "\n")
     sys.stdout.flush()
+
+
+def _write_plain(trade: TapeTrade) -> None:
+    sys.stdout.write(printable(tape_line(trade)) + "\n")
+    sys.stdout.flush()
+
+
+def _write_in_colour() -> Callable[[TapeTrade], None]:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+
+    def write(trade: TapeTrade) -> None:
+        console.print(Text(printable(tape_line(trade)), style="green" if trade.taker == "buy" else "red"))
+
+    return write
 
 
 def _say(text: str) -> None:

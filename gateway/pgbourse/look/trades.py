@@ -12,7 +12,7 @@ from decimal import Decimal
 from pgbourse.client import ClientError, Feed, FeedError, NotSupported, Resumed, Snapshot, Trade, Update
 from pgbourse.look.asking import AskError, ServerAddress
 
-__all__ = ["TapeTrade", "follow_trades", "last_trades"]
+__all__ = ["TapeTrade", "follow_trades", "last_trades", "take_snapshot"]
 
 _FIRST_DISTANCE = 100  # updates to go back at first, for each trade that is wanted not less than four
 _MOST_DISTANCE = 200_000
@@ -39,7 +39,7 @@ def last_trades(server: ServerAddress, sym: str, number: int) -> tuple[list[Tape
 
     Raises AskError if there is no such symbol, ClientError or ReplyError if the server can't tell.
     """
-    newest = _newest(server, sym)
+    newest = take_snapshot(server, sym).seq
     trades: list[TapeTrade] = []
     kept, forgotten = 0, None  # distances from the newest update that are, and aren't, kept
     distance = min(newest, max(_FIRST_DISTANCE, 4 * number))
@@ -95,20 +95,23 @@ def follow_trades(
             pause = min(2 * pause, _LAST_PAUSE)
 
 
-def _feed(server: ServerAddress, timeout: float) -> Feed:
-    return Feed(server.host, server.port, timeout=max(timeout, server.timeout), tls=server.tls)
+def take_snapshot(server: ServerAddress, sym: str) -> Snapshot:
+    """Return the whole book of a symbol, from its feed.
 
-
-def _newest(server: ServerAddress, sym: str) -> int:
-    """Return the number of a symbol's newest update, 0 before the first."""
+    Raises AskError if there is no such symbol, ClientError or ReplyError if the server can't tell.
+    """
     with _feed(server, 0) as feed:
         feed.subscribe(sym)
         for value in feed:
             if isinstance(value, FeedError):
                 raise AskError(value.message)
             if isinstance(value, Snapshot):
-                return value.seq
+                return value
     raise AskError("the server's feed has ended")
+
+
+def _feed(server: ServerAddress, timeout: float) -> Feed:
+    return Feed(server.host, server.port, timeout=max(timeout, server.timeout), tls=server.tls)
 
 
 def _trades_since(server: ServerAddress, sym: str, start: int, until: int) -> list[TapeTrade] | None:
