@@ -1,4 +1,4 @@
--- Checks that the book is not crossed, that its rows agree with the orders they name, and that updates and book_hints are true.
+-- Checks that the book is not crossed, that its rows agree with the orders they name, and that book_hints are true.
 create or replace function exchange.check_book()
 returns table (
     invariant text,
@@ -16,39 +16,6 @@ with best as (
         resting_orders.order_id
     from exchange.resting_orders
     order by resting_orders.symbol_key, resting_orders.side, resting_orders.price_rank, resting_orders.order_id
-),
-
-newest as (
-    select distinct on (updates.symbol_key)
-        updates.symbol_key,
-        updates.bid_rank,
-        updates.bid_id,
-        updates.ask_rank,
-        updates.ask_id
-    from exchange.updates
-    order by updates.symbol_key, updates.seq desc
-),
-
-told as (
-    select
-        newest.symbol_key,
-        sides.side,
-        sides.price_rank,
-        sides.order_id
-    from newest
-    cross join lateral (
-        values ('buy'::exchange.side, newest.bid_rank, newest.bid_id), ('sell'::exchange.side, newest.ask_rank, newest.ask_id)
-    ) as sides (side, price_rank, order_id)
-),
-
-counted as (
-    select
-        updates.symbol_key,
-        count(*) as times,
-        min(updates.seq) as first_seq,
-        max(updates.seq) as last_seq
-    from exchange.updates
-    group by updates.symbol_key
 ),
 
 repeated as (
@@ -71,25 +38,6 @@ from best as bid
 inner join best as ask on bid.symbol_key = ask.symbol_key
 left join exchange.symbols on bid.symbol_key = symbols.symbol_key
 where bid.side = 'buy' and ask.side = 'sell' and -bid.price_rank >= ask.price_rank
-union all
-select
-    'newest_update_tells_best_order',
-    format('symbol %s, %s', coalesce(symbols.sym, 'with key ' || symbol_key), side),
-    format('the best order is %s, the update tells %s', coalesce(best.order_id, 0), coalesce(told.order_id, 0))
-from best
-full join told using (symbol_key, side)
-left join exchange.symbols using (symbol_key)
-where
-    coalesce(best.price_rank, 'Infinity') <> coalesce(told.price_rank, 'Infinity')
-    or coalesce(best.order_id, 0) <> coalesce(told.order_id, 0)
-union all
-select
-    'updates_have_no_gap',
-    format('symbol %s', coalesce(symbols.sym, 'with key ' || counted.symbol_key)),
-    format('there are %s updates, from %s to %s', counted.times, counted.first_seq, counted.last_seq)
-from counted
-left join exchange.symbols on counted.symbol_key = symbols.symbol_key
-where counted.last_seq - counted.first_seq + 1 <> counted.times
 union all
 select
     'resting_order_agrees_with_order',
@@ -137,8 +85,8 @@ where
 $$;
 
 comment on function exchange.check_book() is
-'A row for each symbol whose best buy could trade with its best sell, each resting order that is not as it was placed or '
-'that a book hint leaves out, each best order that the newest update doesn''t tell, and each gap in updates. Part of check_integrity.';
+'A row for each symbol whose best buy could trade with its best sell, and each resting order that is not as it was '
+'placed or that a book hint leaves out. Part of check_integrity.';
 
 revoke all on function exchange.check_book() from public;
 grant execute on function exchange.check_book() to exchange_reader;

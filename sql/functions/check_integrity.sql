@@ -23,6 +23,10 @@ select found.invariant, found.subject, found.detail from exchange.check_links() 
 union all
 select found.invariant, found.subject, found.detail from exchange.check_book() as found
 union all
+select found.invariant, found.subject, found.detail from exchange.check_updates() as found
+union all
+select found.invariant, found.subject, found.detail from exchange.check_events() as found
+union all
 select found.invariant, found.subject, found.detail from exchange.check_executions() as found
 union all
 select found.invariant, found.subject, found.detail from exchange.check_priority() as found
@@ -32,7 +36,8 @@ $$;
 
 comment on function exchange.check_integrity() is
 'A row for each violated invariant, none when the exchange is sound: conservation of cash and shares, orders that add up and ended '
-'as their terms say, a book that is not crossed, fills within limits and by price-time priority, no orphans. From the tables alone.';
+'as their terms say, a book that is not crossed, fills within limits and by price-time priority, updates that tell of all of it, no '
+'orphans. From the tables alone.';
 
 revoke all on function exchange.check_integrity() from public;
 grant execute on function exchange.check_integrity() to exchange_reader;

@@ -26,3 +26,4 @@ comment on function exchange.newest_update(bigint) is
 'The number of the newest update of a symbol and the best orders that it tells, as in updates; no row where there is none.';
 
 revoke all on function exchange.newest_update(bigint) from public;
+grant execute on function exchange.newest_update(bigint) to exchange_reader;

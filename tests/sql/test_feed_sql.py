@@ -191,6 +191,26 @@ def test_a_trade_names_both_orders(traders: Market) -> None:
     ]
 
 
+def test_a_reader_sees_the_feed_of_a_symbol(traders: Market) -> None:
+    for price in (5, 6, 7):
+        traders.place("1", "X", 1, price)
+    traders.place("2", "X", "-1.50", 6)
+
+    def feed(*arguments: object) -> list[tuple[object, ...]]:
+        places = ", ".join(["%s"] * len(arguments))
+        query = f"select seq, kind::text, order_id, sell_order_id, shares::text from exchange.feed({places})"
+        return traders.connection.execute(query.encode(), arguments).fetchall()
+
+    fills = [(4, "trade", 3, 4, "1"), (4, "trade", 2, 4, "0.5")]
+    added = [(seq, "add", seq, None, "1") for seq in (1, 2, 3)]
+    traders.connection.execute("set role exchange_reader")
+    assert feed("X") == added + fills
+    assert feed("X", None, 2) == added[2:] + fills
+    assert feed("X", 2, 1) == added[1:2]
+    assert feed("X", 4) == fills
+    assert feed("X", 5) == feed("Y") == []
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_local_book_is_the_book_after_every_update(market: Market, seed: int) -> None:
     follow(market, random.Random(seed))

@@ -88,6 +88,11 @@ def termed(market: Market) -> Market:
 TERMS = "update exchange.order_terms set "
 HINT = "insert into exchange.book_hints values "
 
+FORGOTTEN = "delete from exchange.updates where symbol_key = 1 and seq < 5;"
+EVENT = (
+    "update exchange.updates set events = events || %s::exchange.update_event where symbol_key = 1 and seq = "
+)
+
 INCOMING = (
     "insert into exchange.incoming_orders"
     " (session_pid, account_key, symbol_key, side, shares, limit_price) values "
@@ -159,7 +164,7 @@ BREAKS = [
     ),
     (
         "update exchange.resting_orders set open_shares = open_shares - 1 where order_id = 4",
-        {"order_adds_up", "account_shares_add_up", "shares_are_conserved"},
+        {"order_adds_up", "account_shares_add_up", "shares_are_conserved", "updates_make_the_book"},
     ),
     ("update exchange.orders set shares = shares + 1 where order_id = 3", {"order_adds_up"}),
     (
@@ -179,14 +184,65 @@ BREAKS = [
             "newest_update_tells_best_order",
             "account_cash_adds_up",
         }
-        | {"cash_is_conserved", "fills_keep_priority"},
+        | {"cash_is_conserved", "fills_keep_priority", "updates_make_the_book"},
     ),
     (
         "update exchange.updates set ask_rank = 130, ask_id = 2 where symbol_key = 1",
         {"newest_update_tells_best_order"},
     ),
-    ("delete from exchange.updates where symbol_key = 2", {"newest_update_tells_best_order"}),
-    ("delete from exchange.updates where symbol_key = 1 and seq = 2", {"updates_have_no_gap"}),
+    (
+        "delete from exchange.updates where symbol_key = 2",
+        {"newest_update_tells_best_order", "updates_make_the_book"},
+    ),
+    (
+        "delete from exchange.updates where symbol_key = 1 and seq = 2",
+        {"updates_have_no_gap", "updates_make_the_book"},
+    ),
+    ("delete from exchange.updates where symbol_key = 1 and seq < 7", set()),  # forgotten
+    ("delete from exchange.updates where symbol_key = 1 and seq in (1, 2, 4)", {"updates_have_no_gap"}),
+    (
+        "update exchange.updates set updated_at = updated_at - interval '1 hour' "
+        "where symbol_key = 1 and seq = 7",
+        {"time_of_updates_never_goes_back"},
+    ),
+    ("update exchange.symbols set halted_at = now() where sym = 'Y'", set()),  # no word on it is kept
+    (
+        EVENT % "row('halt', null, null, null, null, null)" + "6",
+        {"updates_tell_of_halts"},
+    ),
+    (
+        "update exchange.updates set last_price = 126 where symbol_key = 1 and seq = 7",
+        {"newest_update_tells_last_price"},
+    ),
+    # Events that didn't happen, from orders that rested and from others.
+    (EVENT % "row('add', 'buy', 98, null, 124, 5)" + "7", {"updates_make_the_book"}),
+    (EVENT % "row('remove', 'buy', 98, null, 124, 5)" + "7", {"updates_make_the_book"}),
+    (EVENT % "row('remove', 'sell', 4, null, 128, 1)" + "7", {"updates_make_the_book"}),
+    (
+        EVENT % "row('trade', 'sell', 98, 4, 128, 1)" + "7",
+        {"updates_make_the_book", "updates_tell_executions", "newest_update_tells_last_price"},
+    ),
+    # In the wrong order: an order is used up before it rests.
+    (
+        "update exchange.updates set events = case seq when 1 then array[(select event from unnest(("
+        "select events from exchange.updates where symbol_key = 1 and seq = 7)) as event)] "
+        "else '{}' end where symbol_key = 1 and seq in (1, 7)",
+        {"updates_make_the_book"},
+    ),
+    # All that is left of its events is told, and not what was forgotten.
+    (
+        FORGOTTEN + "update exchange.updates set events[1].shares = 399 where symbol_key = 1 and seq = 5",
+        {"updates_make_the_book"},
+    ),
+    (
+        FORGOTTEN + "update exchange.updates set events[1].price = 126 where symbol_key = 1 and seq = 6",
+        {"updates_tell_executions"},
+    ),
+    (FORGOTTEN + "update exchange.updates set events = events[2:] where symbol_key = 1 and seq = 6", set()),
+    (
+        "update exchange.updates set events = events[2:] where symbol_key = 1 and seq = 6",
+        {"updates_make_the_book", "updates_tell_executions"},
+    ),
     ("update exchange.orders set side = 'buy' where order_id = 5", {"resting_order_agrees_with_order"}),
     ("update exchange.orders set limit_price = 8 where order_id = 5", {"resting_order_agrees_with_order"}),
     ("update exchange.orders set account_key = 2 where order_id = 5", {"resting_order_agrees_with_order"}),
@@ -196,7 +252,7 @@ BREAKS = [
         " select symbol_key, side, price_rank + 1, order_id, account_key, 1"
         " from exchange.resting_orders where order_id = 5;"
         "update exchange.resting_orders set open_shares = 2 where order_id = 5 and price_rank = 7",
-        {"order_rests_once", "resting_order_agrees_with_order"},
+        {"order_rests_once", "resting_order_agrees_with_order", "updates_make_the_book"},
     ),
     (
         "update exchange.executions set buy_limit = 126 where execution_id = 2",
@@ -205,19 +261,25 @@ BREAKS = [
     ("update exchange.orders set side = 'buy' where order_id = 7", {"execution_agrees_with_orders"}),
     (
         "update exchange.executions set symbol_key = 2 where execution_id = 2",
-        {"execution_agrees_with_orders", "account_shares_add_up"},
+        {"execution_agrees_with_orders", "account_shares_add_up", "updates_tell_executions"},
     ),
     (
         "update exchange.executions set price = 123 where execution_id = 2",
-        {"execution_is_within_limits", "execution_is_at_earlier_limit", "account_cash_adds_up"},
+        {
+            "execution_is_within_limits",
+            "execution_is_at_earlier_limit",
+            "account_cash_adds_up",
+            "updates_tell_executions",
+        },
     ),
     (
         "update exchange.executions set price = 124 where execution_id = 2",
-        {"execution_is_at_earlier_limit", "account_cash_adds_up"},
+        {"execution_is_at_earlier_limit", "account_cash_adds_up", "updates_tell_executions"},
     ),
     (
         "update exchange.executions set shares = 0 where execution_id = 2",
-        {"execution_is_of_shares", "order_adds_up", "account_cash_adds_up", "account_shares_add_up"},
+        {"execution_is_of_shares", "order_adds_up", "account_cash_adds_up", "account_shares_add_up"}
+        | {"updates_tell_executions"},
     ),
     ("update exchange.executions set execution_id = -execution_id", {"fills_keep_priority"}),
     (
@@ -246,8 +308,8 @@ BREAKS = [
     ),
     ("insert into exchange.cancellations values (99, 1, now())", {"no_orphans"}),
     (
-        "insert into exchange.updates "
-        "values (9, 1, '1', now(), 'Infinity', 0, now(), 'Infinity', 0, now(), '{}')",
+        "insert into exchange.updates values "
+        "(9, 1, '1', now(), 'Infinity', 0, now(), 'Infinity', 0, now(), null, null, null, '{}')",
         {"no_orphans"},
     ),
     (
@@ -258,7 +320,7 @@ BREAKS = [
     (
         "insert into exchange.executions (symbol_key, buy_order_id, sell_order_id, shares, price,"
         " buy_limit, sell_limit, executed_at) values (9, 98, 99, 1, 1, 1, 1, now())",
-        {"no_orphans"},
+        {"no_orphans", "updates_tell_executions"},
     ),
 ]
 
@@ -344,7 +406,7 @@ BREAKS_OF_TERMS = [
         "insert into exchange.reductions values (9, 2, now());"
         "update exchange.resting_orders set open_shares = 4 where order_id = 9;"
         "update exchange.balances set cash = cash + 2 where account_key = 1",
-        set(),
+        {"updates_make_the_book"},
     ),
     ("insert into exchange.reductions values (9, 2, now())", {"order_adds_up"}),
     ("insert into exchange.reductions values (99, 2, now())", {"no_orphans"}),
@@ -485,6 +547,23 @@ MUTANTS = {
             "update exchange.updates set ask_id = ask_id + 1 where transaction_id = pg_current_xact_id()",
         ),
         "newest_update_tells_best_order",
+    ),
+    "what comes to rest isn't told": (
+        Mutant(
+            "write_updates",
+            "begin p_events := array(select event from unnest(p_events) as event where kind <> 'add'); "
+            "perform {call}; end",
+        ),
+        "updates_make_the_book",
+    ),
+    "a trade is told at the incoming order's limit": (
+        Mutant(
+            "write_updates",
+            "begin for n in 1 .. coalesce(cardinality(p_events), 0) loop if p_events[n].kind = 'trade' "
+            "then p_events[n].price := coalesce(p_events[n].limit_price, 1); end if; end loop; "
+            "perform {call}; end",
+        ),
+        "updates_tell_executions",
     ),
     "a refund is too small": (
         after("cancel_orders", f"update exchange.credits set cash = cash / 2 {OF_THIS_BATCH}"),
@@ -651,4 +730,7 @@ def test_a_cancel_without_an_update_is_found(market: Market) -> None:
     placed = market.place("1", "X", 1, 10)
     replace(market.connection, "write_updates", "begin end")
     market.cancel("1", placed)
-    assert {invariant for invariant, _, _ in market.violations()} == {"newest_update_tells_best_order"}
+    assert {invariant for invariant, _, _ in market.violations()} == {
+        "newest_update_tells_best_order",
+        "updates_make_the_book",
+    }
