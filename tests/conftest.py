@@ -24,7 +24,7 @@ _numbers = itertools.count(1)
 _servers_in_use = pytest.StashKey[set[str]]()
 
 # The folders with the longest tests go first, so that no worker begins one when the others have ended.
-_FIRST = ("containers", "bench", "faults", "dba", "integration")
+_FIRST = ("containers", "bench", "browser", "faults", "dba", "integration")
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ _LEVELS_OF = """
     from exchange.look_levels(%s, %s, %s)
 """
 _TAPE = """
-    select execution_id, executed_at, taker::text, shares::text, price::text
+    select execution_id, executed_at, taker_side::text, shares::text, price::text
     from exchange.tape(%s, %s)
 """
 _BARS_OF = """
