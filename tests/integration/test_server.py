@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from lxml import etree
 
+from pgbourse.serve import stopping
 from pgbourse.serve.connection import OUTPUT_BYTES, WAITING_BYTES, WAITING_DOCUMENTS
 from pgbourse.serve.listener import listen
 from pgbourse.serve.server import Server
@@ -21,6 +22,7 @@ from pgbourse.settings import ServeSettings
 from pgbourse.wire.framing import Framing, wrap_reply
 from tests.integration.client import WireClient, length_line, wait_until
 from tests.integration.conftest import Block, Gateway, Session, StartGateway, waiting_workers
+from tests.integration.service import refuses
 
 CREATE = (
     b'<create><account id="1" balance="1000"/><symbol sym="X"><account id="1">500</account></symbol></create>'
@@ -357,6 +359,78 @@ def test_a_stop_answers_what_was_received_and_nothing_else(
     assert busy.is_closed()
     assert waiting.is_closed()
     assert gateway.server.join()
+
+
+REFUSED = "the server is stopping: this was not carried out"
+
+
+@pytest.mark.parametrize("reply_framing", ["plain", "length", "mirror"])
+def test_what_comes_after_the_last_reply_is_refused(
+    start_gateway: StartGateway,
+    connection: Session,
+    wait_for_workers: Callable[[int], None],
+    block: Block,
+    reply_framing: str,
+) -> None:
+    gateway = start_gateway(reserve_workers=1, lanes=0, reply_framing=reply_framing)
+    gateway.ask(CREATE)
+    client, half = gateway.connect(), gateway.connect()
+    blocker = block()
+    client.send(buy(1))
+    wait_for_workers(1)
+    half.send_raw(b"100\n<transactions")
+    wait_until(lambda: gateway.traffic.begun, "the half has arrived")
+    gateway.server.stop()
+    wait_until(lambda: refuses(gateway.address), "it drains")
+    client.send(buy(2), buy(3))  # they lie in the kernel's buffer
+    half.send_raw(b" id='1'/>" + b" " * 100)
+    blocker.commit()
+    assert client.reply()[0].get("amount") == "1"
+    assert [client.reply()[0].text for _ in range(2)] == [REFUSED] * 2
+    assert client.is_closed()
+    assert "was not complete" in (half.reply()[0].text or "")  # and it is not refused once more
+    assert half.is_closed()
+    assert gateway.server.join()
+    assert connection.execute("select count(*) from exchange.orders").fetchone() == (1,)
+
+
+def test_a_stop_under_load_leaves_nobody_in_doubt(
+    start_gateway: StartGateway, connection: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each client sends one request after the other, until it is told that the server stops."""
+    monkeypatch.setattr(stopping, "SECONDS", 60.0)  # however busy this machine is
+    gateway = start_gateway()
+    gateway.ask(b'<create><account id="1" balance="1000000000"/><symbol sym="X"/></create>')
+    opened: list[int] = []
+    in_doubt: list[int] = []
+    under_way = threading.Barrier(17)
+
+    def trade(number: int) -> None:
+        count = 0
+        with gateway.connect() as client:
+            while True:
+                try:
+                    (child,) = client.ask(buy(1))
+                except AssertionError:  # closed without a reply
+                    in_doubt.append(number)
+                    break
+                if child.text == REFUSED:
+                    break
+                count += 1
+                if count == 3:
+                    under_way.wait()
+        opened.append(count)
+
+    clients = [threading.Thread(target=trade, args=[number]) for number in range(16)]
+    for client in clients:
+        client.start()
+    under_way.wait()
+    gateway.server.stop()
+    for client in clients:
+        client.join()
+    assert in_doubt == []
+    assert gateway.server.join()
+    assert connection.execute("select count(*) from exchange.orders").fetchone() == (sum(opened),)
 
 
 def test_a_stop_takes_no_longer_than_it_may(database: str, block: Block) -> None:

@@ -224,6 +224,11 @@ class ClientConnection:
                 self._ended = True
                 self._farewell = farewell, feed_farewell
 
+    def say(self, replies: bytes) -> None:
+        """Send something after the last reply."""
+        with self._lock:
+            self._say(replies)
+
     def lose(self) -> None:
         """Send nothing more to the peer. Its documents are still carried out, as it may have meant them."""
         with self._lock:

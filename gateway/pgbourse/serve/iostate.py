@@ -24,6 +24,7 @@ class IoState:
         "eof",
         "idle_since",
         "interest",
+        "last_moments",
         "linger_until",
         "stalled",
         "stuck",
@@ -41,4 +42,5 @@ class IoState:
         self.begun = 0.0  # when the unfinished request began
         self.idle_since = 0.0  # when the last request came, or last waited for its reply
         self.stalled = 0.0  # since when the client has not taken any output
+        self.last_moments = 0.0  # while the server stops: until when what comes is refused; inf: not at all
         self.linger_until = 0.0  # when to close, once everything has been sent

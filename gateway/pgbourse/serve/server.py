@@ -40,6 +40,7 @@ _CLIENT_OPTIONS = [
     (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", 0)), 120),
 ]
 _TICK = 0.5  # seconds between two checks for what has taken too long
+_STOPPING_TICK = 0.02  # likewise, while the server stops
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,7 @@ class Server:
     def _turn(self) -> None:
         """Wait for events and handle them."""
         traffic = self._traffic
-        events = self._selector.select(_TICK)
+        events = self._selector.select(_STOPPING_TICK if self._deadline else _TICK)
         traffic.now = time.monotonic()
         for key, mask in events:
             if isinstance(key.data, ClientConnection):
@@ -225,7 +226,9 @@ class Server:
             self._resume_accepting()
         if self._dealt is not None:
             self._dealt.report()
-        if self._stop_asked and not self._deadline:
+        if self._deadline:
+            traffic.end_last_moments()
+        elif self._stop_asked:
             self._drain()
 
     def _wake(self) -> None:
@@ -314,7 +317,8 @@ class Server:
         # 3. Feeds have no last reply: they end now.
         self._dispatcher.feed.drain()
         traffic.end_feeds()
-        # 4. Only answer from now on: each connection ends with its last reply.
+        # 4. Only answer from now on: each connection ends with its last reply; what comes then is refused.
+        traffic.last_moments.begin()
         for connection in list(traffic.connections):
             unfinished = "the server is stopping: this request was not complete and was not carried out"
             traffic.end(connection, unfinished if connection.io.begun else None)

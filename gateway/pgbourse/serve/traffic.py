@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pgbourse.serve.connection import ClientConnection
 from pgbourse.serve.dispatch import Dispatcher
 from pgbourse.serve.feedoutput import FeedOutput
+from pgbourse.serve.stopping import LastMoments
 from pgbourse.settings import ServeSettings
 from pgbourse.wire.feed import feed_error, format_heartbeat
 from pgbourse.wire.framing import Frame, FrameError, Framer, Framing, wrap_reply
@@ -106,6 +107,7 @@ class Traffic:
         self._patience = settings.request_timeout or math.inf
         self._idle_patience = settings.idle_timeout or math.inf
         self._per_address = settings.max_connections_per_address or math.inf
+        self.last_moments = LastMoments(settings.reply_framing, closes=self._closes)
         self._ready: list[ClientConnection] = []  # to be handed to dispatch
         self._full = False  # too much waits for workers: we read nothing
         self._parked: set[ClientConnection] = set()  # those we don't read from because of that
@@ -189,6 +191,10 @@ class Traffic:
         """Read what a client has sent, up to a limit. True if there may be more at once."""
         if connection.io.linger_until:
             return self._discard(connection)
+        if 0.0 < connection.io.last_moments < math.inf:
+            more = self.last_moments.refuse(connection, self.now)
+            self.advance(connection)
+            return more
         if self._full:
             self._parked.add(connection)
             self._watch(connection, connection.io.interest & ~_READ)
@@ -235,6 +241,7 @@ class Traffic:
         if error is None:
             connection.end()
         else:
+            connection.io.last_moments = math.inf
             connection.end(self._error_reply(str(error)), feed_error("", str(error)))
         self.advance(connection)
 
@@ -255,7 +262,10 @@ class Traffic:
             self.close(connection)
             return
         if connection.finished():
-            self._linger(connection)
+            if self.last_moments.hold(connection, self.now):
+                self._watch(connection, _READ)
+            else:
+                self._linger(connection)
             return
         if not left:
             connection.io.stalled = 0.0
@@ -318,6 +328,11 @@ class Traffic:
         for connection in list(self.connections):
             if connection.feed is not None:
                 connection.end_feed()
+
+    def end_last_moments(self) -> None:
+        """Let go of the connections whose last moments are over."""
+        for connection in self.last_moments.over(self.now):
+            self.advance(connection)
 
     def _give_up_on(self, connection: ClientConnection) -> None:
         """Stop waiting for the rest of a request: end the input here, which may still complete it."""
