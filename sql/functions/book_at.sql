@@ -45,25 +45,18 @@ begin
             reductions.shares
         from exchange.reductions
         where reductions.reduced_at > p_at
-    ),
-
-    by_order as (
-        select
-            open_then.order_id,
-            sum(open_then.shares) as shares
-        from open_then
-        group by open_then.order_id
     )
 
     select
-        by_order.order_id,
+        orders.order_id,
         orders.side,
         trim_scale(orders.limit_price),
-        trim_scale(by_order.shares)
-    from by_order
-    inner join exchange.orders on by_order.order_id = orders.order_id
+        trim_scale(sum(open_then.shares))
+    from open_then
+    inner join exchange.orders on open_then.order_id = orders.order_id
     -- An order placed later was not open then. One that never rested had ended when it was placed.
     where orders.symbol_key = c_symbol_key and orders.placed_at <= p_at
+    group by orders.order_id, orders.side, orders.limit_price
     order by orders.side, exchange.price_rank(orders.side, orders.limit_price), orders.order_id;
 end
 $$;

@@ -15,33 +15,22 @@ language plpgsql
 as $$
 begin
     insert into exchange.updates
-    (symbol_key, seq, updated_at, bid_rank, bid_id, bid_since, ask_rank, ask_id, ask_since, last_price, last_at, reference_price, events)
+    (symbol_key, seq, updated_at, bid_rank, bid_id, ask_rank, ask_id, last_price, last_at, events)
     select
         changed.symbol_key,
         coalesce(newest.seq, 0) + (own.is_newest is not true)::integer,
         best.updated_at,
         (best.bid).price_rank,
         (best.bid).order_id,
-        case when (best.bid).order_id = newest.bid_id then newest.bid_since else best.updated_at end,
         (best.ask).price_rank,
         (best.ask).order_id,
-        case when (best.ask).order_id = newest.ask_id then newest.ask_since else best.updated_at end,
         coalesce((p_events[changed.last_trade]).price, newest.last_price),
         case when changed.last_trade is null then newest.last_at else best.updated_at end,
-        coalesce(
-            case
-                when newest.updated_at < date_bin(interval '1 day', best.updated_at, timestamptz '2000-01-01 00:00+00')
-                    then newest.last_price
-                else newest.reference_price
-            end,
-            (p_events[changed.first_trade]).price
-        ),
         changed.events
     from (
         select
             told.symbol_key,
             2 * width_bucket(told.symbol_key, p_symbol_keys) as place,
-            min(told.trade) as first_trade,
             max(told.trade) as last_trade,
             array_agg(told.event) as events
         -- One sort for all symbols; an order by in the aggregate would be one more for each.
@@ -71,13 +60,10 @@ begin
             updates.updated_at,
             updates.bid_rank,
             updates.bid_id,
-            updates.bid_since,
             updates.ask_rank,
             updates.ask_id,
-            updates.ask_since,
             updates.last_price,
-            updates.last_at,
-            updates.reference_price
+            updates.last_at
         from exchange.updates
         where updates.symbol_key = changed.symbol_key
         order by updates.seq desc
@@ -109,13 +95,10 @@ begin
         updated_at = excluded.updated_at,
         bid_rank = excluded.bid_rank,
         bid_id = excluded.bid_id,
-        bid_since = excluded.bid_since,
         ask_rank = excluded.ask_rank,
         ask_id = excluded.ask_id,
-        ask_since = excluded.ask_since,
         last_price = excluded.last_price,
         last_at = excluded.last_at,
-        reference_price = excluded.reference_price,
         events = updates.events || excluded.events;
 end
 $$;

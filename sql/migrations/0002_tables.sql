@@ -608,13 +608,10 @@ create table exchange.updates (
     updated_at timestamptz not null,
     bid_rank numeric not null,
     bid_id bigint not null,
-    bid_since timestamptz not null,
     ask_rank numeric not null,
     ask_id bigint not null,
-    ask_since timestamptz not null,
     last_price numeric,
     last_at timestamptz,
-    reference_price numeric,
     events exchange.update_event[] not null,
     constraint updates_pkey primary key (symbol_key, seq) with (fillfactor = 40)
 );
@@ -631,15 +628,10 @@ comment on column exchange.updates.updated_at is 'When; never earlier than the o
 comment on column exchange.updates.bid_rank is
 'The rank of the best buy order after it (see resting_orders); Infinity where there is none.';
 comment on column exchange.updates.bid_id is 'The best buy order after it; 0 where there is none.';
-comment on column exchange.updates.bid_since is 'Since when that has been the best.';
 comment on column exchange.updates.ask_rank is 'The rank of the best sell order after it; Infinity where there is none.';
 comment on column exchange.updates.ask_id is 'The best sell order after it; 0 where there is none.';
-comment on column exchange.updates.ask_since is 'Since when that has been the best.';
 comment on column exchange.updates.last_price is 'The price of the newest trade until then; null where there was none.';
 comment on column exchange.updates.last_at is 'When that was.';
-comment on column exchange.updates.reference_price is
-'What last_price is compared with: the price of the newest trade before the day of updated_at (in UTC). On the symbol''s first day of '
-'trading that of its first trade; null before that.';
 comment on column exchange.updates.events is 'What it did to the book, in the order in which it happened.';
 
 -- The match begins at the best order, so dead index entries of better prices are in nobody's way. Those of the prices behind it

@@ -10,21 +10,56 @@ select
     trim_scale(newest.ask) as ask,
     trim_scale(at_ask.shares) as ask_shares,
     trim_scale(newest.ask - newest.bid) as spread,
-    newest.bid_since,
-    newest.ask_since,
+    bid_since.updated_at as bid_since,
+    ask_since.updated_at as ask_since,
+    trim_scale(newest.last_price) as last_price,
+    newest.last_at,
     symbols.halted_at
 from exchange.symbols
 left join lateral (
     select
         -nullif(updates.bid_rank, 'Infinity') as bid,
-        updates.bid_since,
+        updates.bid_id,
         nullif(updates.ask_rank, 'Infinity') as ask,
-        updates.ask_since
+        updates.ask_id,
+        updates.last_price,
+        updates.last_at
     from exchange.updates
     where updates.symbol_key = symbols.symbol_key
     order by updates.seq desc
     limit 1
 ) as newest on true
+-- The first update after the last one at which another order was the best.
+left join lateral (
+    select updates.updated_at
+    from exchange.updates
+    where
+        updates.symbol_key = symbols.symbol_key
+        and updates.seq > coalesce((
+            select other.seq
+            from exchange.updates as other
+            where other.symbol_key = symbols.symbol_key and other.bid_id <> newest.bid_id
+            order by other.seq desc
+            limit 1
+        ), 0)
+    order by updates.seq
+    limit 1
+) as bid_since on true
+left join lateral (
+    select updates.updated_at
+    from exchange.updates
+    where
+        updates.symbol_key = symbols.symbol_key
+        and updates.seq > coalesce((
+            select other.seq
+            from exchange.updates as other
+            where other.symbol_key = symbols.symbol_key and other.ask_id <> newest.ask_id
+            order by other.seq desc
+            limit 1
+        ), 0)
+    order by updates.seq
+    limit 1
+) as ask_since on true
 left join lateral (
     select sum(resting_orders.open_shares) as shares
     from exchange.resting_orders
@@ -50,8 +85,12 @@ comment on column exchange.best_bid_ask.bid_shares is 'Open shares at the bid.';
 comment on column exchange.best_bid_ask.ask is 'The lowest limit of an open sell; null where there is none.';
 comment on column exchange.best_bid_ask.ask_shares is 'Open shares at the ask.';
 comment on column exchange.best_bid_ask.spread is 'Ask less bid; always more than 0.';
-comment on column exchange.best_bid_ask.bid_since is 'Since when the best buy order has been the best.';
-comment on column exchange.best_bid_ask.ask_since is 'Since when the best sell order has been the best.';
+comment on column exchange.best_bid_ask.bid_since is
+'Since when the best buy order has been the best (or there has been none), as far back as updates are kept.';
+comment on column exchange.best_bid_ask.ask_since is
+'Since when the best sell order has been the best (or there has been none), as far back as updates are kept.';
+comment on column exchange.best_bid_ask.last_price is 'The price of the last trade; null where there was none.';
+comment on column exchange.best_bid_ask.last_at is 'When that was.';
 comment on column exchange.best_bid_ask.halted_at is 'Since when trading of the symbol is halted; null where it is not.';
 
 create view exchange.depth as

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sql.market import Connection, Market, Request, Said
+from tests.sql.market import Market, Request, Said
 from tests.sql.mutants import Mutant, install
 
 
@@ -30,16 +30,6 @@ def trade(market: Market, sym: str, shares: object, price: object) -> None:
     """Let account 2 buy of account 1."""
     market.place("1", sym, f"-{shares}", price)
     market.place("2", sym, shares, price)
-
-
-def shift(connection: Connection, by: str) -> None:
-    """Let all that has happened so far have happened earlier."""
-    connection.execute(f"update exchange.executions set executed_at = executed_at - interval '{by}'".encode())
-    connection.execute(
-        "update exchange.updates set updated_at = updated_at - by, last_at = last_at - by "
-        "from (select %s::interval as by) as shift",
-        [by],
-    )
 
 
 TAPE = (
@@ -99,7 +89,7 @@ def test_the_market_is_a_row_for_each_symbol(traders: Market) -> None:
     )
     traders.connection.execute("select exchange.halt_symbol('Y')")
     assert rows(traders, MARKET) == [
-        ("X", False, "6", "5.5", "6", None),
+        ("X", False, "6", "6", "6", None),
         ("Y", True, None, None, None, None),
     ]
     newest = "select seq, last_at from exchange.market() where sym = 'X'"
@@ -112,7 +102,7 @@ def test_the_market_is_a_row_for_each_symbol(traders: Market) -> None:
     assert (
         rows(traders, newest)[0][1] == rows(traders, "select max(executed_at) from exchange.executions")[0][0]
     )
-    assert rows(traders, MARKET)[0] == ("X", False, "6", "5.5", "6", None)
+    assert rows(traders, MARKET)[0] == ("X", False, "6", "6", "6", None)
 
 
 def test_phases_of_a_batch_have_one_last_price(traders: Market) -> None:
@@ -125,25 +115,39 @@ def test_phases_of_a_batch_have_one_last_price(traders: Market) -> None:
         Request("cancel_order", "1", order_id=3),
     ]
     traders.batch(batch)
-    assert rows(traders, MARKET)[0] == ("X", False, "7", "5", None, None)
+    assert rows(traders, MARKET)[0] == ("X", False, "7", "7", None, None)
     assert rows(traders, "select seq from exchange.market() where sym = 'X'") == [(1,)]
 
 
-def test_prices_are_compared_with_the_day_before(traders: Market) -> None:
+def test_prices_are_compared_with_the_earliest_that_updates_tell(traders: Market) -> None:
     trade(traders, "X", 1, 5)
     trade(traders, "X", 1, 6)
-    assert rows(traders, MARKET)[0][2:4] == ("6", "5")
-    shift(traders.connection, "1 day")
-    # Nothing has happened today.
-    assert rows(traders, MARKET)[0][2:4] == ("6", "6")
-    traders.place("1", "X", 1, 1)
-    assert rows(traders, MARKET)[0][2:4] == ("6", "6")
     trade(traders, "X", 1, 7)
+    assert rows(traders, MARKET)[0][2:4] == ("7", "5")
+    # The fourth update was the second trade.
+    for seq, reference in ((3, "5"), (4, "6"), (5, "6"), (6, "7")):
+        traders.connection.execute("delete from exchange.updates where seq < %s", [seq])
+        assert rows(traders, MARKET)[0][2:4] == ("7", reference)
     trade(traders, "X", 1, 8)
-    assert rows(traders, MARKET)[0][2:4] == ("8", "6")
-    shift(traders.connection, "3 days")
-    trade(traders, "X", 1, 9)
-    assert rows(traders, MARKET)[0][2:4] == ("9", "8")
+    assert rows(traders, MARKET)[0][2:4] == ("8", "7")
+
+
+def test_the_best_have_been_so_since(traders: Market) -> None:
+    since = (
+        "select (select seq from exchange.updates where updated_at = bid_since), "
+        "(select seq from exchange.updates where updated_at = ask_since), last_price, last_at "
+        "from exchange.best_bid_ask where sym = 'X'"
+    )
+    assert rows(traders, since) == [(None, None, None, None)]
+    traders.place("1", "X", 5, 5)
+    traders.place("1", "X", -5, 9)
+    assert rows(traders, since)[0][:2] == (1, 2)
+    traders.place("2", "X", 5, 6)
+    traders.place("2", "X", 5, 4)
+    assert rows(traders, since)[0][:2] == (3, 2)
+    traders.place("2", "X", -5, 6)
+    at = rows(traders, "select executed_at from exchange.executions")[0][0]
+    assert rows(traders, since) == [(5, 2, 6, at)]
 
 
 def at(market: Market, times: list[str]) -> None:
@@ -293,15 +297,6 @@ MUTANTS = {
             "where transaction_id = pg_current_xact_id(); end",
         ),
         test_the_market_is_a_row_for_each_symbol,
-    ),
-    "a new day has no reference": (
-        Mutant(
-            "write_updates",
-            "begin perform {call}; update exchange.updates set reference_price = (select reference_price "
-            "from exchange.updates order by updated_at limit 1) "
-            "where transaction_id = pg_current_xact_id(); end",
-        ),
-        test_prices_are_compared_with_the_day_before,
     ),
 }
 

@@ -83,9 +83,8 @@ select
 from exchange.orders;
 
 insert into exchange.updates
-(symbol_key, seq, updated_at, bid_rank, bid_id, bid_since, ask_rank, ask_id, ask_since, events)
-select symbol_key, place, now(), (bid).price_rank, (bid).order_id, now(), (ask).price_rank, (ask).order_id,
-    now(), '{}'
+(symbol_key, seq, updated_at, bid_rank, bid_id, ask_rank, ask_id, events)
+select symbol_key, place, now(), (bid).price_rank, (bid).order_id, (ask).price_rank, (ask).order_id, '{}'
 from (
     select
         symbol_key,
