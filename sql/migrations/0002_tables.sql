@@ -540,6 +540,9 @@ create table exchange.order_terms (
     constraint order_terms_pkey primary key (order_id),
     constraint order_terms_ref_key unique (account_key, ref)
 );
+-- What ended a cancelled order is asked for by people (order_history), and only orders that ended others pay for it.
+create index order_terms_replaced_order_id_idx on exchange.order_terms (replaced_order_id) where replaced_order_id is not null;
+create index order_terms_passed_order_ids_idx on exchange.order_terms (order_id) where passed_order_ids is not null;
 
 comment on table exchange.order_terms is
 'What orders say beyond symbol, shares and limit, and what became of them at once: a row for each order that says anything of it. '

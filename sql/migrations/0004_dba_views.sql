@@ -376,17 +376,19 @@ from (
         9223372036854775807 as turn,
         9223372036854775807 as step,
         cancellations.entry_id,
-        enders.order_id as other_order_id,
+        coalesce(replacing.order_id, passing.order_id) as other_order_id,
         null as execution_id
     from exchange.orders
     inner join exchange.cancellations on orders.order_id = cancellations.order_id
+    left join exchange.order_terms as replacing on cancellations.order_id = replacing.replaced_order_id
     left join (
         select
             later.order_id,
-            ended.order_id as ended_order_id
+            passed.order_id as passed_order_id
         from exchange.order_terms as later
-        cross join lateral unnest(later.passed_order_ids || later.replaced_order_id) as ended (order_id)
-    ) as enders on cancellations.order_id = enders.ended_order_id
+        cross join lateral unnest(later.passed_order_ids) as passed (order_id)
+        where later.passed_order_ids is not null
+    ) as passing on cancellations.order_id = passing.passed_order_id
 ) as events
 inner join exchange.accounts on events.account_key = accounts.account_key
 inner join exchange.symbols on events.symbol_key = symbols.symbol_key

@@ -243,6 +243,47 @@ def test_an_orders_life_ends_with_what_is_open(traded: Market) -> None:
     assert first == count
 
 
+FILL_TERMS = """
+insert into exchange.orders (order_id, account_key, symbol_key, side, shares, limit_price, placed_at)
+select order_id, account_key, symbol_key, side, shares, limit_price, placed_at
+from (
+    select nextval('exchange.order_ids') as order_id, account_key, symbol_key, side, shares, limit_price,
+        placed_at
+    from exchange.orders cross join generate_series(1, 20000)
+    where order_id = 1
+) as more;
+insert into exchange.order_terms (order_id, account_key, ref, post, replaced_order_id, passed_order_ids)
+select order_id, account_key, 'r' || order_id, false, case when order_id % 2 = 0 then order_id - 1 end,
+    case when order_id % 100 = 1 then array[order_id - 1] end
+from exchange.orders where order_id > 2;
+insert into exchange.cancellations (order_id, shares, canceled_at)
+select order_id, 1, placed_at from exchange.orders where order_id > 1;
+"""
+
+
+def test_the_history_of_one_order_is_found_by_keys(market: Market) -> None:
+    """And not by reading what all orders have said."""
+    market.account("1", 100)
+    market.grant("1", "X", 5)
+    market.place("1", "X", 10, 5)
+    market.connection.execute(FILL_TERMS.encode())
+    market.connection.execute("vacuum analyze")
+    ends = "select other_order_id from exchange.order_history where order_id = {} and event = 'canceled'"
+    assert rows(market.connection, ends.format(999)) == [(1000,)]
+    assert rows(market.connection, ends.format(1000)) == [(1001,)]
+    assert rows(market.connection, ends.format(1002)) == [(None,)]
+    plan = rows(
+        market.connection, "explain (format json) select * from exchange.order_history where order_id = 999"
+    )[0][0]
+    steps, read = [plan[0]["Plan"]], set()
+    while steps:
+        step = steps.pop()
+        steps += step.get("Plans", [])
+        if step["Node Type"] == "Seq Scan":
+            read.add(step["Relation Name"])
+    assert not read & {"orders_1", "order_terms", "cancellations"}
+
+
 def test_best_prices_and_depth_are_the_books(traded: Market) -> None:
     best = rows(
         traded.connection,
