@@ -290,6 +290,39 @@ MUTANTS = {
         ),
         test_phases_of_a_batch_have_one_last_price,
     ),
+    "the oldest trade comes first": (
+        Mutant("tape", "begin return query select * from {call} order by execution_id; end"),
+        test_the_tape_tells_the_newest_trades_first,
+    ),
+    "who rested is the taker": (
+        Mutant(
+            "tape",
+            "begin return query select execution_id, executed_at, "
+            "case taker_side when 'buy' then 'sell' else 'buy' end::exchange.side, "
+            "shares, price, buy_order_id, sell_order_id from {call}; end",
+        ),
+        test_the_tape_tells_the_newest_trades_first,
+    ),
+    "the tape is one longer": (
+        Mutant("tape", "begin p_most := p_most + 1; return query select * from {call}; end"),
+        test_the_tape_tells_the_newest_trades_first,
+    ),
+    "prices are compared with the last one": (
+        Mutant(
+            "market",
+            "begin return query select sym, halted, seq, last_price, last_at, last_price, bid, ask "
+            "from {call}; end",
+        ),
+        test_prices_are_compared_with_the_earliest_that_updates_tell,
+    ),
+    "nothing is halted": (
+        Mutant(
+            "market",
+            "begin return query select sym, false, seq, last_price, last_at, reference_price, bid, ask "
+            "from {call}; end",
+        ),
+        test_the_market_is_a_row_for_each_symbol,
+    ),
     "what is no trade has a price too": (
         Mutant(
             "write_updates",
@@ -307,3 +340,47 @@ def test_a_mutant_is_found(traders: Market, mutant: str) -> None:
     install(traders.connection, fault)
     with pytest.raises((AssertionError, psycopg.Error)):
         test(traders)
+
+
+BAR_MUTANTS = {
+    "a bar that is asked for in part is left out": (
+        Mutant(
+            "bars", "begin return query select * from {call} where p_from is null or began_at >= p_from; end"
+        ),
+        test_bars_are_whole_whatever_is_asked_for,
+    ),
+    "the end counts": (
+        Mutant(
+            "bars", "begin p_to := p_to + interval '1 microsecond'; return query select * from {call}; end"
+        ),
+        test_bars_are_whole_whatever_is_asked_for,
+    ),
+    "the last price comes first": (
+        Mutant(
+            "bars",
+            "begin return query select began_at, close, high, low, open, volume, value, trades "
+            "from {call}; end",
+        ),
+        test_bars_are_what_was_traded_in_each_interval,
+    ),
+    "days are those of another place": (
+        Mutant("bars", "begin set local timezone = 'UTC'; return query select * from {call}; end"),
+        test_days_and_weeks_begin_where_the_session_is,
+    ),
+    "all symbols are one": (
+        Mutant(
+            "bars",
+            "begin update exchange.executions set symbol_key = (select symbol_key from exchange.symbols "
+            "where sym = p_sym); return query select * from {call}; end",
+        ),
+        test_bars_are_what_was_traded_in_each_interval,
+    ),
+}
+
+
+@pytest.mark.parametrize("mutant", BAR_MUTANTS)
+def test_a_mutant_of_bars_is_found(traded: Market, mutant: str) -> None:
+    fault, test = BAR_MUTANTS[mutant]
+    install(traded.connection, fault)
+    with pytest.raises((AssertionError, psycopg.Error)):
+        test(traded)
