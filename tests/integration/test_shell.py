@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,6 +100,27 @@ def test_what_is_refused_or_not_understood_is_told_and_what_follows_is_carried_o
     assert len(result.stderr.splitlines()) == 1
     assert result.stdout.startswith("pgbourse ")
     assert pipe(gateway.address[1], "server", "help", "").returncode == 0
+
+
+def test_ctrl_c_ends_what_reads_a_pipe(gateway: Gateway) -> None:
+    with subprocess.Popen(
+        [*SHELL, str(gateway.address[1])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write("use 2\nhelp use\n")
+            process.stdin.flush()
+            assert process.stdout.readline().startswith("use ID ")
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate()
+            assert (process.returncode, told.strip()) == (130, "pgbourse: interrupted")
+        finally:
+            process.kill()
 
 
 def test_no_server_is_one_line() -> None:

@@ -1,6 +1,7 @@
 """The shell's commands: what a line asks for, what may come next on it, and what is wrong with it."""
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +27,7 @@ from pgbourse.client import (
 )
 from pgbourse.look.completing import Known, candidates
 from pgbourse.look.documents import DocumentError, account_of, cut, outgoing
-from pgbourse.look.usages import USAGES
+from pgbourse.look.usages import USAGES, help_lines
 from pgbourse.look.words import Ask, AskServer, Help, Make, Quit, Tape, Use, WordsError, parse
 
 
@@ -113,6 +114,23 @@ def test_the_help_knows_every_command() -> None:
         parse("frobnicate")
     commands = str(error.value).split(": ")[1].split(", ")
     assert {usage.split()[0] for usage, _ in USAGES} == set(commands) - {"exit"}
+
+
+def test_the_docs_have_the_help() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "market-data.md").read_text()
+    for usage, text in USAGES:
+        escaped = usage.replace("|", "\\|")
+        assert f"| `{escaped}` | {text.replace('<…>', '`<…>`')} |\n" in page
+
+
+def test_the_help_fits_a_terminal_of_80_columns() -> None:
+    lines = help_lines()
+    assert max(map(len, lines)) <= 80
+    assert "use ID                      act for this account from now on" in lines
+    assert help_lines("use") == ["use ID                      act for this account from now on"]
+    assert [line.split()[0] for line in help_lines("buy")] == ["buy", "buy", "buy", "buy"]
+    assert help_lines("buy")[1] == " " * 28 + "buy at PRICE or less"
+    assert help_lines("frobnicate") == []
 
 
 KNOWN = Known({"SPY", "SAP"}, {"1", "22"}, {"5": None, "9": None})

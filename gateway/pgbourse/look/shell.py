@@ -36,7 +36,7 @@ from pgbourse.look.sheets import show
 from pgbourse.look.tape import tape_sheet
 from pgbourse.look.told import tell, tell_all
 from pgbourse.look.trades import last_trades
-from pgbourse.look.usages import USAGES
+from pgbourse.look.usages import help_lines
 from pgbourse.look.words import Ask, AskServer, Command, Help, Make, Quit, Tape, Use, parse
 
 __all__ = ["Dropped", "Shell", "converse", "entries"]
@@ -218,12 +218,11 @@ class Shell:
         return not refused
 
     def _help(self, name: str | None) -> bool:
-        usages = [(usage, text) for usage, text in USAGES if name in (None, usage.split()[0])]
-        width = max((len(usage) for usage, _ in usages), default=0)
-        sys.stdout.write("".join(f"{usage.ljust(width)}  {text}\n" for usage, text in usages))
-        if not usages:
+        lines = help_lines(name)
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        if not lines:
             self._note(f"there is no command {name!r}")
-        return bool(usages)
+        return bool(lines)
 
     def _complain(self, error: PgbourseError) -> None:
         cause = error.__cause__
