@@ -19,8 +19,8 @@ import pgbourse.serve.viewers
 from pgbourse.serve.health import HealthServer
 from pgbourse.serve.listener import listen
 from pgbourse.serve.sessions import SharedPool
-from tests.integration.client import wait_until
-from tests.integration.conftest import Gateway, Session, StartGateway
+from tests.integration.client import WireClient, wait_until
+from tests.integration.conftest import Gateway, Session, StartGateway, StartService
 
 CREATE = (
     b'<create><account id="1" balance="10000"/><account id="2" balance="10000"/><symbol sym="SPY">'
@@ -251,6 +251,41 @@ def test_a_database_that_is_away_is_told_and_what_it_told_stays(
     stream.until(lambda newest: newest["tape"]["trades"][0][4] == "6")
 
 
+def test_nothing_is_told_that_may_be_lost(page: Looked, connection: Session) -> None:
+    """What has committed is seen in SQL while it waits for a standby; the page tells it when it is safe."""
+    waiting = (
+        "select count(*) from pg_stat_activity where wait_event = 'SyncRep' and datname = current_database() "
+        "and application_name = 'pgbourse housekeeping'"
+    )
+    executions = "select count(*) from exchange.executions"
+    stream = page.look("sym=SPY")
+    stream.until(lambda newest: {"book", "tape", "pulse"} <= newest.keys())
+    connection.execute("set synchronous_commit = local")
+
+    def is_stuck(newest: dict[str, Any]) -> bool:
+        """Trade once more, for the server begins to wait for standbys a little after it was told to."""
+        connection.execute(
+            "select exchange.place_order('1', 'SPY', -1, 5), exchange.place_order('2', 'SPY', 1, 5)"
+        )
+        return newest["pulse"]["fresh"] is False
+
+    try:
+        connection.execute("alter system set synchronous_standby_names = 'nobody'")
+        connection.execute("select pg_reload_conf()")
+        stream.until(is_stuck)
+        assert len(stream.newest["tape"]["trades"]) < told(connection, executions)
+        # What is given up doesn't pile up in the server.
+        stream.next()
+        wait_until(lambda: told(connection, waiting) <= 1, "what isn't waited for is over")
+    finally:
+        connection.execute("alter system reset synchronous_standby_names")
+        connection.execute("select pg_reload_conf()")
+    newest_of_all = told(connection, "select max(execution_id) from exchange.executions")
+    stream.until(
+        lambda newest: newest["tape"]["trades"][:1] and newest["tape"]["trades"][0][0] == newest_of_all
+    )
+
+
 # --- who may look, and what it costs ------------------------------------------------------------------------
 
 
@@ -324,6 +359,51 @@ def test_many_who_look_leave_metrics_and_health_checks_alone(start_page: StartPa
     assert page.get("/healthz")[0] == page.get("/readyz")[0] == page.get("/metrics")[0] == 200
     for stream in streams:
         stream.until(lambda newest: "market" in newest)
+
+
+def metric(page: Looked, name: str) -> float:
+    found = re.search(rf"^pgbourse_{name} (\S+)$", page.get("/metrics")[2].decode(), re.MULTILINE)
+    assert found, name
+    return float(found[1])
+
+
+def test_those_who_look_are_counted(page: Looked) -> None:
+    assert metric(page, "page_viewers") == metric(page, "feed_subscribers") == 0
+    stream = page.look()
+    assert metric(page, "page_viewers") == 1
+    stream.close()
+    wait_until(lambda: metric(page, "page_viewers") == 0, "who has gone is not counted")
+    follower = page.gateway.connect()
+    follower.send(b'<subscribe sym="SPY"/>')
+    wait_until(lambda: metric(page, "feed_snapshots_total") == 1, "it has been told the book")
+    assert metric(page, "feed_subscribers") == 1
+    trade(page, 1, "5")
+    wait_until(lambda: metric(page, "feed_updates_total") == 2, "an order and a trade have been told")
+    assert metric(page, "feed_late_snapshots_total") == 0
+
+
+def test_the_page_of_several_processes_is_their_parents(database: str, start_service: StartService) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    service = start_service("--database-url", database, "--processes", "2", "--http-port", str(port))
+    with WireClient(service.address) as one, WireClient(service.address) as other:
+        one.ask(CREATE)
+        stream = Stream(("127.0.0.1", port), "sym=SPY")
+        news = stream.until(lambda newest: {"book", "pulse"} <= newest.keys())
+        assert (news["pulse"]["processes"], news["book"]["seq"]) == (2, 0)
+        assert news["pulse"]["connections"] == 2
+        order = '<transactions id="1"><order sym="SPY" amount="1" limit="{}"/></transactions>'
+        for number, client in enumerate((one, other), 1):
+            client.ask(order.format(number).encode())
+        stream.until(lambda newest: newest["book"]["buy"] == [["2", "1", 1], ["1", "1", 1]])
+        stream.until(lambda newest: newest["pulse"]["orders"])
+    # A drain takes as long as it takes; then the stream ends.
+    service.process.terminate()
+    while stream.next():
+        pass
+    stream.close()
+    assert service.end()[0] == 0
 
 
 def test_nothing_is_read_while_nobody_looks(page: Looked, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,9 +56,11 @@ class HealthServer:
         """
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self._probe = _Probe(server, pool)
-        registry = make_registry(server, self._probe.count_open, postgresql, pids, fired)
         listener.setblocking(True)
-        self.viewers = Viewers(Looks(pool), Pulse(server), most_viewers) if most_viewers else None
+        self.viewers = viewers = Viewers(Looks(pool), Pulse(server), most_viewers) if most_viewers else None
+        registry = make_registry(
+            server, self._probe.count_open, postgresql, pids, fired, lambda: viewers.count if viewers else 0
+        )
         self._http = _Http(listener, registry, self._probe, self.viewers)
         self._thread = threading.Thread(target=self._http.serve_forever, name="pgbourse-health", daemon=True)
 

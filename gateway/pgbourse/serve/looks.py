@@ -1,10 +1,13 @@
 """What the page shows of the exchange: read where it has changed, and encoded once for all who look."""
 
+import contextlib
 import json
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
+
+import psycopg
 
 from pgbourse.serve.sessions import Session, SharedPool
 
@@ -24,6 +27,7 @@ _SLOW_SECONDS = 1.0  # between two looks at the list of symbols, and at bars
 _REST = 9  # times as long as a look took, the next one waits: at most a tenth of one core goes into looks
 _LONGEST_REST = 5.0  # seconds
 _PATIENCE_MS = 2000  # after which the server cancels a statement
+_CANCEL_SECONDS = 1.0
 
 _MARKET = """
     select sym, halted, last_price::text, reference_price::text, bid::text, ask::text, count(*) over ()
@@ -114,16 +118,9 @@ class Looks:
         if not due:
             return False
         try:
-            with self._pool.session() as session, session.transaction():
+            with self._pool.session() as session, _not_left_waiting(session), session.transaction():
                 session.execute("select set_config('statement_timeout', %s, true)", [str(_PATIENCE_MS)])
-                fresh: dict[Subject, bytes] = {}
-                for name, sym, seconds in due:
-                    if name == "market":
-                        fresh[MARKET] = self._market(session)
-                    elif name == "book":
-                        fresh.update(self._books(session))
-                    else:
-                        fresh[name, sym, seconds] = self._read_bars(session, View(sym, seconds))
+                fresh = self._fresh(session, due)
                 if any(self.events.get(subject) != event for subject, event in fresh.items()):
                     session.execute(_DURABLY)
         except BaseException:
@@ -133,6 +130,17 @@ class Looks:
         self.events.update(fresh)
         self._rest(due, now)
         return True
+
+    def _fresh(self, session: Session, due: Iterable[Subject]) -> dict[Subject, bytes]:
+        fresh: dict[Subject, bytes] = {}
+        for name, sym, seconds in due:
+            if name == "market":
+                fresh[MARKET] = self._market(session)
+            elif name == "book":
+                fresh.update(self._books(session))
+            else:
+                fresh[name, sym, seconds] = self._read_bars(session, View(sym, seconds))
+        return fresh
 
     def _rest(self, done: Iterable[Subject], began: float) -> None:
         """Say when these are due again."""
@@ -187,6 +195,20 @@ class Looks:
         self._bars[view] = _Bars(bars[-_BARS:], seq)
         told = [[_seconds(bar[0]), *bar[1:]] for bar in self._bars[view].rows]
         return encode("bars", {"sym": view.sym, "seconds": view.seconds, "bars": told})
+
+
+@contextlib.contextmanager
+def _not_left_waiting(session: Session) -> Iterator[None]:
+    """Cancel in the server what we don't wait for any longer.
+
+    No time-out there ends a commit that waits for a standby. One that only reads has nothing to lose.
+    """
+    try:
+        yield
+    except psycopg.OperationalError:
+        with contextlib.suppress(psycopg.Error):
+            session.cancel_safe(timeout=_CANCEL_SECONDS)
+        raise
 
 
 def subjects(view: View) -> list[Subject]:

@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from pgbourse import __version__
-from pgbourse.serve.server import Observed
+from pgbourse.serve.server import Observed, Status
 from pgbourse.serve.tally import Histogram
 
 __all__ = ["CountOpen", "make_registry"]
@@ -32,14 +32,15 @@ def make_registry(
     postgresql: str,
     pids: Callable[[], Mapping[str, int]] | None = None,
     fired: Callable[[], int] = int,
+    viewers: Callable[[], int] = int,
 ) -> CollectorRegistry:
     """Return all metrics of this server; `postgresql` is the version of its database.
 
     `pids` tells the processes of a server that has several, by name; `fired`, how many dead man's switches it
-    has fired.
+    has fired; `viewers`, how many look at the page.
     """
     registry = CollectorRegistry()
-    registry.register(_Gateway(server, count_open, postgresql, fired))
+    registry.register(_Gateway(server, count_open, postgresql, fired, viewers))
     registry.register(ProcessCollector(registry=None) if pids is None else _Processes(pids))
     return registry
 
@@ -72,11 +73,17 @@ class _Gateway(Collector):
     """Reads what a gateway's threads count anyway, without holding them up."""
 
     def __init__(
-        self, server: Observed, count_open: CountOpen, postgresql: str, fired: Callable[[], int]
+        self,
+        server: Observed,
+        count_open: CountOpen,
+        postgresql: str,
+        fired: Callable[[], int],
+        viewers: Callable[[], int],
     ) -> None:
         self._server = server
         self._count_open = count_open
         self._fired = fired
+        self._viewers = viewers
         self._build = {"version": __version__, "python": platform.python_version(), "postgresql": postgresql}
 
     def describe(self) -> Iterable[Metric]:
@@ -102,6 +109,8 @@ class _Gateway(Collector):
         yield _gauge("processes", "Processes that serve clients.", status.processes)
         restarts = "Processes that were started again because they had died."
         yield CounterMetricFamily("pgbourse_process_restarts", restarts, status.restarts)
+        yield from _feed(status)
+        yield _gauge("page_viewers", "Browsers that look at the page.", self._viewers())
         yield _gauge("draining", "1 once the server is stopping.", int(status.draining))
 
     def _work(self) -> Iterator[Metric]:
@@ -150,6 +159,16 @@ class _Gateway(Collector):
             credits_help = "Credits that are not yet folded into their accounts."
             yield _gauge("unsettled_credits", credits_help, counts[1])
             yield _gauge("incoming_orders", "Orders reserved for and not in the market yet.", counts[2])
+
+
+def _feed(status: Status) -> Iterator[Metric]:
+    yield _gauge("feed_subscribers", "Connections that follow the market.", status.subscribers)
+    for name, text, count in (
+        ("updates", "Updates handed to subscribers, one for each of them.", status.updates_sent),
+        ("snapshots", "Books handed to subscribers.", status.snapshots_sent),
+        ("late_snapshots", "Those in place of updates that they had missed.", status.snapshots_to_late),
+    ):
+        yield CounterMetricFamily(f"pgbourse_feed_{name}", text, count)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
