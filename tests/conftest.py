@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -103,6 +104,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_servers_in_use] = set()
     config.addinivalue_line("markers", "long(why): left out by --short, which `make test` gives")
     keep_temporary_files_in_memory()
+    # How long an example takes says something of the machine's other work, and nothing of the code.
+    hypothesis.settings.register_profile("pgbourse", deadline=None)
+    hypothesis.settings.load_profile("pgbourse")
     runs_tests = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)
     if runs_tests and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
         # Under nohup, processes that the tests start would ignore it as well. They inherit no handler.
