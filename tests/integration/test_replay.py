@@ -532,6 +532,23 @@ def random_market(
         return operator.result()
 
 
+def fed(connection: Session) -> list[tuple[object, ...]]:
+    """What happened to each symbol's book, in order, the orders by their places among all; halts left out."""
+    places = {
+        order_id: place
+        for place, (order_id,) in enumerate(
+            connection.execute("select order_id from exchange.orders order by order_id")
+        )
+    }
+    rows = connection.execute(
+        "select sym, kind::text, event.side::text, price, shares, order_id, sell_order_id "
+        "from exchange.updates inner join exchange.symbols using (symbol_key) "
+        "cross join unnest(events) with ordinality as event where kind not in ('halt', 'resume') "
+        "order by sym, seq, ordinality"
+    ).fetchall()
+    return [(*row[:5], places[row[5]], places.get(row[6])) for row in rows]
+
+
 def test_whatever_was_traded_comes_out_the_same(
     random_market: list[Path], market: Market, database: str, second_database: str, tmp_path: Path
 ) -> None:
@@ -549,6 +566,8 @@ def test_whatever_was_traded_comes_out_the_same(
     assert told.fills == row[-1]
     with psycopg.connect(second_database) as connection:
         assert Market(connection).violations() == []
+        # Within a symbol it is what happened, event by event.
+        assert fed(connection) == fed(market.connection) != []
 
 
 def test_an_export_amid_trading_is_of_one_moment(random_market: list[Path], second_database: str) -> None:
