@@ -28,6 +28,7 @@ from pgbourse.replay.history import HistoryError
 from pgbourse.replay.lines import LinesError
 from pgbourse.replay.replay import Replayed, ReplayError, replay
 from pgbourse.serve import gathering
+from pgbourse.testing import open_exchange
 from pgbourse.testing.emptying import Emptier
 from tests.integration.client import wait_until
 from tests.integration.conftest import Gateway, Session, StartGateway
@@ -581,3 +582,44 @@ def test_an_export_amid_trading_is_of_one_moment(random_market: list[Path], seco
             empty()
     assert sorted(fills) == fills
     assert fills[0] < fills[-1]
+
+
+def test_crashes_leave_a_history_that_comes_out_the_same(
+    second_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ids that were drawn are lost or drawn again; what was lost was the last."""
+    monkeypatch.setenv("PGBOURSE_TEST_EXCHANGE", "embedded")
+    chance = random.Random(FIRST_SEED)
+    trading = Trading(chance, names(ACCOUNTS), names(SYMBOLS, "S"))
+    with open_exchange() as exchange:
+        url = exchange.database_url or ""
+        with psycopg.connect(url, autocommit=True) as connection:
+            Market(connection).batch(trading.beginning())
+        for _ in range(4):
+            # What isn't flushed yet is lost when the server is killed.
+            with psycopg.connect(url, autocommit=True, options="-c synchronous_commit=off") as connection:
+                market = Market(connection)
+                for _ in range(DOCUMENTS // 6):
+                    resting = connection.execute("select order_id, account_id from exchange.order_book")
+                    trading.orders = dict(resting.fetchall())
+                    market.batch(trading.batch(12, 1))
+                exchange.kill_database()
+            wait_until(lambda: is_up(url), "the database is up again")
+        with psycopg.connect(url) as connection:
+            row = connection.execute(
+                "select max(order_id) > count(*), count(*), (select count(*) from exchange.executions) "
+                "from exchange.orders"
+            ).fetchone()
+            assert Market(connection).violations() == []
+        assert row is not None
+        export(url, path := tmp_path / "history.jsonl")
+    assert replay(path, second_database) == Replayed(row[1], row[2], 0, [], is_whole=True)
+    assert row[0], "no id was skipped, so this has shown nothing"
+
+
+def is_up(url: str) -> bool:
+    try:
+        with psycopg.connect(url) as connection:
+            return connection.execute("select not pg_is_in_recovery()").fetchone() == (True,)
+    except psycopg.OperationalError:
+        return False

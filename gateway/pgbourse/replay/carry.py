@@ -12,9 +12,9 @@ from pgbourse.database.ledger import Connection
 from pgbourse.replay.ids import Ids
 from pgbourse.replay.lines import Line, LinesError, Numbered, kind_of
 
-__all__ = ["Carrier"]
+__all__ = ["BATCH", "Carrier"]
 
-_BATCH = 200  # events in one transaction; more gains little
+BATCH = 200  # events in one transaction; more gains little (docs/decisions.md)
 _SETTLE_EVERY = 50  # batches between two foldings of what accounts are owed, as a gateway's sweep does them
 
 _CREATIONS = {"account", "symbol"}
@@ -76,13 +76,14 @@ class Carrier:
     undone, and its events are carried out one by one.
     """
 
-    def __init__(self, connection: Connection, most_refusals: int) -> None:
-        """Carry out over this connection, until so many events were refused."""
+    def __init__(self, connection: Connection, most_refusals: int, batch: int = BATCH) -> None:
+        """Carry out over this connection, so many in a transaction, until so many events were refused."""
         self.ids = Ids()
         self.refusals: list[str] = []
         self.refused: set[int] = set()
         self._connection = connection
         self._most_refusals = most_refusals
+        self._most = batch
         self._batch: list[_Asked] = []
         self._batches = 0
         self._newest = 0  # order of the file
@@ -110,7 +111,7 @@ class Carrier:
         line, kind = numbered.line, kind_of(numbered.line)
         if self._batch:
             before = kind_of(self._batch[-1].line)
-            if len(self._batch) >= _BATCH or (kind in _CREATIONS) != (before in _CREATIONS):
+            if len(self._batch) >= self._most or (kind in _CREATIONS) != (before in _CREATIONS):
                 self._flush()
         if kind in ("order", "replace"):
             if line["id"] <= self._newest:
