@@ -243,6 +243,20 @@ def test_a_tampered_file_differs_just_there(
     assert verdict.split(": ")[1] == (count if differences else "the same")
 
 
+def test_it_is_given_up_at_the_tenth_refusal(
+    traded: Market, database: str, second_database: str, tmp_path: Path
+) -> None:
+    export(database, path := tmp_path / "history.jsonl")
+    order = {"event": "order", "account": "1", "sym": "X", "side": "buy", "shares": "1", "limit": "5000"}
+    rewrite(path, lambda lines: lines.__setitem__(slice(26, 26), [{**order, "id": n} for n in range(11, 40)]))
+    result = run("replay", path, "--database-url", second_database)
+    *told, verdict = result.stdout.splitlines()
+    assert result.return_value == 1
+    assert told[0] == "line 27: order 11 is refused here: insufficient funds: 5000 needed, 852 available"
+    assert len(told) == 10
+    assert verdict.endswith(": given up after 10 differences")
+
+
 # What somebody may do to a database, behind the exchange's back, and what is said of it then.
 MENDED = {
     "update exchange.executions set price = 9.51, buy_limit = 9.51 where buy_order_id = 1": [
@@ -337,6 +351,26 @@ UNSOUND: dict[str, tuple[Callable[[list[str]], object], str]] = {
     "a number that isn't exact": (
         lambda texts: texts.insert(3, '{"event":"account","account":"5","balance":0.1}\n'),
         "line 4: account must have balance, a string",
+    ),
+    "a number below 0": (
+        lambda texts: texts.insert(3, texts.pop(3).replace('"2500.50"', '"-2500.50"')),
+        "line 4: account must have balance, a number in digits",
+    ),
+    "neither bought nor sold": (
+        lambda texts: texts.insert(7, texts.pop(7).replace('"buy"', '"short"')),
+        "line 8: order must have side, one of buy, sell",
+    ),
+    "unknown terms": (
+        lambda texts: texts.insert(14, texts.pop(14).replace('"GTC"', '"GTD"')),
+        "line 15: order must have tif, one of GTC, IOC, FOK",
+    ),
+    "an id that is none": (
+        lambda texts: texts.insert(7, texts.pop(7).replace('"id":1,', '"id":9223372036854775808,')),
+        "line 8: order must have id, an id above 0",
+    ),
+    "whom it passed": (
+        lambda texts: texts.insert(22, texts.pop(22).replace("[8]", '["8"]')),
+        "line 23: order must have passed, a list of ids",
     ),
     "ids that go back": (
         lambda texts: texts.insert(8, texts.pop(7)),

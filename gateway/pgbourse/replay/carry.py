@@ -142,7 +142,8 @@ class Carrier:
                 self._carry_out_together(batch, expected)
         except _UnexpectedError:
             for asked in batch:
-                self._carry_out_alone(asked)
+                if len(self.refusals) < self._most_refusals:
+                    self._carry_out_alone(asked)
             self._last_id = self._ask_last_id()
         else:
             for original, copy in expected.items():

@@ -10,13 +10,12 @@ from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
 from pgbourse.replay.ids import Ids
-from pgbourse.replay.lines import Line, Numbered, kind_of
+from pgbourse.replay.lines import NUMBERS, Line, Numbered, kind_of
 
 __all__ = ["Compared", "compare"]
 
 _WINDOW = 1000  # lines to look ahead for the place where the streams agree again
 _MOST = 10  # differences to tell of
-_NUMBERS = {"balance", "budget", "canceled", "cash", "executed", "limit", "price", "released", "shares"}
 _IDS = ("id", "replaced", "buy", "sell", "by")
 # What says which line of its kind it is.
 _NAMES = ("account", "sym", "id", "buy", "sell")
@@ -168,7 +167,7 @@ def _identity(line: Line) -> _Identity:
 def _same(name: str, one: object, other: object) -> bool:
     if one == other:
         return True
-    if name not in _NUMBERS or not isinstance(one, str) or not isinstance(other, str):
+    if name not in NUMBERS or not isinstance(one, str) or not isinstance(other, str):
         return False
     try:
         return Decimal(one) == Decimal(other)

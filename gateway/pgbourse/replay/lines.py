@@ -10,12 +10,13 @@ Amounts of money and shares are strings, with all their digits; the ids of order
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from pgbourse.errors import PgbourseError
 
-__all__ = ["FORMAT", "VERSION", "Line", "LinesError", "Numbered", "dump", "kind_of", "load"]
+__all__ = ["FORMAT", "NUMBERS", "VERSION", "Line", "LinesError", "Numbered", "dump", "kind_of", "load"]
 
 FORMAT = "pgbourse history"
 VERSION = 1
@@ -24,6 +25,7 @@ Line = dict[str, Any]
 
 _CLASSES = ("event", "result", "state")
 _ID = int
+_MAX_ID = 2**63 - 1
 # What each kind of line must have, and of which type; the rest of an order's terms may be absent.
 _NEEDED: dict[str, dict[str, type]] = {
     "account": {"account": str, "balance": str},
@@ -41,6 +43,28 @@ _NEEDED: dict[str, dict[str, type]] = {
     "halted": {"sym": str},
     "frozen": {"account": str},
 }
+
+
+# What else an order may say, and what the words are for what has words.
+_TERMS = {
+    **dict.fromkeys(
+        ("limit", "budget", "ref", "type", "tif", "stp", "executed", "canceled", "released"), str
+    ),
+    "post": bool,
+    "passed": list,
+}
+_WORDS = {
+    "side": ("buy", "sell"),
+    "type": ("limit", "market"),
+    "tif": ("GTC", "IOC", "FOK"),
+    "stp": ("taker", "maker", "both"),
+}
+NUMBERS = frozenset(
+    {"balance", "budget", "canceled", "cash", "executed", "limit", "price", "released", "shares"}
+)
+# Below 0 is nothing that an exchange has done, but where it stands may be wrong.
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+_ANY_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 class LinesError(PgbourseError):
@@ -120,8 +144,23 @@ def _require_sound(number: int, line: Line) -> None:
     kind = kind_of(line)
     if kind not in _NEEDED:
         raise LinesError(f"line {number}: it is none of {', '.join(_NEEDED)}")
-    for name, type_ in _NEEDED[kind].items():
+    types = _NEEDED[kind] | ({name: _TERMS[name] for name in _TERMS if name in line} if "id" in line else {})
+    for name, type_ in types.items():
         value = line.get(name)
-        if type(value) is not type_:
-            what = "a whole number" if type_ is int else "a string"
-            raise LinesError(f"line {number}: {kind} must have {name}, {what}")
+        if fault := _fault(value, type_, name, is_state="state" in line):
+            raise LinesError(f"line {number}: {kind} must have {name}, {fault}")
+
+
+def _fault(value: object, type_: type, name: str, *, is_state: bool) -> str:
+    """Return what a value must be, if it isn't."""
+    if type(value) is not type_:
+        return {int: "a whole number", str: "a string", bool: "true or false", list: "a list"}[type_]
+    if isinstance(value, int) and not 0 < value <= _MAX_ID and type_ is int:
+        return "an id above 0"
+    if isinstance(value, list) and not all(type(one) is int and 0 < one <= _MAX_ID for one in value):
+        return "a list of ids"
+    if name in _WORDS and value not in _WORDS[name]:
+        return f"one of {', '.join(_WORDS[name])}"
+    if name in NUMBERS and not (_ANY_NUMBER if is_state else _NUMBER).fullmatch(str(value)):
+        return "a number in digits"
+    return ""
