@@ -353,6 +353,10 @@ class Feed:
         symbol = self._symbols.get(key)
         if symbol is None:
             symbol = self._symbols[key] = Followed(key, asked.sym)
+        elif symbol.sym != asked.sym or _is_behind(symbol, start):
+            _log.warning("the exchange has been emptied: %s begins anew", asked.sym)
+            symbol.sym = asked.sym
+            self._begin_anew(symbol)
         follower = subscriber.followers[key] = Follower(subscriber, symbol)
         symbol.followers.add(follower)
         if start.outcome == "resumed":
@@ -451,6 +455,16 @@ def _place(symbol: Followed) -> int:
     if symbol.ring is not None:
         return symbol.ring.next
     return min([follower.next for follower in symbol.followers if follower.state == PAST], default=0)
+
+
+def _is_behind(symbol: Followed, start: Start) -> bool:
+    """Whether the newest update that the database has of a symbol was told, and later ones as well."""
+    return (
+        symbol.ring is not None
+        and start.outcome == "snapshot"
+        and start.seq is not None
+        and start.seq < symbol.ring.next - 1
+    )
 
 
 def _snapshot(symbol: Followed, book: Book, now: float) -> Snapshot:

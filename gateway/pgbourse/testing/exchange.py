@@ -125,6 +125,7 @@ class Exchange:
         for client in clients:
             with client, contextlib.suppress(ClientError, ReplyError):
                 client.drain()
+        self._network.reset()
 
 
 @contextlib.contextmanager

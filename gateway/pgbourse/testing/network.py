@@ -5,6 +5,8 @@ It knows bytes and no documents: a reply is what the exchange sends.
 
 import asyncio
 import contextlib
+import socket
+import struct
 import threading
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
@@ -42,6 +44,10 @@ class Network:
         """Hold replies back for so long from now on."""
         self._do(lambda: setattr(self, "_delay", seconds))
 
+    def reset(self) -> None:
+        """Reset all connections that are left: feeds, which an exchange goes on with after a half-close."""
+        self._do(self._reset)
+
     def restore(self) -> None:
         """Let everything pass at once again."""
         self._do(self._restore)
@@ -77,6 +83,10 @@ class Network:
             return
         for link in self._links:
             link.cut()
+
+    def _reset(self) -> None:
+        for link in self._links:
+            link.reset()
 
     def _restore(self) -> None:
         self._cut_at = None
@@ -146,6 +156,13 @@ class _Link:
         # The exchange sees the end of what it was sent, and carries that out.
         self.to_client.transport.abort()
         self.to_exchange.close()
+
+    def reset(self) -> None:
+        """Cut it so that the exchange sees that nobody is there, and not only the end of what it was sent."""
+        end: socket.socket = self.to_exchange.get_extra_info("socket")
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.to_client.transport.abort()
+        self.to_exchange.transport.abort()
 
 
 @contextlib.asynccontextmanager
