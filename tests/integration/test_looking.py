@@ -50,7 +50,7 @@ def runs(data_dir: Path) -> bool:
     return (data_dir / "data" / "postmaster.pid").exists()
 
 
-@pytest.mark.parametrize("arguments", LOOKS, ids=" ".join)
+@pytest.mark.parametrize("arguments", [*LOOKS, ["psql"], ["export"], ["reset", "--yes"]], ids=" ".join)
 def test_a_mistyped_folder_is_named_and_stays_empty(folder: Path, arguments: list[str]) -> None:
     for place in (folder / "mistyped", folder):
         result = look(arguments, place)
