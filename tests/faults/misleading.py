@@ -4,7 +4,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pgbourse.serve import feed, feedfollowers, feedoutput, feedsource
+from pgbourse.serve import feedfollowers, feedoutput, feedsource, feedwork
 from pgbourse.serve.feedoutput import FeedOutput
 from pgbourse.serve.feedring import Piece, Ring
 from pgbourse.serve.feedsource import FeedSource, Start
@@ -50,14 +50,14 @@ def leaves_out_removals() -> None:
         return format_updates(sym, kept)
 
     _replace(feedfollowers, "format_updates", without)
-    _replace(feed, "format_updates", without)
+    _replace(feedwork, "format_updates", without)
 
 
 def forgets_who_is_late() -> None:
     """Let those who found no room go on with what comes when they have it."""
     hand = feedfollowers.Subscriber.hand
 
-    def hand_or_drop(self: feedfollowers.Subscriber, piece: bytes, now: float, *, must: bool = False) -> bool:
+    def hand_or_drop(self: feedfollowers.Subscriber, piece: Any, now: float, *, must: bool = False) -> bool:
         return hand(self, piece, now, must=must) or True
 
     _replace(feedfollowers.Subscriber, "hand", hand_or_drop)
@@ -67,7 +67,7 @@ def queues_without_end() -> None:
     """Keep a copy of everything for everybody."""
     add = FeedOutput.add
 
-    def add_copy(self: FeedOutput, piece: bytes, now: float, *, must: bool) -> bool:
+    def add_copy(self: FeedOutput, piece: Any, now: float, *, must: bool) -> bool:
         return add(self, bytes(bytearray(piece)), now, must=must or True)
 
     _replace(FeedOutput, "add", add_copy)
@@ -87,7 +87,7 @@ def has_small_sockets() -> None:
 
 def keeps_little_for_the_late() -> None:
     """No fault either: what is kept for those who are late ends sooner."""
-    _replace(feed, "_SYMBOL_BYTES", 64 * 1024)
+    _replace(feedwork, "SYMBOL_BYTES", 64 * 1024)
     _replace(feedoutput, "FULL", 64 * 1024)
     _replace(feedoutput, "_LOW", 16 * 1024)
 

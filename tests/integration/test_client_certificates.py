@@ -21,6 +21,7 @@ from pgbourse.serve.turns import Portion
 from pgbourse.tls import client_context
 from tests.integration.client import WireClient, wait_until
 from tests.integration.conftest import Block, Gateway, Session, StartGateway
+from tests.integration.feeding import Feed
 from tests.integration.test_server import CREATE, buy
 from tests.integration.tls import Authority
 from tests.sql.market import replace
@@ -300,3 +301,17 @@ def test_the_certificates_of_the_manual_will_do(
         for account, words in (("123456", "no such account: 123456"), ("9", "may not act for account 9")):
             with pytest.raises(RequestRefused, match=words):
                 client.place_order(account, "X", 1, 1)
+
+
+def test_whoever_may_act_for_an_account_may_follow_the_market(
+    gateway: Gateway, connect: Connect, connection: Session
+) -> None:
+    odd = 'o"dd\\, {name}'
+    connection.execute("insert into exchange.certificate_accounts values (%s, '3')", [odd])
+    for name, answer in {"ann": "snapshot", "root": "snapshot", odd: "snapshot", "eve": "error"}.items():
+        feed = Feed(connect(name), "X")
+        assert feed.next().tag == answer, name
+    gateway.ask(b'<transactions id="1"><order sym="X" amount="1" limit="1"/></transactions>')
+    assert Feed(connect("eve"), "Z").line() == (
+        b'<error sym="Z">the certificate of eve may not subscribe: it is bound to no account</error>\n'
+    )

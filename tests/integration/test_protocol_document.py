@@ -9,10 +9,11 @@ from lxml import etree
 
 from pgbourse.schema import NotValid, validate
 from tests.integration.conftest import Gateway
+from tests.integration.feeding import Feed
 
 _DOCUMENT = Path(__file__).parents[2] / "docs" / "protocol.md"
 _BLOCK = re.compile(r"^```xml\n(.*?)^```$", re.M | re.S)
-_TIME = re.compile(r'\b(time|armed)="[0-9]+"')
+_TIME = re.compile(r'\b(time|armed)="[0-9.]+"')
 # How many transactions a document is, and so how many updates of a book, is the gateway's affair.
 _SEQ = re.compile(r'\bseq="[1-9][0-9]*"')
 
@@ -35,6 +36,8 @@ _WRONG = (1, 10)  # these show what comes of a value that isn't allowed
 def examples() -> Iterator[tuple[str, str]]:
     """Each request of the document with its reply: side by side, or one below the other."""
     for block in _BLOCK.findall(_DOCUMENT.read_text()):
+        if "<results>" not in block:
+            continue  # of a feed
         lines = block.splitlines()
         column = lines[0].find("<results>")
         if column > 0:
@@ -47,7 +50,7 @@ def examples() -> Iterator[tuple[str, str]]:
 def _pattern(element: etree._Element) -> str:
     """What the reply must match: an ellipsis stands for anything, a time or a seq for any."""
     text = _SEQ.sub('seq="SEQ"', _TIME.sub(r'\1="TIME"', _canonical(element)))
-    return re.escape(text).replace("…", ".+").replace("TIME", "[0-9]+").replace("SEQ", "[1-9][0-9]*")
+    return re.escape(text).replace("…", ".+").replace("TIME", "[0-9.]+").replace("SEQ", "[1-9][0-9]*")
 
 
 def _canonical(element: etree._Element) -> str:
@@ -78,3 +81,47 @@ def test_the_schemas_know_every_example(place: int) -> None:
             validate(request.encode())
     else:
         validate(request.encode())
+
+
+# What happens before the first line that the feed sends in its first example, and before each other one.
+_FEED_CREATES = """
+<create>
+  <account id="1" balance="10000"/>
+  <symbol sym="SPY"><account id="1">1000</account></symbol>
+</create>"""
+_HAPPENS = [
+    '<order sym="SPY" amount="50" limit="145.5"/><order sym="SPY" amount="-80" limit="146"/>',
+    '<order sym="SPY" amount="-80" limit="145.5"/>',
+    '<reduce id="2" shares="10"/>',
+]
+_FEEDS = 4
+
+
+def feeds() -> list[tuple[str, list[str]]]:
+    """Each document that is sent to a feed in the document, with the lines that come of it."""
+    blocks = [block for block in _BLOCK.findall(_DOCUMENT.read_text()) if "<results>" not in block]
+    return [(request, lines) for request, *lines in map(str.splitlines, blocks)]
+
+
+def test_every_example_of_a_feed_is_what_it_sends(gateway: Gateway) -> None:
+    found = feeds()
+    assert len(found) == _FEEDS
+    gateway.ask(_FEED_CREATES.encode())
+    client = gateway.connect()
+    feed = Feed(client)
+    happens = iter(_HAPPENS)
+    for place, (request, lines) in enumerate(found):
+        for number, line in enumerate(lines):
+            if place == 0:
+                done = gateway.ask(f'<transactions id="1">{next(happens)}</transactions>'.encode())
+                assert done.find("error") is None
+            if number == 0:
+                client.send(request.encode())
+            assert _TIME.sub("", feed.line().decode()) == _TIME.sub("", line + "\n"), request
+
+
+@pytest.mark.parametrize("place", range(_FEEDS))
+def test_the_schemas_know_every_example_of_a_feed(place: int) -> None:
+    request, lines = feeds()[place]
+    for document in (request, *lines):
+        validate(document.encode())

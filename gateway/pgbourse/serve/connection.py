@@ -154,7 +154,7 @@ class ClientConnection:
         with self._lock:
             return self.feed is None or self.feed.has_room()
 
-    def hand(self, piece: bytes, now: float, *, must: bool = False) -> bool:
+    def hand(self, piece: bytes | memoryview, now: float, *, must: bool = False) -> bool:
         """Send a piece of the feed, or keep it until the client takes it. False if there is no room.
 
         There is room for one that `must` go out.
@@ -172,6 +172,15 @@ class ClientConnection:
         if attention:
             self.attend(self)
         return True
+
+    def drop_holder(self, piece: memoryview) -> None:
+        """Close at once if the client has not been sent this piece yet, so that its memory is free."""
+        with self._lock:
+            if self.feed is None or not self.feed.holds(piece):
+                return
+            self._ended = True
+            self._lose()
+        self.attend(self)
 
     def end_feed(self, farewell: bytes = b"") -> None:
         """Send nothing more of the feed but what is under way, and a farewell, if it is one."""

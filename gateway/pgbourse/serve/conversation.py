@@ -42,6 +42,9 @@ _BARRIER = b"prepare barrier as select pg_catalog.set_config('synchronous_commit
 # Behind a pooler a call is its own barrier, also if it only reads.
 _POOLED = b" cross join (select " + EMIT + b" offset 0) as barrier"
 
+# Rows that are loaded at once: no other thread runs meanwhile.
+_ROWS = 1_000
+
 # Milliseconds without a byte of an answer, after which we ask whether the server is still the primary.
 _SILENCE = 5_000
 
@@ -146,7 +149,13 @@ class Conversation:
     def _load(self, answer: Answer) -> Rows:
         (result,) = answer.results
         self._transformer.set_pgresult(result)
-        return self._transformer.load_rows(0, result.ntuples, tuple)
+        load, count = self._transformer.load_rows, result.ntuples
+        if count <= _ROWS:
+            return load(0, count, tuple)
+        rows: Rows = []
+        for start in range(0, count, _ROWS):
+            rows += load(start, min(start + _ROWS, count), tuple)
+        return rows
 
     def _hear(self, notice: psycopg.errors.Diagnostic) -> None:
         """Note a warning that a commit did not wait for its synchronous standby to the end.

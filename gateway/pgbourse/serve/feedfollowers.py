@@ -33,7 +33,7 @@ class Subscriber:
         self.followers: dict[int, Follower] = {}  # by the symbol's key
         self.waiting: list[Follower] = []  # for room
 
-    def hand(self, piece: bytes, now: float, *, must: bool = False) -> bool:
+    def hand(self, piece: bytes | memoryview, now: float, *, must: bool = False) -> bool:
         """Hand the client a piece. False if there is no room, and it isn't one that `must` go out."""
         return self.turn.peer.hand(piece, now, must=must)
 
@@ -48,19 +48,19 @@ class Follower:
         self.symbol = symbol
         self.state = BOOK
         self.is_first = True  # its <subscribe> is not answered yet
-        self.next = 0  # the number of the update that it is to be handed next
+        # The number of the update that it is to be handed next; until it has a BOOK, of one that may be.
+        self.next = 0
         self.place = 0  # of the piece with that one in the ring, if it is LATE
 
 
 class Snapshot:
     """A symbol's whole book as it is sent, after the update with this number."""
 
-    __slots__ = ("data", "made_at", "seq")
+    __slots__ = ("data", "seq")
 
-    def __init__(self, seq: int, data: bytes, made_at: float) -> None:
+    def __init__(self, seq: int, data: memoryview) -> None:
         self.seq = seq
         self.data = data
-        self.made_at = made_at
 
 
 class Followed:
@@ -74,7 +74,7 @@ class Followed:
         self.ring: Ring | None = None  # None until somebody has been told how the symbol stands
         self.followers: set[Follower] = set()
         self.live: set[Follower] = set()  # those of them that are LIVE
-        self.snapshot: Snapshot | None = None  # the last one
+        self.snapshot: Snapshot | None = None  # the last one, until something has happened
 
     def publish(self, events: Sequence[Event], most: int, now: float) -> int:
         """Hand the next updates to all that are LIVE, and keep them; so many bytes of them at most.
@@ -86,6 +86,7 @@ class Followed:
         piece = Piece(events[0].seq, data, ends)
         place, first, after = self.ring.end, piece.first, piece.last + 1
         self.ring.add(piece, most)
+        self.snapshot = None
         late: list[Follower] = []
         for follower in self.live:
             if follower.next >= after:  # it was told of later ones already

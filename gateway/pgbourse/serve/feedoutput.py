@@ -8,8 +8,10 @@ __all__ = ["FeedOutput"]
 
 # Bytes of pieces that wait for one client: at this many the feed holds back what follows, and goes on once
 # most are gone. The kernel has as many again, or more.
-FULL = 256 * 1024
-_LOW = 64 * 1024
+FULL = 64 * 1024
+_LOW = 16 * 1024
+# Of them so many count in the total of what clients have not taken: others hold the same pieces.
+_COUNTED = 16 * 1024
 _SLICE = 256 * 1024  # bytes sent at once, of the rest of a piece
 
 
@@ -25,7 +27,7 @@ class FeedOutput:
         """`on_room` is called once there is room again for what found none, `on_leave` at the end."""
         self._on_room = on_room
         self._on_leave = on_leave
-        self._pieces: deque[bytes] = deque()
+        self._pieces: deque[bytes | memoryview] = deque()  # a view of what may be large
         self._sent = 0  # bytes of the first piece that the client has been sent
         self._wanted = False  # something found no room
         self._spoke_at = now  # when a piece last came
@@ -39,7 +41,7 @@ class FeedOutput:
         self._wanted = True
         return False
 
-    def add(self, piece: bytes, now: float, *, must: bool) -> bool:
+    def add(self, piece: bytes | memoryview, now: float, *, must: bool) -> bool:
         """Take a piece of any size if there is room, which there is for one that `must` go out."""
         if not (must or self.has_room()):
             return False
@@ -54,11 +56,14 @@ class FeedOutput:
         return math.inf if self.left or self.has_ended else self._spoke_at
 
     def flush(self, send: Callable[[bytes], int]) -> int:
-        """Send what the client takes, and return how many bytes are left, or FULL if they are more."""
+        """Send what the client takes, and return how many bytes are left, as far as they count."""
         pieces = self._pieces
         while pieces:
             piece = pieces[0]
-            sent = send(piece[self._sent : self._sent + _SLICE] if self._sent else piece)
+            if self._sent or not isinstance(piece, bytes):
+                sent = send(bytes(piece[self._sent : self._sent + _SLICE]))
+            else:
+                sent = send(piece)
             if not pieces or not sent:  # the client is gone, or takes nothing now
                 break
             self._sent += sent
@@ -69,7 +74,11 @@ class FeedOutput:
         if self._wanted and self.left < _LOW:
             self._wanted = False
             self._on_room()
-        return min(self.left, FULL)
+        return min(self.left, _COUNTED)
+
+    def holds(self, piece: memoryview) -> bool:
+        """Return whether this very piece is among those that are left."""
+        return any(one is piece for one in self._pieces)
 
     def end(self, farewell: bytes = b"") -> None:
         """Take nothing more; leave out what has not begun to be sent, for a farewell."""

@@ -32,7 +32,7 @@ class Ring:
         self.begin = 0  # pieces have places: that of the oldest one here,
         self.end = 0  # and that of the next one to come
         self._pieces: deque[Piece] = deque()
-        self._size = 0
+        self.size = 0  # bytes
 
     @property
     def first(self) -> int:
@@ -45,9 +45,9 @@ class Ring:
         pieces.append(piece)
         self.end += 1
         self.next = piece.last + 1
-        self._size += len(piece.data)
-        while self._size > most and len(pieces) > 1:
-            self._size -= len(pieces.popleft().data)
+        self.size += len(piece.data)
+        while self.size > most and len(pieces) > 1:
+            self.size -= len(pieces.popleft().data)
             self.begin += 1
 
     def place_of(self, seq: int) -> int:

@@ -59,9 +59,10 @@ class FeedSource:
     read again, or another DatabaseError.
     """
 
-    def __init__(self, conninfo: str) -> None:
-        """Take a libpq connection string, of several hosts if need be."""
+    def __init__(self, conninfo: str, name: str) -> None:
+        """Take a libpq connection string, of several hosts if need be, and the application name to show."""
         self._conninfo = conninfo
+        self._name = name
         self._pool: WorkerPool | None = None
         self._session: Session | None = None
         self._conversation: Conversation | None = None
@@ -78,7 +79,7 @@ class FeedSource:
             return
         try:
             if self._pool is None:
-                self._pool = worker_pool(self._conninfo, "pgbourse feed")
+                self._pool = worker_pool(self._conninfo, self._name)
             self._session = session = self._pool.getconn(timeout=self._pool.timeout)
         except (psycopg.Error, PoolTimeout, ConninfoError) as error:
             raise ConnectionGone(one_line(error)) from error

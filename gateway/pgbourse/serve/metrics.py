@@ -162,11 +162,12 @@ class _Gateway(Collector):
 
 
 def _feed(status: Status) -> Iterator[Metric]:
-    yield _gauge("feed_subscribers", "Connections that follow the market.", status.subscribers)
+    yield _gauge("feed_subscribers", "Connections that follow the market.", status.feed.subscribers)
+    yield _gauge("feed_bytes", "Bytes of market data that are kept for them.", status.feed.kept_bytes)
     for name, text, count in (
-        ("updates", "Updates handed to subscribers, one for each of them.", status.updates_sent),
-        ("snapshots", "Books handed to subscribers.", status.snapshots_sent),
-        ("late_snapshots", "Those in place of updates that they had missed.", status.snapshots_to_late),
+        ("updates", "Updates handed to subscribers, one for each of them.", status.feed.updates),
+        ("snapshots", "Books handed to subscribers.", status.feed.snapshots),
+        ("late_snapshots", "Those in place of updates that they had missed.", status.feed.late),
     ):
         yield CounterMetricFamily(f"pgbourse_feed_{name}", text, count)
 

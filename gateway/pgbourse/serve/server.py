@@ -8,12 +8,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pgbourse.serve.connection import ClientConnection
 from pgbourse.serve.dealt import Dealt
 from pgbourse.serve.dispatch import Dispatcher
+from pgbourse.serve.feed import FeedStatus
 from pgbourse.serve.handshakes import Handshakes
 from pgbourse.serve.listener import BACKLOG, is_shortage
 from pgbourse.serve.plain import PlainWire, new_buffer
@@ -58,10 +59,7 @@ class Status:
     processes: int = 1  # that serve clients
     restarts: int = 0  # of processes that had died
     has_no_room: bool = False  # a call has failed lately because the database's disk is full
-    subscribers: int = 0  # connections that follow the market
-    updates_sent: int = 0  # to subscribers, one for each of them
-    snapshots_sent: int = 0
-    snapshots_to_late: int = 0  # of these, in place of updates that a subscriber had missed
+    feed: FeedStatus = field(default_factory=FeedStatus)
 
 
 def add_up(parts: Sequence[Status], turned_at: float) -> Status:
@@ -78,10 +76,7 @@ def add_up(parts: Sequence[Status], turned_at: float) -> Status:
         processes=sum([part.processes for part in parts]),
         restarts=sum([part.restarts for part in parts]),
         has_no_room=any(part.has_no_room for part in parts),
-        subscribers=sum([part.subscribers for part in parts]),
-        updates_sent=sum([part.updates_sent for part in parts]),
-        snapshots_sent=sum([part.snapshots_sent for part in parts]),
-        snapshots_to_late=sum([part.snapshots_to_late for part in parts]),
+        feed=sum([part.feed for part in parts], FeedStatus()),
     )
 
 
@@ -175,7 +170,6 @@ class Server:
     def status(self) -> Status:
         """Return the server's state. May be called from any thread."""
         documents, size = self._dispatcher.waiting()
-        feed = self._dispatcher.feed
         return Status(
             traffic=self._traffic.status(),
             waiting_documents=documents,
@@ -186,10 +180,7 @@ class Server:
             draining=self._stop_asked,
             turned_at=self._traffic.now,
             has_no_room=self._dispatcher.has_no_room(),
-            subscribers=feed.subscribers,
-            updates_sent=feed.updates_sent,
-            snapshots_sent=feed.snapshots_sent,
-            snapshots_to_late=feed.snapshots_to_late,
+            feed=self._dispatcher.feed.status(),
         )
 
     def join(self) -> bool:

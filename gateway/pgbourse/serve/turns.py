@@ -53,11 +53,14 @@ class Peer(Protocol):
     def has_room(self) -> bool:
         """Return whether the feed may hand over more; if not, `on_room` will be called."""
 
-    def hand(self, piece: bytes, now: float, *, must: bool = False) -> bool:
+    def hand(self, piece: bytes | memoryview, now: float, *, must: bool = False) -> bool:
         """Deliver a piece of the feed. False if there is no room; there is for one that `must` go out."""
 
     def end_feed(self, farewell: bytes = b"") -> None:
         """Deliver nothing more of the feed but a farewell."""
+
+    def drop_holder(self, piece: memoryview) -> None:
+        """Close at once if it has not delivered this piece yet."""
 
 
 class Item:
