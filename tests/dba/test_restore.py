@@ -8,6 +8,7 @@ import psycopg
 
 from pgbourse.database.migrate import migrate
 from tests.dba.cluster import Cluster
+from tests.sql.feeding import Begin, LocalBook, key_of, lines_of, subscribe
 from tests.sql.market import Market
 
 MANUAL = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
@@ -86,6 +87,7 @@ def test_accounts_of_a_restored_dump_can_spend_all_they_have_at_once(folder: Pat
             named = old.execute(NAMED, [1]).fetchone()
             old.execute("select exchange.arm_switch('3', 86400)")
             looked = old.execute(LOOK).fetchall()
+            followed = LocalBook(old, key_of(old, "X"))
             before = [old.execute(query).fetchall() for query in (OWED, BALANCES, POSITIONS)]
             assert before[0] == [("1", "X", 0, 10), ("2", "X", 100, 0)]
             old.execute("select exchange.begin_session()")
@@ -110,7 +112,11 @@ def test_accounts_of_a_restored_dump_can_spend_all_they_have_at_once(folder: Pat
             assert new.execute(NAMED, [2]).fetchone() == (None, None, f"ref a7 is order {named[0]} already")
             assert new.execute(LOOK).fetchall() == looked
             market = Market(new)
+            # A feed goes on where it was, and the next update has the next number.
+            assert subscribe(new, ("X", followed.seq + 1)) == [Begin("resumed", followed.seq, False)]
             market.place("1", "X", 20, 10)
+            assert followed.read(new) == 1
+            assert followed.lines() == lines_of(new, followed.symbol_key)
             # It can spend what it was owed there and what it is owed here, no less and no more.
             assert market.try_place("2", "X", 31, 10) == (None, "insufficient_funds")
             market.place("2", "X", 30, 10)
@@ -119,4 +125,6 @@ def test_accounts_of_a_restored_dump_can_spend_all_they_have_at_once(folder: Pat
             market.place("2", "X", -75, 11)
             assert market.try_place("2", "X", -1, 11) == (None, "insufficient_shares")
             assert (market.cash("1"), market.cash("2")) == ("750", "0")
+            followed.read(new)
+            assert followed.lines() == lines_of(new, followed.symbol_key)
             assert new.execute("select * from exchange.check_integrity()").fetchall() == []

@@ -145,6 +145,16 @@ def test_time_never_goes_back(traders: Market) -> None:
     assert times[1] == times[0]
 
 
+def test_an_update_of_another_servers_transaction_is_not_added_to(traders: Market) -> None:
+    """In a copy that was restored elsewhere, a transaction may get the id that one had there."""
+    traders.place("1", "X", 10, 5)
+    with traders.connection.transaction():
+        traders.connection.execute("update exchange.updates set transaction_id = pg_current_xact_id()")
+        traders.place("1", "X", 11, 5)
+        traders.place("1", "X", 12, 5)
+    assert updates(traders) == ["1: add buy 1: 10 @ 5", "2: add buy 2: 11 @ 5, add buy 3: 12 @ 5"]
+
+
 def test_updates_are_in_the_order_of_commits(traders: Market, sessions: list[Session]) -> None:
     first, second = sessions
     first.begin()
