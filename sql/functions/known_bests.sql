@@ -1,9 +1,8 @@
--- Tells the best order of each side of a match now, as far as it can: null where only the table can, for all that was loaded is used
--- up. A side that a match has left alone is as it was.
+-- Tells the best order of each side of a match now. Only where all that was loaded is used up, the table is asked. A side that a
+-- match has left alone is as it was.
 create or replace function exchange.known_bests(p_run exchange.run)
 returns exchange.run_best[]
 language plpgsql
-immutable
 as $$
 declare
     c_sides constant exchange.run_side[] := p_run.sides;
@@ -23,6 +22,8 @@ begin
             or v_best.price_rank <= coalesce(p_run.last_ranks[n], v_side.reach)
         then
             v_bests[n] := row(v_best.price_rank, v_best.order_id)::exchange.run_best;
+        else
+            v_bests[n] := exchange.find_best(v_side.symbol_key, v_side.side, v_side.best_rank, v_side.best_id);
         end if;
     end loop;
     return v_bests;
@@ -30,6 +31,6 @@ end
 $$;
 
 comment on function exchange.known_bests(exchange.run) is
-'The best order of each side of a match, as it is now; null where the match can''t tell. Touches no table.';
+'The best order of each side of a match, as it is now, when all that it did is written. The caller holds the symbols'' locks.';
 
 revoke all on function exchange.known_bests(exchange.run) from public;

@@ -1,7 +1,7 @@
 -- Writes what happened to books: an update for each symbol, or more of the one that this transaction has written before.
 --
--- p_symbol_keys, ascending, are the symbols whose best orders a match knows: p_bests has two for each, of the buys and of the sells,
--- and null where it can't tell. A side that nothing happened to keeps its best order. Of the others the table tells it.
+-- A match knows the best orders: p_symbol_keys, ascending, are its symbols, and p_bests has two for each, of the buys and of the sells.
+-- For others, find_bests tells them.
 --
 -- The caller holds the symbols' locks, so nobody else writes updates of them, and commits are in the order of seq.
 create or replace function exchange.write_updates(
@@ -14,18 +14,29 @@ returns void
 language plpgsql
 as $$
 begin
+    if p_bests is null then
+        p_symbol_keys := array(
+            select distinct event.symbol_key
+            from unnest(p_events) as event
+            order by event.symbol_key
+        );
+        p_bests := exchange.find_bests(p_events, p_symbol_keys);
+    end if;
+
     insert into exchange.updates
     (symbol_key, seq, updated_at, bid_rank, bid_id, ask_rank, ask_id, last_price, last_at, events)
     select
         changed.symbol_key,
-        coalesce(newest.seq, 0) + (own.is_newest is not true)::integer,
-        best.updated_at,
-        (best.bid).price_rank,
-        (best.bid).order_id,
-        (best.ask).price_rank,
-        (best.ask).order_id,
+        -- By its time too: in a copy that was restored elsewhere, the ids are of transactions of another server.
+        coalesce(newest.seq, 0)
+        + ((newest.transaction_id = pg_current_xact_id() and newest.updated_at >= transaction_timestamp()) is not true)::integer,
+        greatest(p_now, newest.updated_at),
+        (p_bests[changed.place - 1]).price_rank,
+        (p_bests[changed.place - 1]).order_id,
+        (p_bests[changed.place]).price_rank,
+        (p_bests[changed.place]).order_id,
         coalesce((p_events[changed.last_trade]).price, newest.last_price),
-        case when changed.last_trade is null then newest.last_at else best.updated_at end,
+        case when changed.last_trade is null then newest.last_at else greatest(p_now, newest.updated_at) end,
         changed.events
     from (
         select
@@ -58,10 +69,6 @@ begin
             updates.seq,
             updates.transaction_id,
             updates.updated_at,
-            updates.bid_rank,
-            updates.bid_id,
-            updates.ask_rank,
-            updates.ask_id,
             updates.last_price,
             updates.last_at
         from exchange.updates
@@ -69,27 +76,6 @@ begin
         order by updates.seq desc
         limit 1
     ) as newest on true
-    -- By its time too: in a copy that was restored elsewhere, the ids are of transactions of another server.
-    cross join lateral (
-        select newest.transaction_id = pg_current_xact_id() and newest.updated_at >= transaction_timestamp() as is_newest
-    ) as own
-    cross join lateral (
-        select
-            greatest(p_now, newest.updated_at) as updated_at,
-            case
-                when p_bests[changed.place - 1] is distinct from null then p_bests[changed.place - 1]
-                when exists (select from unnest(changed.events) as event where event.side = 'buy')
-                    then exchange.find_best(changed.symbol_key, 'buy', newest.bid_rank, newest.bid_id)
-                else row(coalesce(newest.bid_rank, 'Infinity'), coalesce(newest.bid_id, 0))::exchange.run_best
-            end as bid,
-            case
-                when p_bests[changed.place] is distinct from null then p_bests[changed.place]
-                when exists (select from unnest(changed.events) as event where event.side = 'sell')
-                    then exchange.find_best(changed.symbol_key, 'sell', newest.ask_rank, newest.ask_id)
-                else row(coalesce(newest.ask_rank, 'Infinity'), coalesce(newest.ask_id, 0))::exchange.run_best
-            end as ask
-        offset 0
-    ) as best
     on conflict on constraint updates_pkey do update
     set
         updated_at = excluded.updated_at,
@@ -105,6 +91,6 @@ $$;
 
 comment on function exchange.write_updates(exchange.run_event[], bigint[], exchange.run_best[], timestamptz) is
 'Adds to updates what happened to the book of each symbol, with the best orders that there are now. The caller holds the symbols'' '
-'locks. p_symbol_keys and p_bests are what a match knows of them: null elsewhere.';
+'locks. p_symbol_keys and p_bests are what a match knows of them; null elsewhere.';
 
 revoke all on function exchange.write_updates(exchange.run_event[], bigint[], exchange.run_best[], timestamptz) from public;
