@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from pgbourse.serve.feeddesk import FeedDesk
 from pgbourse.serve.feedwork import FeedStatus, FeedWork
 from pgbourse.serve.turns import Turn
 from pgbourse.wire.feed import feed_error
@@ -39,7 +40,9 @@ class Feed:
         self._in_hand: set[Turn] = set()  # whose documents are not all answered
         self._draining = False
         self._stopping = False
-        self._work = FeedWork(conninfo, self._let_go, self._wake, certified=certified)  # the thread's own
+        # The thread's own.
+        self._desk = FeedDesk(self._let_go)
+        self._work = FeedWork(conninfo, self._desk, self._wake, certified=certified)
         self._thread = threading.Thread(target=self._run, name="pgbourse-feed", daemon=True)
 
     def status(self) -> FeedStatus:
@@ -130,12 +133,12 @@ class Feed:
             if turn.has_left:
                 self._let_go(turn)
             else:
-                self._work.answer(turn, asked)
+                self._desk.answer(turn, asked)
         for turn in leavers:
-            self._work.leave(turn)
+            self._desk.leave(turn)
             self._let_go(turn)
         for turn in roomy:
-            self._work.go_on(turn)
+            self._desk.go_on(turn)
 
     def _end_all(self, farewell: bytes = b"") -> None:
         """End the feeds with documents that are not answered, and let these go."""

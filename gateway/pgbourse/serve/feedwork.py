@@ -1,4 +1,4 @@
-"""What the feed's thread does: it answers who subscribes, polls, and serves those who need something else."""
+"""What the feed's thread does in the database: it polls, looks up who subscribes, and reads for the late."""
 
 import logging
 import time
@@ -8,20 +8,16 @@ from dataclasses import astuple, dataclass
 
 from pgbourse.serve.answers import FateUnknown
 from pgbourse.serve.feedbooks import BookReader, Wanted
-from pgbourse.serve.feedfollowers import BOOK, GONE, LATE, PAST, Followed, Follower, Snapshot, Subscriber
+from pgbourse.serve.feeddesk import FeedDesk
+from pgbourse.serve.feedfollowers import BOOK, PAST, Followed
 from pgbourse.serve.feedring import Ring
-from pgbourse.serve.feedsource import FeedSource, Start
+from pgbourse.serve.feedsource import FeedSource
 from pgbourse.serve.sessions import ConnectionGone, DatabaseError
-from pgbourse.serve.turns import Turn
 from pgbourse.wire.feed import (
     Event,
-    FeedDocument,
     Subscription,
-    feed_error,
-    format_resumed,
     format_updates,
 )
-from pgbourse.wire.messages import Refusal
 
 __all__ = ["FeedStatus", "FeedWork"]
 
@@ -57,25 +53,19 @@ class FeedStatus:
 
 
 class FeedWork:
-    """All subscribers and what they follow. Only the feed's thread uses it, but for `status`."""
+    """Reads for all who are at the desk. Only the feed's thread uses it, but for `status`."""
 
     def __init__(
-        self, conninfo: str, let_go: Callable[[Turn], None], on_news: Callable[[], None], *, certified: bool
+        self, conninfo: str, desk: FeedDesk, on_news: Callable[[], None], *, certified: bool
     ) -> None:
-        """Take what to do with a turn whose documents are all answered; the rest is as in Feed.
+        """Take whom to serve; the rest is as in Feed.
 
         Another thread calls `on_news` when there is something to `do`.
         """
         self._source = FeedSource(conninfo, "pgbourse feed")
         self._reader = BookReader(conninfo, on_news)
-        self._let_go = let_go
+        self._desk = desk
         self._certified = certified
-        self._subscribers: dict[Turn, Subscriber] = {}
-        self._symbols: dict[int, Followed] = {}  # by key
-        self._to_ask: dict[Subscriber, Subscription] = {}
-        self._books: dict[Followed, list[Follower]] = {}  # those that need one, and have room for it
-        self._reading: dict[Followed, Wanted] = {}  # books that are being read for some
-        self._pasts: dict[tuple[Followed, int], list[Follower]] = {}  # likewise, the updates from this one on
         self._snapshots: list[weakref.ref[memoryview]] = []  # oldest first, some of which are there no more
         self._next_poll = 0.0
         self._most = min(_FIRST_UPDATES, _UPDATES)
@@ -84,16 +74,19 @@ class FeedWork:
         self._retry_at = 0.0
         self._delay = _FIRST_RETRY
         self._used_at = 0.0
-        self._updates_sent = 0
-        self._snapshots_sent = 0
-        self._late = 0
 
     def status(self) -> FeedStatus:
-        rings = [symbol.ring for symbol in list(self._symbols.values())]
+        rings = [symbol.ring for symbol in list(self._desk.symbols.values())]
         snapshots = [reference() for reference in self._snapshots]
         kept = sum([ring.size for ring in rings if ring is not None])
         kept += sum([len(snapshot) for snapshot in snapshots if snapshot is not None])
-        return FeedStatus(len(self._subscribers), self._updates_sent, self._snapshots_sent, self._late, kept)
+        return FeedStatus(
+            len(self._desk.subscribers),
+            self._desk.updates_sent,
+            self._desk.snapshots_sent,
+            self._desk.late,
+            kept,
+        )
 
     @property
     def has_news(self) -> bool:
@@ -102,44 +95,20 @@ class FeedWork:
 
     def due(self, now: float) -> float | None:
         """Return when there is something to do by itself; None if nothing is."""
-        if not (self._symbols or self._to_ask):
+        if not (self._desk.symbols or self._desk.to_ask):
             return self._used_at + _IDLE if self._source.is_open else None
         if self._away_since:
             return self._retry_at
-        if self._to_ask or self._pasts or self._books.keys() - self._reading.keys():
+        if self._desk.to_ask or self._desk.pasts or self._desk.books.keys() - self._desk.reading.keys():
             return now
-        return self._next_poll if any(symbol.ring for symbol in self._symbols.values()) else None
-
-    def answer(self, turn: Turn, asked: Sequence[FeedDocument]) -> None:
-        """Answer a client's next documents, in their order."""
-        subscriber = self._subscribers.get(turn)
-        if subscriber is None:
-            subscriber = self._subscribers[turn] = Subscriber(turn)
-        subscriber.asked.extend(asked)
-        self._answer(subscriber)
-
-    def leave(self, turn: Turn) -> None:
-        """Forget a client that is gone, or was told to go."""
-        if (gone := self._subscribers.pop(turn, None)) is not None:
-            self._to_ask.pop(gone, None)
-            for follower in gone.followers.values():
-                self._forget(follower)
-            gone.followers.clear()
-
-    def go_on(self, turn: Turn) -> None:
-        """Go on with a client that has room again."""
-        if (subscriber := self._subscribers.get(turn)) is not None:
-            waiting, subscriber.waiting = subscriber.waiting, []
-            for follower in waiting:
-                self._serve(follower)
-            self._answer(subscriber)
+        return self._next_poll if any(symbol.ring for symbol in self._desk.symbols.values()) else None
 
     def do(self) -> None:
         """Do what is due in the database: a poll, and one thing of each other kind."""
         for wanted in self._reader.take():
             self._note_book(wanted)
         now = time.monotonic()
-        if not (self._symbols or self._to_ask):
+        if not (self._desk.symbols or self._desk.to_ask):
             if self._source.is_open and now - self._used_at >= _IDLE:
                 self._source.disconnect()
             return
@@ -153,10 +122,10 @@ class FeedWork:
 
     def give_up(self) -> int:
         """Begin anew, without those who are here. Returns how many they are."""
-        for turn in self._subscribers:
+        for turn in self._desk.subscribers:
             turn.peer.end_feed()
         self._source.disconnect()
-        return len(self._subscribers)
+        return len(self._desk.subscribers)
 
     def close(self) -> None:
         """End the sessions."""
@@ -171,11 +140,11 @@ class FeedWork:
             self._check_places()
         if self._next_poll <= now:
             self._poll(now)
-        if self._to_ask:
+        if self._desk.to_ask:
             self._subscribe()
         self._want_books()
-        if self._pasts:
-            self._read_past(*next(iter(self._pasts)))
+        if self._desk.pasts:
+            self._read_past(*next(iter(self._desk.pasts)))
         if self._away_since:
             _log.warning("the feed goes on after %.1f s", now - self._away_since)
             self._away_since, self._delay = 0.0, _FIRST_RETRY
@@ -192,7 +161,7 @@ class FeedWork:
 
     def _poll(self, now: float) -> None:
         """Read what has happened to all symbols, and hand it out."""
-        symbols = [symbol for symbol in self._symbols.values() if symbol.ring is not None]
+        symbols = [symbol for symbol in self._desk.symbols.values() if symbol.ring is not None]
         rings = [symbol.ring for symbol in symbols if symbol.ring is not None]
         if not rings:
             return
@@ -201,7 +170,7 @@ class FeedWork:
         has_more = False
         events_read = 0
         for key, events in read:
-            symbol = self._symbols[key]
+            symbol = self._desk.symbols[key]
             events_read += len(events)
             has_more |= self._publish(symbol, events) >= self._most
         self._next_poll = now if has_more else now + _POLL
@@ -220,146 +189,43 @@ class FeedWork:
         assert ring is not None
         if events[0].seq != ring.next:
             _log.warning("updates of %s are gone before they were read: it begins anew", symbol.sym)
-            self._begin_anew(symbol)
+            self._desk.begin_anew(symbol)
             return 0
         live = len(symbol.live)
-        most = min(SYMBOL_BYTES, _ALL_BYTES // len(self._symbols))
+        most = min(SYMBOL_BYTES, _ALL_BYTES // len(self._desk.symbols))
         count = symbol.publish(events, most, time.monotonic())
-        self._updates_sent += count * live
+        self._desk.updates_sent += count * live
         return count
-
-    def _begin_anew(self, symbol: Followed) -> None:
-        """Give the whole book to all who follow a symbol."""
-        symbol.ring = symbol.snapshot = None
-        symbol.live.clear()
-        self._stop_reading(symbol)
-        for follower in symbol.followers:
-            if follower in follower.subscriber.waiting:
-                follower.subscriber.waiting.remove(follower)
-            follower.state = BOOK
-            self._serve(follower)
 
     def _check_places(self) -> None:
         """See whether another server, or this one after a restart, has all that was sent."""
-        symbols = [(symbol, _place(symbol)) for symbol in self._symbols.values() if _place(symbol)]
+        symbols = [(symbol, _place(symbol)) for symbol in self._desk.symbols.values() if _place(symbol)]
         asked = [Subscription(symbol.sym, place, "") for symbol, place in symbols]
         starts = self._source.subscribe(asked, None) if asked else []
         for (symbol, _), start in zip(symbols, starts, strict=True):
             if start.outcome != "resumed":
                 _log.warning("the database lacks updates of %s that were sent: it begins anew", symbol.sym)
-                self._begin_anew(symbol)
+                self._desk.begin_anew(symbol)
         self._checked = self._source.server
-
-    # Documents.
-
-    def _answer(self, subscriber: Subscriber) -> None:
-        """Answer the next documents, as far as that needs no database, and there is room."""
-        while subscriber.asked and not subscriber.is_asking:
-            if not subscriber.turn.peer.has_room():
-                return
-            asked = subscriber.asked[0].asked
-            if isinstance(asked, Refusal):
-                subscriber.hand(feed_error(asked.echo, asked.message), time.monotonic(), must=True)
-                subscriber.asked.popleft()
-            else:
-                subscriber.is_asking = True
-                self._to_ask[subscriber] = asked
-        if not subscriber.asked:
-            self._let_go(subscriber.turn)
-
-    def _answered(self, subscriber: Subscriber) -> None:
-        subscriber.asked.popleft()
-        subscriber.is_asking = False
-        self._answer(subscriber)
 
     def _subscribe(self) -> None:
         """Look up how those begin that have asked."""
-        batch = list(self._to_ask.items())[:_ASKED]
+        batch = list(self._desk.to_ask.items())[:_ASKED]
         names = [subscriber.turn.peer.certificate_name for subscriber, _ in batch]
         starts = self._source.subscribe([asked for _, asked in batch], names if self._certified else None)
         for (subscriber, asked), start in zip(batch, starts, strict=True):
-            del self._to_ask[subscriber]
-            self._begin(subscriber, asked, start)
-
-    def _begin(self, subscriber: Subscriber, asked: Subscription, start: Start) -> None:
-        now = time.monotonic()
-        key, seq = start.symbol_key, start.seq
-        if key is None or seq is None:
-            subscriber.hand(feed_error(asked.echo, start.message or "refused"), now, must=True)
-            self._answered(subscriber)
-            return
-        if (before := subscriber.followers.pop(key, None)) is not None:
-            self._forget(before)
-        symbol = self._symbols.get(key)
-        if symbol is None:
-            symbol = self._symbols[key] = Followed(key, asked.sym)
-        elif symbol.sym != asked.sym or _is_behind(symbol, start):
-            _log.warning("the exchange has been emptied: %s begins anew", asked.sym)
-            symbol.sym = asked.sym
-            self._begin_anew(symbol)
-        follower = subscriber.followers[key] = Follower(subscriber, symbol)
-        symbol.followers.add(follower)
-        follower.next = seq + 1
-        if start.outcome == "resumed":
-            subscriber.hand(format_resumed(asked.sym, seq), now, must=True)
-            self._find_place(follower)
-            self._answered(subscriber)
-        else:
-            self._serve(follower)
-
-    def _forget(self, follower: Follower) -> None:
-        symbol = follower.symbol
-        symbol.forget(follower)
-        if not symbol.followers:
-            symbol.ring = symbol.snapshot = None  # they are large, and the rest may be in a cycle
-            self._symbols.pop(symbol.key, None)
-            self._stop_reading(symbol)
-
-    def _stop_reading(self, symbol: Followed) -> None:
-        """Forget what is to be read of a symbol."""
-        self._books.pop(symbol, None)
-        self._reading.pop(symbol, None)
-        for place in [place for place in self._pasts if place[0] is symbol]:
-            del self._pasts[place]
-
-    # What a follower needs.
-
-    def _find_place(self, follower: Follower) -> None:
-        """Let a follower, whose next update is known, go on from there."""
-        ring = follower.symbol.ring
-        follower.place = -1 if ring is None else ring.place_of(follower.next)
-        follower.state = PAST if follower.place < 0 else LATE
-        self._serve(follower)
-
-    def _serve(self, follower: Follower) -> None:
-        """Hand a follower what it needs, or put it where that is read; it waits if it has no room."""
-        symbol, subscriber = follower.symbol, follower.subscriber
-        if follower.state == GONE:
-            return
-        if follower.state == LATE:
-            ring = symbol.ring
-            if ring is not None and follower.place >= ring.begin:
-                if not symbol.hand_late(follower, time.monotonic()):
-                    subscriber.waiting.append(follower)
-                return
-            follower.state = BOOK
-            self._late += 1
-        if not subscriber.turn.peer.has_room():
-            subscriber.waiting.append(follower)
-        elif follower.state == BOOK:
-            self._books.setdefault(symbol, []).append(follower)
-        else:
-            self._pasts.setdefault((symbol, follower.next), []).append(follower)
+            del self._desk.to_ask[subscriber]
+            self._desk.begin(subscriber, asked, start)
 
     def _want_books(self) -> None:
         """Have the books read that somebody needs, or hand out the last one if nothing has happened since."""
-        for symbol in [one for one in self._books if one not in self._reading]:
-            wanted = Wanted(symbol, self._books.pop(symbol))
+        for symbol in [one for one in self._desk.books if one not in self._desk.reading]:
+            wanted = Wanted(symbol, self._desk.books.pop(symbol))
             newest = max([follower.next for follower in wanted.followers]) - 1  # that somebody knows of
             if symbol.snapshot is not None and symbol.snapshot.seq >= newest:
-                self._hand_book(wanted.followers, symbol.snapshot)
+                self._desk.hand_book(wanted.followers, symbol.snapshot)
             else:
-                self._reading[symbol] = wanted
+                self._desk.reading[symbol] = wanted
                 self._reader.ask(wanted)
 
     def _note_book(self, wanted: Wanted) -> None:
@@ -368,9 +234,9 @@ class FeedWork:
         Who holds the oldest one is closed if all together are too many bytes.
         """
         symbol, snapshot = wanted.symbol, wanted.snapshot
-        if self._reading.get(symbol) is not wanted:
+        if self._desk.reading.get(symbol) is not wanted:
             return
-        del self._reading[symbol]
+        del self._desk.reading[symbol]
         if snapshot is None:
             for follower in wanted.followers:
                 follower.subscriber.turn.peer.end_feed()
@@ -381,46 +247,31 @@ class FeedWork:
             symbol.ring = Ring(snapshot.seq + 1)
         if symbol.ring.next <= snapshot.seq + 1:
             symbol.snapshot = snapshot
-        self._hand_book(wanted.followers, snapshot)
+        self._desk.hand_book(wanted.followers, snapshot)
 
     def _bound_snapshots(self) -> None:
         living = [data for reference in self._snapshots if (data := reference()) is not None]
         while sum(map(len, living)) > _SNAPSHOT_BYTES and len(living) > 1:
             oldest = living.pop(0)
             _log.warning("closing clients that take a snapshot too slowly: too much is unsent in all")
-            for turn in self._subscribers:
+            for turn in self._desk.subscribers:
                 turn.peer.drop_holder(oldest)
-            for symbol in self._symbols.values():
+            for symbol in self._desk.symbols.values():
                 if symbol.snapshot is not None and symbol.snapshot.data is oldest:
                     symbol.snapshot = None
         self._snapshots = list(map(weakref.ref, living))
 
-    def _hand_book(self, followers: Sequence[Follower], snapshot: Snapshot) -> None:
-        now = time.monotonic()
-        for follower in followers:
-            if follower.state != BOOK:
-                continue
-            if not follower.subscriber.hand(snapshot.data, now):
-                follower.subscriber.waiting.append(follower)
-                continue
-            self._snapshots_sent += 1
-            follower.next = snapshot.seq + 1
-            self._find_place(follower)
-            if follower.is_first:
-                follower.is_first = False
-                self._answered(follower.subscriber)
-
     def _read_past(self, symbol: Followed, first: int) -> None:
         """Read the updates from this one on for those who resume there, and hand them out."""
         read = self._source.updates([symbol.key], [first - 1], self._most)
-        followers = [one for one in self._pasts.pop((symbol, first)) if one.state == PAST]
+        followers = [one for one in self._desk.pasts.pop((symbol, first)) if one.state == PAST]
         events = read[0][1] if read else []
         is_all = not events or events[-1].seq - first + 1 < self._most
         self._measure(len(events))
         if events and events[0].seq != first:  # it has been forgotten since
             for follower in followers:
                 follower.state = BOOK
-                self._serve(follower)
+                self._desk.serve(follower)
             return
         data, ends = format_updates(symbol.sym, events)
         if symbol.ring is None and is_all:
@@ -428,21 +279,11 @@ class FeedWork:
         now = time.monotonic()
         for follower in followers:
             if not data or follower.subscriber.hand(data, now):
-                self._updates_sent += len(ends)
+                self._desk.updates_sent += len(ends)
                 follower.next = first + len(ends)
-                self._find_place(follower)
+                self._desk.find_place(follower)
             else:
                 follower.subscriber.waiting.append(follower)
-
-
-def _is_behind(symbol: Followed, start: Start) -> bool:
-    """Whether the newest update that the database has of a symbol was told, and later ones as well."""
-    return (
-        symbol.ring is not None
-        and start.outcome == "snapshot"
-        and start.seq is not None
-        and start.seq < symbol.ring.next - 1
-    )
 
 
 def _place(symbol: Followed) -> int:
