@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 import psutil
 import pytest
 
+from pgbourse.client import Feed, Snapshot
 from tests.faults.cluster import Cluster
 from tests.faults.conftest import StartGateway
 from tests.faults.follower import Follower, Session, differences, sight, updates_of
@@ -18,7 +19,7 @@ from tests.faults.proxy import Proxy
 from tests.faults.resender import Resender
 from tests.faults.scene import GatewayProcess, Scene, integrity, rounds
 from tests.faults.test_crashes import ways
-from tests.faults.trader import Trader
+from tests.faults.trader import GUARD, Trader
 from tests.faults.watcher import WATCHES, Watcher
 from tests.integration.client import WireClient
 
@@ -149,6 +150,16 @@ def cut(market: Market) -> None:
     market.proxy.restore()
 
 
+def begin_often(market: Market) -> None:
+    """Follow what is being traded from one moment after the other; raises what is wrong there."""
+    for _ in range(20):
+        with Feed(*market.gateways[0].address, timeout=GUARD) as feed:
+            feed.subscribe(market.symbols[-1])
+            assert isinstance(next(feed), Snapshot)
+            for _ in range(3):
+                feed.receive(0.1)
+
+
 @ways
 def test_gateways_that_are_killed(start_market: StartMarket, lanes: str) -> None:
     with start_market(lanes) as market:
@@ -170,6 +181,11 @@ def test_a_follower_whose_connection_is_cut(start_market: StartMarket) -> None:
             market.play(lambda: cut(market))
             assert market.followers[0].resumptions > number
         market.check_again()
+
+
+def test_followers_that_begin_at_any_moment(start_market: StartMarket) -> None:
+    with start_market() as market:
+        market.play_often(begin_often, len(rounds(10)))
 
 
 def tell_and_kill(cluster: Cluster, exchange: str, gateway: GatewayProcess, times: int) -> list[str]:

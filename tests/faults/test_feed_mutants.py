@@ -12,6 +12,7 @@ from tests.faults.test_feed import (
     Flood,
     Market,
     StartMarket,
+    begin_often,
     cut,
     growth,
     kill_gateway,
@@ -28,7 +29,7 @@ ATTEMPTS = 20
 @pytest.mark.parametrize(
     ("mutant", "strike"),
     [
-        ("tells_again_what_a_snapshot_had", cut),
+        ("tells_again_what_a_snapshot_had", begin_often),
         ("goes_on_with_what_comes_next", cut),
         ("resumes_one_too_early", kill_gateway),
         ("leaves_out_removals", cut),
