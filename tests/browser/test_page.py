@@ -15,6 +15,13 @@ pytestmark = pytest.mark.xdist_group("browser")
 
 NONE, MINUS = "\u2013", "\u2212"  # a dash, and the sign
 
+# Whether the list shows the symbol that was chosen.
+IN_SIGHT = (
+    "const frame = document.querySelector('#symbols .scroll').getBoundingClientRect(), "
+    "row = document.querySelector('tr.chosen').getBoundingClientRect(); "
+    "return row.top >= frame.top && row.bottom <= frame.bottom + 1"
+)
+
 HOSTILE = "<img src=x onerror=\"document.title='hacked'\">"
 
 
@@ -139,6 +146,7 @@ def test_it_fits_and_can_be_read(exchange: Exchange, page: Page, scheme: str, co
         page.resize(width)
         page.until(lambda width=width: page.run("return innerWidth") == width, "the window has its size")  # type: ignore[misc]
         assert page.run("return document.documentElement.scrollWidth") <= width
+        assert page.run(IN_SIGHT)
         outside = (
             "return [...document.querySelectorAll('main *')].filter((node) => "
             "!node.closest('.hidden, caption') && node.getClientRects().length).filter((node) => { "
