@@ -65,7 +65,7 @@ CALLS = {
     "arm_switch": "'1', 60",
     "bars": "'X', '1 hour'",
     "begin_session": "",
-    "book_at": "'X', now()",
+    "book_at": "'X', '2030-01-01'",
     "cancel_all_orders": "'2'",
     "cancel_order": "'1', 1",
     "count_open": "",
