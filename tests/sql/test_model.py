@@ -27,19 +27,25 @@ KIND = {
     **dict.fromkeys(["arm_switch", "disarm_switch", "fire_switch"], "change"),
 }
 
+# What changes nothing.
+LOOKS = {"query_order", "look_account", "list_orders", "look_book"}
+
 
 def runs(batch: list[Request]) -> list[tuple[str, list[int]]]:
     """Return what a batch is cut into, in order: the kind of each run, and the places of its requests.
 
-    Each sequence is cut into runs of one kind; the first runs of all sequences come first, kind by kind.
+    Each sequence is cut into runs of one kind; the first runs of all sequences come first, kind by kind. But
+    what sequences begin with that changes nothing comes before all else.
     """
-    found: dict[tuple[int, str], list[int]] = {}
+    found: dict[tuple[bool, int, str], list[int]] = {}
     for sequence in {request.sequence for request in batch}:
         places = [place for place, request in enumerate(batch) if request.sequence == sequence]
         kinds = itertools.groupby(places, lambda place: kind_of(batch[place].action))
+        changes = False
         for phase, (kind, run) in enumerate(kinds):
-            found.setdefault((phase, kind), []).extend(run)
-    return [(kind, sorted(found[phase, kind])) for phase, kind in sorted(found)]
+            changes = changes or kind not in LOOKS
+            found.setdefault((changes, phase, kind), []).extend(run)
+    return [(key[-1], sorted(found[key])) for key in sorted(found)]
 
 
 def kind_of(action: str) -> str:
