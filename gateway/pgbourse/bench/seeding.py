@@ -38,6 +38,24 @@ placed as (
     union all
     select sell_order_id, seller, symbol_key, 'sell'::exchange.side, shares, price, now() from pairs
     order by 1
+),
+-- The last update of each symbol. Those before it have been forgotten.
+told as (
+    insert into exchange.updates
+    (symbol_key, seq, updated_at, bid_rank, bid_id, ask_rank, ask_id, last_price, last_at, events)
+    select distinct on (symbol_key)
+        symbol_key,
+        1 + count(*) over (partition by symbol_key),
+        now(),
+        'Infinity',
+        0,
+        'Infinity',
+        0,
+        price,
+        now(),
+        array[('trade', 'buy', buy_order_id, sell_order_id, price, shares)::exchange.update_event]
+    from pairs
+    order by symbol_key, pair desc
 )
 insert into exchange.executions (
     symbol_key, buy_order_id, sell_order_id, shares, price, buy_limit, sell_limit, executed_at
@@ -77,7 +95,8 @@ _BATCH = 1000
 def seed_history(connection: psycopg.Connection[TupleRow], orders: int) -> None:
     """Insert orders that were placed and filled; `orders` is rounded down to a multiple of four.
 
-    The connection must be a superuser's, in autocommit mode, to a database with at least two accounts.
+    The connection must be a superuser's, in autocommit mode, to a database with at least two accounts, where
+    no order has been placed yet.
     """
     with connection.transaction():
         connection.execute(_HISTORY, {"orders": orders // 4 * 4})

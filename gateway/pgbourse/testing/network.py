@@ -160,7 +160,8 @@ class _Link:
     def reset(self) -> None:
         """Cut it so that the exchange sees that nobody is there, and not only the end of what it was sent."""
         end: socket.socket = self.to_exchange.get_extra_info("socket")
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with contextlib.suppress(OSError):  # the exchange has closed it already
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.to_client.transport.abort()
         self.to_exchange.transport.abort()
 
