@@ -87,6 +87,8 @@ def test_a_running_server_is_found_by_its_folder_and_goes_on(
     assert service.process.poll() is None
     with WireClient(service.address) as client:
         assert client.ask(b'<create><account id="2" balance="1"/></create>')[0].tag == "created"
+    service.process.terminate()  # its PostgreSQL as well, for the tests after this one
+    service.process.wait()
 
 
 def test_findings_are_1_and_what_can_not_be_told_is_2(exchange: Path) -> None:
