@@ -22,10 +22,10 @@ declare
     v_first bigint;
     v_last bigint; -- that is old
     v_deleted bigint;
-    v_forgotten bigint := 0;
+    v_forgotten bigint := 0::bigint;
 begin
     if not pg_try_advisory_xact_lock(5003, 0) then
-        return 0;
+        return 0::bigint;
     end if;
 
     for v_symbol_key, v_newest in

@@ -15,9 +15,9 @@ set enable_bitmapscan = off
 set jit = off
 as $$
 declare
-    v_low bigint := 0; -- not there
+    v_low bigint := 0::bigint; -- not there
     v_high bigint; -- there
-    v_middle bigint := 1; -- for most often, nothing has been forgotten
+    v_middle bigint := 1::bigint; -- for most often, nothing has been forgotten
 begin
     select newest.seq
     into v_high

@@ -14,7 +14,7 @@ set enable_bitmapscan = off
 set jit = off
 as $$
 declare
-    v_low bigint := 0; -- forgotten, or not later than p_at
+    v_low bigint := 0::bigint; -- forgotten, or not later than p_at
     v_high bigint; -- later than p_at, or one more than the newest
     v_middle bigint;
     v_updated_at timestamptz;

@@ -15,8 +15,8 @@ from pgbourse.testing.emptying import Connection, Emptier, ExchangeError, connec
 
 __all__ = ["TestDatabase"]
 
-# The advisory lock of a session of tests; 5000 to 5002 are the exchange's own (symbol_slot, create_symbol).
-_LOCK = "select pg_try_advisory_lock(5003, 0)"
+# The advisory lock of a session of tests; 5000 to 5003 are the exchange's own.
+_LOCK = "select pg_try_advisory_lock(5004, 0)"
 
 _RECOVERY_SECONDS = 60.0
 _PAUSE = 0.05
