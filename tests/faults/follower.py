@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections import defaultdict
-from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 from typing import NamedTuple, TypeAlias
 
@@ -28,6 +27,7 @@ from pgbourse.client import (
     Trade,
     Update,
 )
+from tests.faults.background import Background
 from tests.faults.trader import GUARD
 from tests.integration.client import wait_until
 
@@ -37,10 +37,11 @@ Session = psycopg.Connection[TupleRow]
 Told: TypeAlias = Snapshot | Resumed | Update
 
 
-class Follower:
+class Follower(Background):
     """A thread that follows symbols, and records all that it is told of each, in order."""
 
     def __init__(self, address: tuple[str, int], **options: float) -> None:
+        super().__init__("follower")
         self.values: dict[str, list[Told]] = defaultdict(list)
         self.resumptions = 0
         self.snapshots = 0  # beyond the first of each symbol
@@ -48,22 +49,12 @@ class Follower:
         self._address = address
         self._options = options
         self._new: queue.SimpleQueue[tuple[str, int | None]] = queue.SimpleQueue()
-        self._stopping = threading.Event()
         self._reads = threading.Event()
         self._reads.set()
-        self._executor = ThreadPoolExecutor(1, "follower")
-        self._run_future: Future[None] | None = None
-
-    def start(self) -> None:
-        self._run_future = self._executor.submit(self._run)
 
     def stop(self) -> None:
-        """End; raises what went wrong in the thread."""
-        self._stopping.set()
         self._reads.set()
-        self._executor.shutdown()
-        assert self._run_future is not None
-        self._run_future.result()
+        super().stop()
 
     def follow(self, sym: str, start: int | None = None) -> None:
         """Follow a symbol too, from its book on or from an update."""
@@ -81,9 +72,9 @@ class Follower:
         wait_until(lambda: self._is_at(sym, seq), f"the feed of {sym} comes to {seq}")
 
     def _is_at(self, sym: str, seq: int) -> bool:
-        assert self._run_future is not None
-        if self._run_future.done():
-            self._run_future.result()  # it fails here rather than never coming there
+        assert self._running is not None
+        if self._running.done():
+            self._running.result()  # it fails here rather than never coming there
         return self._seqs.get(sym, -1) >= seq
 
     def _run(self) -> None:

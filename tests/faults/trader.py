@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import random
 import socket
-import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 
 from lxml import etree
 
 from pgbourse.wire.framing import Framer
+from tests.faults.background import Background
 from tests.faults.journal import Document, Journal, Order, Report
 from tests.integration.client import length_line
 
@@ -22,31 +21,19 @@ GUARD = 60.0  # seconds after which a client that gets neither a reply nor an en
 _numbers = itertools.count(1)  # of orders and of connections, in the whole run
 
 
-class Trader:
+class Trader(Background):
     """A thread that sends documents of one account and symbol, a few at a time, whatever happens to it."""
 
     def __init__(self, address: tuple[str, int], account: str, sym: str, seed: int) -> None:
+        super().__init__(f"trader-{account}")
         self.journal = Journal()
         self.replies = 0
         self._address = address
         self._account = account
         self.sym = sym
         self._random = random.Random(seed)
-        self._stopping = threading.Event()
         self._served_at = 0.0
         self._watching_since = 0.0
-        self._executor = ThreadPoolExecutor(1, f"trader-{account}")
-        self._run_future: Future[None] | None = None
-
-    def start(self) -> None:
-        self._run_future = self._executor.submit(self._run)
-
-    def stop(self) -> None:
-        """Send no more, and take the replies that are due; raises what went wrong in the thread."""
-        self._stopping.set()
-        self._executor.shutdown()
-        assert self._run_future is not None
-        self._run_future.result()
 
     def watch(self, since: float) -> None:
         """Note the first reply from this time on."""
@@ -56,9 +43,9 @@ class Trader:
     @property
     def served_at(self) -> float:
         """When the first reply that was watched for came; 0 if none has."""
-        assert self._run_future is not None
-        if self._run_future.done():
-            self._run_future.result()  # it fails here rather than never being served
+        assert self._running is not None
+        if self._running.done():
+            self._running.result()  # it fails here rather than never being served
         return self._served_at
 
     def _run(self) -> None:

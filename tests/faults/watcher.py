@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
 import psycopg
 
 from pgbourse.client import Client, ClientError
+from tests.faults.background import Background
 from tests.faults.follower import Session, Sighting, sight
 
 __all__ = ["WATCHES", "Watcher"]
@@ -20,27 +19,15 @@ __all__ = ["WATCHES", "Watcher"]
 WATCHES = "1"
 
 
-class Watcher:
+class Watcher(Background):
     """Looks at one symbol after the other, through a superuser's session and through a gateway."""
 
     def __init__(self, observe: Callable[[], Session], address: tuple[str, int]) -> None:
+        super().__init__("watcher")
         self.sightings: dict[str, list[Sighting]] = defaultdict(list)
         self._observe = observe
         self._address = address
         self._watched: str | None = None
-        self._stopping = threading.Event()
-        self._executor = ThreadPoolExecutor(1, "watcher")
-        self._run_future: Future[None] | None = None
-
-    def start(self) -> None:
-        self._run_future = self._executor.submit(self._run)
-
-    def stop(self) -> None:
-        """End; raises what went wrong in the thread."""
-        self._stopping.set()
-        self._executor.shutdown()
-        assert self._run_future is not None
-        self._run_future.result()
 
     def watch(self, sym: str) -> None:
         """Look at this symbol from now on, and at no other."""
