@@ -13,7 +13,6 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
-import pgbourse.serve.service
 from pgbourse import __version__
 from pgbourse.cli import cli, main
 from pgbourse.database.looking import looking
@@ -24,19 +23,6 @@ ROOT = Path(__file__).parents[2]
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
     return CliRunner().invoke(cli, arguments, env=env, standalone_mode=False)
-
-
-@pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> list[ServeSettings]:
-    """The settings that `serve` would have served with."""
-    served: list[ServeSettings] = []
-
-    def serve(settings: ServeSettings) -> int:
-        served.append(settings)
-        return 0
-
-    monkeypatch.setattr(pgbourse.serve.service, "serve", serve)
-    return served
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate", "check", "top"])

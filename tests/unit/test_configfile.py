@@ -10,22 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 from click_man.core import write_man_pages
 
-import pgbourse.serve.service
 from pgbourse.cli import cli
 from pgbourse.settings import ServeSettings
-
-
-@pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> list[ServeSettings]:
-    """The settings that `serve` would have served with."""
-    served: list[ServeSettings] = []
-
-    def serve(settings: ServeSettings) -> int:
-        served.append(settings)
-        return 0
-
-    monkeypatch.setattr(pgbourse.serve.service, "serve", serve)
-    return served
 
 
 @pytest.fixture
