@@ -1,6 +1,6 @@
-"""The root of every error that pgbourse raises on purpose, and how an error is told."""
+"""The root of every error that pgbourse raises on purpose, and words that are told in many places."""
 
-__all__ = ["PgbourseError", "one_line"]
+__all__ = ["PgbourseError", "counted", "one_line"]
 
 
 class PgbourseError(Exception):
@@ -16,3 +16,8 @@ class PgbourseError(Exception):
 def one_line(text: object) -> str:
     """Return what an error, or a server, says with every run of white space made one blank."""
     return " ".join(str(text).split())
+
+
+def counted(number: int, noun: str) -> str:
+    """Return so many of something in words: 1 order, 12,150 orders."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -15,7 +15,7 @@ import click
 
 from pgbourse.settings import ServeSettings
 
-__all__ = ["EnvironmentOption", "database_options", "server_options", "setting_options"]
+__all__ = ["EnvironmentOption", "database_options", "server_options", "setting_options", "timeout_option"]
 
 _Command = Callable[..., Any]
 _Told = dict[str, dict[str, Any]]  # what an option says, by the name of its setting
@@ -70,6 +70,16 @@ def database_options(command: _Command) -> _Command:
 def server_options(command: _Command) -> _Command:
     """Give a command that is a client the options `host` and `port`."""
     return _options(tuple(_OF_A_SERVER), _OF_A_SERVER)(command)
+
+
+# How long a command waits that somebody waits for.
+timeout_option = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="Seconds to wait for an answer.",
+)
 
 
 def _options(names: tuple[str, ...], told: _Told) -> Callable[[_Command], _Command]:

@@ -31,7 +31,7 @@ def test_an_exchange_is_emptied_while_it_serves(start_gateway: StartGateway, dat
     trade(gateway)
     done = reset(database, "--yes")
     assert (done.returncode, done.stdout) == (0, "")
-    assert ": emptied; it had 1 accounts and 1 orders, " in done.stderr
+    assert ": emptied; it had 1 account and 1 order, " in done.stderr
     trade(gateway)
 
 
@@ -39,7 +39,7 @@ def test_nothing_is_deleted_unasked(start_gateway: StartGateway, database: str, 
     trade(start_gateway())
     done = reset(database)
     assert done.returncode == 2
-    assert "has 1 accounts and 1 orders: --yes deletes them without asking" in done.stderr
+    assert "has 1 account and 1 order: --yes deletes them without asking" in done.stderr
     assert connection.execute("select count(*) from exchange.orders").fetchone() == (1,)
 
 

@@ -3,10 +3,8 @@
 import contextlib
 import itertools
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from psycopg.rows import TupleRow
 
 from pgbourse.database.conninfo import connect, parse
 from pgbourse.database.embedded import EmbeddedPostgres
+from pgbourse.database.temporary import temporary_data_dir
 from pgbourse.errors import PgbourseError
 from pgbourse.loadtest.connections import Target
 
@@ -174,12 +173,10 @@ class Rig:
                 process.cpu_affinity(cores)
 
     def _start_embedded(self) -> str:
-        folder = Path(tempfile.mkdtemp(prefix="pgbourse-bench-"))
-        folder.chmod(0o755)  # if we are root, PostgreSQL's user must be able to enter
-        self._stack.callback(shutil.rmtree, folder)
-        postgres = self._stack.enter_context(EmbeddedPostgres(folder / "postgres"))
-        self.folder = folder
-        pid = int((folder / "postgres" / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
+        data_dir = self._stack.enter_context(temporary_data_dir())
+        postgres = self._stack.enter_context(EmbeddedPostgres(data_dir))
+        self.folder = data_dir
+        pid = int((data_dir / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
         self._postmaster = psutil.Process(pid)
         return postgres.dsn("postgres")
 

@@ -7,7 +7,7 @@ import click
 
 from pgbourse.client.tlsoptions import tls_options
 from pgbourse.logs import start_logging
-from pgbourse.options import server_options, setting_options
+from pgbourse.options import server_options, setting_options, timeout_option
 
 if TYPE_CHECKING:
     import ssl
@@ -67,13 +67,7 @@ def send(
 
 @click.command()
 @server_options
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=5.0,
-    show_default=True,
-    help="Seconds to wait for an answer.",
-)
+@timeout_option
 @tls_options
 def ping(host: str, port: int, timeout: float, tls: "ssl.SSLContext | None") -> None:
     """Get an answer from a server's database, or exit with 1: for health checks."""

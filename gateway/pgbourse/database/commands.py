@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from pgbourse.errors import counted
 from pgbourse.logs import start_logging
 from pgbourse.options import database_options, setting_options
 from pgbourse.settings import LogFormat
@@ -66,7 +67,7 @@ def _status(url: str) -> tuple[int, str]:
         click.echo(f"{file.state:8} {file.kind:9} {file.name}{applied}")
     states = [file.state for file in files]
     counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
-    return 0, f"{_count(len(files), 'file')}: {', '.join(counts)}"
+    return 0, f"{counted(len(files), 'file')}: {', '.join(counts)}"
 
 
 def _check(url: str) -> tuple[int, str]:
@@ -76,7 +77,7 @@ def _check(url: str) -> tuple[int, str]:
     for finding in findings:
         click.echo(finding)
     if findings:
-        return 1, f"{_count(len(findings), 'difference')} from the files of this version"
+        return 1, f"{counted(len(findings), 'difference')} from the files of this version"
     return 0, "it is as the files of this version made it"
 
 
@@ -86,7 +87,7 @@ def _dry_run(url: str) -> tuple[int, str]:
     files = pending(url)
     texts = [f"-- {file}: one transaction, with its row in the ledger\n\n{file.text}" for file in files]
     click.echo("\n".join(texts) or "-- nothing to apply")
-    return 0, f"{_count(len(files), 'file')} to apply"
+    return 0, f"{counted(len(files), 'file')} to apply"
 
 
 _LOOKS = {"status": _status, "check": _check, "dry-run": _dry_run}
@@ -116,11 +117,7 @@ def check(
         checked = check(looked.url)
         for finding in checked.findings:
             click.echo(finding)
-        verdict = f"NOT SOUND, {_count(len(checked.findings), 'violation')}" if checked.findings else "sound"
-        orders, fills = _count(checked.orders, "order"), _count(checked.fills, "fill")
+        verdict = f"NOT SOUND, {counted(len(checked.findings), 'violation')}" if checked.findings else "sound"
+        orders, fills = counted(checked.orders, "order"), counted(checked.fills, "fill")
         looked.tell(f"{orders}, {fills}: {verdict}")
     return 1 if checked.findings else 0
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

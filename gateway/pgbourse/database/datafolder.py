@@ -26,12 +26,12 @@ from psycopg.rows import TupleRow
 from pgbourse.database.binaries import Binaries, EmbeddedError, find_binaries, reachable, run_as, service_user
 from pgbourse.database.lastwords import initdb_last_words
 
-__all__ = ["STOP_SIGNALS", "DataFolder", "environment"]
+__all__ = ["LOCK_FILE", "STOP_SIGNALS", "DataFolder", "environment"]
 
 _log = logging.getLogger("pgbourse.embedded")
 
 _SOCKET_PATH_LIMIT = 103  # bytes: macOS; Linux has 107
-_LOCK_FILE = "pgbourse.lock"
+LOCK_FILE = "pgbourse.lock"
 _MAX_LOG_BYTES = 16 * 1024 * 1024
 # Signals that end a postmaster, and for how many seconds to wait: a fast shutdown writes a checkpoint, an
 # immediate one does not.
@@ -127,7 +127,7 @@ class DataFolder:
         """
         orphan, _ = _find_orphan(self.data)
         # In this order: whoever takes the folder starts no server before that one has ended.
-        holder = (self.path / _LOCK_FILE).read_text().strip()
+        holder = (self.path / LOCK_FILE).read_text().strip()
         if orphan is None or holder != str(killed):
             return
         _log.warning("ending the PostgreSQL (pid %d) that a killed pgbourse left running", orphan.pid)
@@ -180,7 +180,7 @@ class DataFolder:
             folder.chmod(0o755 if os.geteuid() == 0 else 0o700)
 
     def _take_lock(self) -> None:
-        lock = os.open(self.path / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+        lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -8,10 +8,11 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from pgbourse.database.datafolder import LOCK_FILE
+
 __all__ = ["find_address", "left_address"]
 
 _FILE = "pgbourse.http"
-_LOCK_FILE = "pgbourse.lock"
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -45,4 +46,4 @@ def find_address(data_dir: Path) -> str | None:
 
 
 def _holder(folder: Path) -> str:
-    return (folder / _LOCK_FILE).read_text().strip()
+    return (folder / LOCK_FILE).read_text().strip()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgbourse.client.tlsoptions import tls_options
-from pgbourse.options import database_options, server_options
+from pgbourse.options import database_options, server_options, timeout_option
 
 if TYPE_CHECKING:
     import ssl
@@ -33,14 +33,7 @@ def _acting(default: str | None, text: str) -> Callable[[_Command], _Command]:
 
 def _client_options(command: _Command) -> _Command:
     """Give a command the options of a client: `host`, `port`, `timeout` and `tls`."""
-    timeout = click.option(
-        "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
-        default=5.0,
-        show_default=True,
-        help="Seconds to wait for an answer.",
-    )
-    return server_options(timeout(tls_options(command)))
+    return server_options(timeout_option(tls_options(command)))
 
 
 @click.command()

@@ -20,6 +20,7 @@ from pgbourse.client.results import (
     Server,
     Status,
 )
+from pgbourse.errors import counted
 from pgbourse.look.sheets import Column, Grid, Sheet, aligned, moment, number
 from pgbourse.look.views import account_sheet, book_sheet, orders_grid
 
@@ -63,7 +64,7 @@ def tell(result: Result, account_id: str) -> Sheet:
         case CanceledAll():
             shares = aligned(result.orders.values())
             rows = zip(map(str, result.orders), shares, strict=True)
-            return Sheet(f"{_count(len(result.orders), 'order')} cancelled", (Grid(_ENDED, tuple(rows)),))
+            return Sheet(f"{counted(len(result.orders), 'order')} cancelled", (Grid(_ENDED, tuple(rows)),))
         case Armed():
             within = f"unless it is said again within {result.seconds} s"
             return Sheet(f"all open orders are cancelled at {moment(result.at)}, {within}")
@@ -73,7 +74,7 @@ def tell(result: Result, account_id: str) -> Sheet:
             return account_sheet(account_id, result)
         case Orders():
             more = ", and more" if result.more else ""
-            return Sheet(f"{_count(len(result.orders), 'open order')}{more}", (orders_grid(result.orders),))
+            return Sheet(f"{counted(len(result.orders), 'open order')}{more}", (orders_grid(result.orders),))
         case Book():
             return book_sheet(result)
         case Server():
@@ -150,10 +151,6 @@ def _ref_of(result: Result | None) -> str | None:
 
 def _order(order_id: int, ref: str | None = None) -> str:
     return f"order {order_id}" + (f" ({ref})" if ref else "")
-
-
-def _count(number_: int, what: str) -> str:
-    return f"{number_} {what}" if number_ == 1 else f"{number_} {what}s"
 
 
 def _created(result: Created) -> str:

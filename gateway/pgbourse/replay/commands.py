@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from pgbourse.errors import PgbourseError
+from pgbourse.errors import PgbourseError, counted
 from pgbourse.logs import start_logging
 from pgbourse.options import database_options, setting_options
 from pgbourse.settings import LogFormat
@@ -45,7 +45,7 @@ def export(
     start_logging(log_level, log_format)
     with _interrupted_by_sigterm(), looking(database_url, database_password_file, data_dir) as looked:
         told = export(looked.url, None if file == Path("-") else file)
-        looked.tell(f"{_count(told['orders'], 'order')}, {_count(told['fills'], 'fill')}: exported")
+        looked.tell(f"{counted(told['orders'], 'order')}, {counted(told['fills'], 'fill')}: exported")
     return 0
 
 
@@ -101,10 +101,10 @@ def replay(
         raise
     for difference in told.first:
         click.echo(difference)
-    verdict = "the same" if told.differences == 0 else _count(told.differences, "difference")
+    verdict = "the same" if told.differences == 0 else counted(told.differences, "difference")
     if not told.is_whole:
         verdict = f"given up after {verdict}"
-    click.echo(f"{_count(told.orders, 'order')}, {_count(told.fills, 'fill')}: {verdict}")
+    click.echo(f"{counted(told.orders, 'order')}, {counted(told.fills, 'fill')}: {verdict}")
     return 0 if told.differences == 0 else 1
 
 
@@ -146,6 +146,7 @@ def _target(database_url: str | None, password_file: Path | None, data_dir: Path
     """Give the connection string of the exchange to carry out in, made if it is in a folder."""
     from pgbourse.database.looking import using
     from pgbourse.database.migrate import connect, migrate
+    from pgbourse.database.temporary import forget_durability, temporary_data_dir
 
     if database_url is not None:
         with using(database_url, password_file, Path()) as url:
@@ -158,18 +159,8 @@ def _target(database_url: str | None, password_file: Path | None, data_dir: Path
         return
     for name in ("embedded", "migrate"):  # nobody needs to know where it is
         logging.getLogger(f"pgbourse.{name}").setLevel(logging.WARNING)
-    folder = Path(tempfile.mkdtemp(prefix="pgbourse-"))
-    try:
-        folder.chmod(0o755)  # if we are root, PostgreSQL runs as another user
-        with using(None, None, folder / "data") as url:
-            with connect(url) as connection:  # nothing of it is kept
-                connection.execute("alter system set fsync = off")
-                connection.execute("select pg_reload_conf()")
-            migrate(url)
-            yield url
-    finally:
-        shutil.rmtree(folder)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    with temporary_data_dir() as folder, using(None, None, folder) as url:
+        with connect(url) as connection:
+            forget_durability(connection)
+        migrate(url)
+        yield url

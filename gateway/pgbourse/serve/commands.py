@@ -1,9 +1,6 @@
-"""The command `serve`: all settings as options, and where a temporary exchange lies."""
+"""The command `serve`: all settings as options."""
 
 import contextlib
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
@@ -29,20 +26,21 @@ def serve(context: click.Context, /, temporary: bool, **options: Any) -> int:
     The server answers what it has received before it exits; a second signal ends it at once.
     """
     from pgbourse.database.looking import rely_on
+    from pgbourse.database.temporary import temporary_data_dir
     from pgbourse.serve.service import serve
 
     with contextlib.ExitStack() as stack:
         if temporary:
-            options["data_dir"] = stack.enter_context(_temporary_folder(context, options))
+            _refuse_other_data(context, options)
+            options["data_dir"] = stack.enter_context(temporary_data_dir())
         settings = ServeSettings(**options)
         start_logging(settings.log_level, settings.log_format)
         rely_on(settings.database_url)
         return serve(settings)
 
 
-@contextlib.contextmanager
-def _temporary_folder(context: click.Context, options: dict[str, Any]) -> Iterator[Path]:
-    """Give a folder that is gone when the block ends. Raises click.UsageError if other data are named."""
+def _refuse_other_data(context: click.Context, options: dict[str, Any]) -> None:
+    """Raise click.UsageError if somebody has said which data to serve."""
     for name in ("database_url", "data_dir"):
         source = context.get_parameter_source(name)
         if source is not click.core.ParameterSource.DEFAULT and options[name] is not None:
@@ -50,6 +48,3 @@ def _temporary_folder(context: click.Context, options: dict[str, Any]) -> Iterat
                 f"--temporary serves an exchange of its own: leave out --{name.replace('_', '-')} "
                 f"(or PGBOURSE_{name.upper()})"
             )
-    with tempfile.TemporaryDirectory(prefix="pgbourse-") as folder:
-        Path(folder).chmod(0o755)  # if we are root, PostgreSQL runs as another user
-        yield Path(folder) / "data"

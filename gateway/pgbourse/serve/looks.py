@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from pgbourse.serve.conversation import EMIT
 from pgbourse.serve.sessions import Session, SharedPool
 
 __all__ = ["BARS", "Looks", "Subject", "View", "encode"]
@@ -50,7 +51,7 @@ _BARS_OF = """
 _NOW = "select now() - make_interval(secs => %s)"
 
 # Makes the transaction one whose commit waits until it is durable, and so is all that it has read.
-_DURABLY = "select pg_catalog.pg_logical_emit_message(true, '', '')"
+_DURABLY = b"select " + EMIT
 
 
 class View(NamedTuple):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from pgbourse.errors import counted
 from pgbourse.logs import start_logging
 from pgbourse.options import database_options, setting_options
 from pgbourse.settings import LogFormat
@@ -41,7 +42,7 @@ def reset(
             accounts, orders = database.execute(counts).fetchone() or (0, 0)
         except psycopg.errors.UndefinedTable as error:
             raise LookError("there is no exchange in it") from error
-        found = f"{accounts:,} accounts and {orders:,} orders"
+        found = f"{counted(accounts, 'account')} and {counted(orders, 'order')}"
         if not yes:
             if not sys.stdin.isatty():
                 raise click.UsageError(f"{looked.place} has {found}: --yes deletes them without asking")

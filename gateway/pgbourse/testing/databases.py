@@ -11,7 +11,8 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from pgbourse.database.ledger import fetch_value
-from pgbourse.testing.emptying import Connection, Emptier, ExchangeError, connected, forget_durability
+from pgbourse.database.temporary import forget_durability
+from pgbourse.testing.emptying import Connection, Emptier, ExchangeError, connected
 
 __all__ = ["TestDatabase"]
 

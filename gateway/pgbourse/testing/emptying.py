@@ -18,6 +18,7 @@ from psycopg.rows import TupleRow
 
 from pgbourse.database.conninfo import connect
 from pgbourse.database.session import pin_settings
+from pgbourse.database.temporary import forget_durability
 from pgbourse.errors import PgbourseError
 from pgbourse.settings import default_data_dir
 
@@ -27,7 +28,6 @@ __all__ = [
     "ExchangeError",
     "connected",
     "empty_as_told",
-    "forget_durability",
     "remote_emptier",
 ]
 
@@ -138,12 +138,6 @@ def connected(database_url: str) -> Iterator[Connection]:
     with connection:
         pin_settings(connection)
         yield connection
-
-
-def forget_durability(connection: Connection) -> None:
-    """Switch fsync off: these data are thrown away."""
-    connection.execute("alter system set fsync = off")
-    connection.execute("select pg_reload_conf()")
 
 
 @contextlib.contextmanager

@@ -6,8 +6,6 @@ with the embedded PostgreSQL. pgbourse.testing.pytest_plugin turns it into fixtu
 
 import contextlib
 import os
-import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Protocol
 
 from pgbourse.client import Client, ClientError, ReplyError
 from pgbourse.database.conninfo import short
+from pgbourse.database.temporary import temporary_data_dir
 from pgbourse.testing.databases import TestDatabase
 from pgbourse.testing.emptying import ExchangeError, remote_emptier
 from pgbourse.testing.network import Moment, Network
@@ -240,15 +239,10 @@ def _in_container(image: str) -> Iterator[_Contained]:
 def _embedded() -> Iterator[_Local]:
     from pgbourse.database.embedded import EmbeddedPostgres  # which Windows can't import
 
-    folder = Path(tempfile.mkdtemp(prefix="pgbourse-"))
-    folder.chmod(0o755)  # if we are root, PostgreSQL runs as another user
-    try:
-        data_dir = folder / "data"
-        with (
-            Gateway(PGBOURSE_DATA_DIR=str(data_dir)).running() as gateway,
-            TestDatabase(EmbeddedPostgres(data_dir).running_dsn()) as database,
-        ):
-            database.forget_durability()
-            yield _Local("embedded", gateway, database, data_dir)
-    finally:
-        shutil.rmtree(folder)
+    with (
+        temporary_data_dir() as data_dir,
+        Gateway(PGBOURSE_DATA_DIR=str(data_dir)).running() as gateway,
+        TestDatabase(EmbeddedPostgres(data_dir).running_dsn()) as database,
+    ):
+        database.forget_durability()
+        yield _Local("embedded", gateway, database, data_dir)
