@@ -21,8 +21,8 @@ from pgbourse.serve.answers import Answer
 from pgbourse.serve.calls import Caller, ConnectionGone, FateUnknown
 from pgbourse.serve.carrier import Carrier
 from pgbourse.serve.conversation import Conversation
+from pgbourse.serve.portions import Portion
 from pgbourse.serve.ready import Ready
-from pgbourse.serve.turns import Portion
 from pgbourse.wire.messages import ResultRow
 from tests.faults.careless import CARELESS
 from tests.faults.misleading import MISLEADING

@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 
 from pgbourse.schema import NotValid, validate
 from pgbourse.serve.batch import literal_of
-from pgbourse.serve.turns import Peer, Portion, Turn
+from pgbourse.serve.portions import Portion
+from pgbourse.serve.turns import Peer, Turn
 from pgbourse.wire import elements
 from pgbourse.wire.framing import Frame, Framer
 from pgbourse.wire.messages import Document, Refusal, Request, ResultRow, format_reply, parse, parse_all

@@ -14,7 +14,7 @@ from psycopg.rows import TupleRow
 
 from pgbourse.serve.listener import listen
 from pgbourse.serve.server import Server
-from pgbourse.serve.traffic import TrafficStatus
+from pgbourse.serve.trafficstatus import TrafficStatus
 from pgbourse.settings import ServeSettings
 from tests.integration.client import WireClient, wait_until
 from tests.integration.disks import SmallDisk, mounting

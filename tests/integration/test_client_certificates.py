@@ -17,7 +17,7 @@ from pgbourse.cli import cli
 from pgbourse.client import Client, RequestRefused
 from pgbourse.client.ping import PingError, ping
 from pgbourse.serve.batch import literal_of
-from pgbourse.serve.turns import Portion
+from pgbourse.serve.portions import Portion
 from pgbourse.tls import client_context
 from tests.integration.client import WireClient, wait_until
 from tests.integration.conftest import Block, Gateway, Session, StartGateway

@@ -7,7 +7,8 @@ from typing import cast
 import pytest
 
 from pgbourse.serve.accounts import Accounts, sequences_of
-from pgbourse.serve.turns import Peer, Portion, Turn
+from pgbourse.serve.portions import Portion
+from pgbourse.serve.turns import Peer, Turn
 from pgbourse.wire.framing import Frame, Framing
 from pgbourse.wire.messages import Document, Request, ResultRow, Terms
 

@@ -8,7 +8,8 @@ is for what takes several calls, because it is cut or goes through lanes, and fo
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
-from pgbourse.serve.turns import Portion, Turn
+from pgbourse.serve.portions import Portion
+from pgbourse.serve.turns import Turn
 
 __all__ = ["Accounts", "sequences_of"]
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pgbourse.serve.accounts import Accounts
 from pgbourse.serve.counts import Count
 from pgbourse.serve.feed import Feed
+from pgbourse.serve.portions import Portion
 from pgbourse.serve.reader import LARGE, Reader
 from pgbourse.serve.ready import Ready
 from pgbourse.serve.tally import Tally
-from pgbourse.serve.turns import Portion, Turn
+from pgbourse.serve.turns import Turn
 from pgbourse.serve.writegate import WriteGate
 from pgbourse.wire.framing import Frame, Framing, wrap_reply
 from pgbourse.wire.messages import FeedDocument

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pgbourse.serve.accounts import sequences_of
-from pgbourse.serve.turns import Portion
+from pgbourse.serve.portions import Portion
 from pgbourse.wire.messages import ResultRow, Terms
 
 __all__ = ["hand_out", "literal_of"]

@@ -8,7 +8,7 @@ from typing import Any
 from pgbourse.serve.batch import hand_out, literal_of
 from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, FateUnknown, ReadOnly, Reserved
 from pgbourse.serve.patience import Away, PatientCaller
-from pgbourse.serve.turns import Portion, writes
+from pgbourse.serve.portions import Portion, writes
 from pgbourse.serve.writegate import WriteGate
 from pgbourse.wire.messages import ResultRow
 

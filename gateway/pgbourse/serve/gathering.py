@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from pgbourse.serve.accounts import Accounts
 from pgbourse.serve.counts import Count
+from pgbourse.serve.portions import Portion
 from pgbourse.serve.reader import LARGE
 from pgbourse.serve.ready import Ready
-from pgbourse.serve.turns import Portion, Turn
+from pgbourse.serve.turns import Turn
 from pgbourse.wire.framing import Frame
 from pgbourse.wire.messages import parse_all
 

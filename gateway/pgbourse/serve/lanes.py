@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Sequence
 
 from pgbourse.serve.calls import Reserved
+from pgbourse.serve.portions import Portion
 from pgbourse.serve.threads import Sleeper
-from pgbourse.serve.turns import Portion
 
 __all__ = ["Lanes", "Part"]
 

@@ -11,9 +11,9 @@ from pgbourse.serve.carrier import FAILURES, failed
 from pgbourse.serve.counts import Count
 from pgbourse.serve.lanes import Lanes, Part
 from pgbourse.serve.patience import Away, PatientCaller
+from pgbourse.serve.portions import Portion
 from pgbourse.serve.tally import Tally
 from pgbourse.serve.threads import ReadingThread
-from pgbourse.serve.turns import Portion
 from pgbourse.serve.writegate import WriteGate
 from pgbourse.wire.messages import ResultRow
 

@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Sequence
 from heapq import heappop, heappush
 
+from pgbourse.serve.portions import Portion
 from pgbourse.serve.threads import Sleeper
-from pgbourse.serve.turns import Portion, Turn
+from pgbourse.serve.turns import Turn
 
 __all__ = ["Ready"]
 

@@ -20,7 +20,8 @@ from pgbourse.serve.listener import BACKLOG, is_shortage
 from pgbourse.serve.plain import PlainWire, new_buffer
 from pgbourse.serve.signals import join_with_signals
 from pgbourse.serve.tally import Tally
-from pgbourse.serve.traffic import Traffic, TrafficStatus, add_up_traffic
+from pgbourse.serve.traffic import Traffic
+from pgbourse.serve.trafficstatus import TrafficStatus, add_up_traffic
 from pgbourse.settings import ServeSettings
 from pgbourse.tls import TlsError, server_context
 from pgbourse.wire.framing import Framer

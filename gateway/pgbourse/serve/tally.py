@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 
-from pgbourse.serve.turns import Item, Portion
+from pgbourse.serve.portions import Item, Portion
 from pgbourse.wire.messages import Refusal, Request, ResultRow
 
 __all__ = ["Histogram", "Tally"]

@@ -9,10 +9,11 @@ from pgbourse.serve.counts import Count
 from pgbourse.serve.gathering import Gatherer
 from pgbourse.serve.lanes import Lanes
 from pgbourse.serve.patience import PatientCaller
+from pgbourse.serve.portions import Portion
 from pgbourse.serve.ready import Ready
 from pgbourse.serve.tally import Tally
 from pgbourse.serve.threads import ReadingThread
-from pgbourse.serve.turns import Portion, Turn
+from pgbourse.serve.turns import Turn
 
 __all__ = ["Worker"]
 
