@@ -10,7 +10,6 @@ import argparse
 import os
 import statistics
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -21,6 +20,7 @@ import psycopg
 
 from pgbourse.database.embedded import EmbeddedPostgres
 from pgbourse.database.migrate import connect, migrate
+from pgbourse.database.temporary import temporary_data_dir
 from pgbourse.replay.carry import Carrier
 from pgbourse.replay.lines import load
 
@@ -45,12 +45,10 @@ def main(given: list[str] | None = None) -> None:
     asked = parser.parse_args(given)
     batches = [int(batch) for batch in asked.batches.split(",")]
     turns: dict[int, list[Turn]] = defaultdict(list)
-    with tempfile.TemporaryDirectory(prefix="pgbourse-") as folder:
-        Path(folder).chmod(0o755)
-        with EmbeddedPostgres(Path(folder) / "data") as postgres:
-            for number in range(asked.rounds):
-                for batch in batches if number % 2 else reversed(batches):
-                    turns[batch].append(turn(postgres, asked.file, batch))
+    with temporary_data_dir() as data_dir, EmbeddedPostgres(data_dir) as postgres:
+        for number in range(asked.rounds):
+            for batch in batches if number % 2 else reversed(batches):
+                turns[batch].append(turn(postgres, asked.file, batch))
     for batch in batches:
         by_clock = statistics.median(one.orders / one.seconds for one in turns[batch])
         by_processor = statistics.median(one.orders / one.busy for one in turns[batch])
