@@ -1,17 +1,22 @@
 """A gateway behind pgbouncer in transaction mode, where pgbouncer is installed."""
 
+import select
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from psycopg.rows import TupleRow
 
 from pgbourse.database.binaries import run_as
 from pgbourse.database.migrate import migrate, require_current
+from pgbourse.look.psql import leads_through_pooler
 from pgbourse.serve.calls import Caller, ConnectionGone
 from pgbourse.serve.listener import listen
 from pgbourse.serve.server import Server
@@ -19,6 +24,7 @@ from pgbourse.settings import ServeSettings
 from pgbourse.top.samples import DatabaseSampler
 from tests.dba.cluster import Cluster
 from tests.integration.client import WireClient, wait_until
+from tests.integration.feeding import Feed
 from tests.sql.market import Market
 
 # As docs/dba.md has it, and a login role without the settings.
@@ -78,11 +84,21 @@ def pooler(cluster: Cluster) -> Iterator[str]:
         process.wait()
 
 
-def test_clients_trade_through_a_pooler(pooler: str, cluster: Cluster) -> None:
+@contextmanager
+def gateway(pooler: str) -> Iterator[Server]:
+    """Serve what is behind the pooler."""
     conninfo = make_conninfo(pooler, user="gateway")
     require_current(conninfo)
     server = Server(listen("127.0.0.1", 0), conninfo, ServeSettings(port=0, reserve_workers=4))
     server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        assert server.join()
+
+
+def test_clients_trade_through_a_pooler(pooler: str, cluster: Cluster) -> None:
     replies: list[str] = []
 
     def trade(account: int) -> None:
@@ -93,7 +109,7 @@ def test_clients_trade_through_a_pooler(pooler: str, cluster: Cluster) -> None:
                 reply = client.ask(f'<transactions id="{account}">{order}</transactions>'.encode())
                 replies.append(str(reply[0].tag))
 
-    try:
+    with gateway(pooler) as server:
         with WireClient(server.address) as client:
             for account in range(4):
                 client.ask(
@@ -105,9 +121,6 @@ def test_clients_trade_through_a_pooler(pooler: str, cluster: Cluster) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    finally:
-        server.stop()
-        assert server.join()
     assert replies == ["opened"] * 80
     with psycopg.connect(cluster.dsn("pgbourse"), autocommit=True) as connection:
         market = Market(connection)
@@ -116,10 +129,79 @@ def test_clients_trade_through_a_pooler(pooler: str, cluster: Cluster) -> None:
         assert [market.cash(str(account)) for account in range(4)] == ["11000", "9000", "11000", "9000"]
 
 
+def test_a_feed_goes_on_through_a_pooler(pooler: str, cluster: Cluster) -> None:
+    """Each of its reads may be in another session, and the pooler may close those as it likes."""
+    with (
+        gateway(pooler) as server,
+        psycopg.connect(cluster.dsn("pgbourse"), autocommit=True) as connection,
+        WireClient(server.address) as early,
+        WireClient(server.address) as late,
+    ):
+        connection.execute("select exchange.create_account('1', 1000), exchange.grant_shares('X', '1', 20)")
+        feed = Feed(early, "X")
+        feed.next()
+        for number in range(20):
+            side = -1 if number % 3 else 1
+            connection.execute("select exchange.place_order('1', 'X', %s, %s)", [side, 5 + number % 2])
+            feed.until_now(connection, "X")
+            if number % 5 == 4:
+                connection.execute(
+                    "select pg_terminate_backend(pid, 10000) from pg_stat_activity where usename = 'gateway'"
+                )
+        assert feed.books["X"].snapshots == 1
+        resumed = Feed(late)
+        resumed.subscribe("X", 3)
+        assert resumed.next().tag == "resumed"
+        assert resumed.until_now(connection, "X").updates == feed.books["X"].seq - 2
+
+
+def place_unless_a_feed_waits(connection: psycopg.Connection[TupleRow]) -> bool:
+    """Sessions take in a setting a little later: so orders are placed until a feed waits for a standby."""
+    query = "select from pg_stat_activity where wait_event = 'SyncRep' and application_name = 'pgbourse feed'"
+    if connection.execute(query).fetchone() is not None:
+        return True
+    connection.execute("select exchange.place_order('1', 'X', 0.001, 1)")
+    return False
+
+
+def test_what_a_feed_tells_through_a_pooler_is_durable(pooler: str, cluster: Cluster) -> None:
+    """The login role's synchronous_commit holds it back until a standby has it; this one never will."""
+    with (
+        gateway(pooler) as server,
+        psycopg.connect(cluster.dsn("pgbourse"), autocommit=True) as connection,
+        WireClient(server.address) as client,
+    ):
+        connection.execute("select exchange.create_account('1', 100), exchange.create_symbol('X')")
+        feed = Feed(client, "X")
+        feed.next()
+        connection.execute("alter system set synchronous_standby_names = 'nobody'")
+        connection.execute("select pg_reload_conf()")
+        connection.execute("set synchronous_commit = local")
+        wait_until(lambda: place_unless_a_feed_waits(connection), "a feed waits")
+        while select.select([client.socket], [], [], 0)[0]:
+            feed.next()
+        (placed,) = connection.execute("select count(*) from exchange.orders").fetchone() or (0,)
+        assert feed.books["X"].seq < placed
+        connection.execute("alter system reset synchronous_standby_names")
+        connection.execute("select pg_reload_conf()")
+        assert feed.until("X", placed).snapshots == 1
+
+
 def test_a_login_role_without_the_settings_is_refused(pooler: str) -> None:
     database = Caller(make_conninfo(pooler, user="bare"), "test")
     with pytest.raises(ConnectionGone, match="role is bare, synchronous_commit is off"):
         database.connect()
+
+
+def test_psql_goes_through_a_pooler(pooler: str, cluster: Cluster) -> None:
+    """Which would refuse the setting that makes the schema known; a wrong address is psql's to tell."""
+    url = make_conninfo(pooler, user="gateway")
+    assert leads_through_pooler(url)
+    assert not leads_through_pooler(cluster.dsn("pgbourse"))
+    assert not leads_through_pooler(make_conninfo(url, port=6433))
+    command = [sys.executable, "-m", "pgbourse.cli", "psql", "--database-url", url, "-XAtc"]
+    query = "select count(*) from exchange.market()"
+    assert subprocess.run([*command, query], check=True, capture_output=True, text=True).stdout == "0\n"
 
 
 def test_top_leaves_nothing_behind_in_sessions_that_others_get_next(pooler: str, cluster: Cluster) -> None:

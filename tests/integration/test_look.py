@@ -344,14 +344,14 @@ def test_psql_reads_its_input_and_its_status_is_ours(exchange: Path) -> None:
 def test_psql_on_a_database_that_a_url_names(database: str, tmp_path: Path) -> None:
     with_password = {key: str(value) for key, value in conninfo_to_dict(database).items()}
     url = make_conninfo("", **{key: value for key, value in with_password.items() if key != "password"})
-    query = "select current_database()"
+    query = "select current_database(), current_schema(), count(*) from symbols"
     options = ["--database-url", database]
     if "password" in with_password:
         file = tmp_path / "password"
         file.write_text(with_password["password"] + "\n")
         options = ["--database-url", url, "--database-password-file", str(file)]
     result = run("psql", *options, "-XAtc", query, env={"PGDATABASE": "nowhere"})
-    assert (result.stdout, result.stderr) == (with_password["dbname"] + "\n", "")
+    assert (result.stdout, result.stderr) == (f"{with_password['dbname']}|exchange|0\n", "")
 
 
 def test_psql_has_the_terminal(exchange: Path) -> None:

@@ -32,7 +32,21 @@ def test_a_password_is_on_no_command_line() -> None:
     )
     assert environment == HOME | {"PGSSLCERT": "/c", "PGPASSWORD": "QXXQ"}
     assert "QXXQ" not in " ".join(words)
-    assert sorted(words[1].split()) == ["dbname=bourse", "host=db", "sslmode=require", "user=ann"]
+    assert conninfo_to_dict(words[1]) == {
+        "dbname": "bourse",
+        "host": "db",
+        "sslmode": "require",
+        "user": "ann",
+        "options": "-c search_path=exchange,public",
+    }
+
+
+def test_a_urls_own_options_go_before_ours_and_a_pooler_gets_none() -> None:
+    url = "postgresql://db/bourse?options=-c%20search_path%3Dmine"
+    words, _ = psql_call(url, HOME, embedded=False)
+    assert conninfo_to_dict(words[1])["options"] == "-c search_path=exchange,public -c search_path=mine"
+    words, _ = psql_call("postgresql://db/bourse", HOME, embedded=False, names_schema=False)
+    assert "options" not in conninfo_to_dict(words[1])
 
 
 def binary(folder: Path, version: str) -> Path:

@@ -93,8 +93,8 @@ def psql(
 ) -> None:
     """Open psql on the exchange's database, with options of psql's own after ours.
 
-    Without a database URL that is the embedded PostgreSQL of a running `pgbourse serve`, and names without
-    a schema are looked for in the schema exchange.
+    Without a database URL that is the embedded PostgreSQL of a running `pgbourse serve`. Names without a
+    schema are looked for in the schema exchange.
     """
     from pgbourse.database.looking import looking
     from pgbourse.look.psql import run_psql

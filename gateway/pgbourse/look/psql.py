@@ -10,19 +10,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import psycopg
 from psycopg.conninfo import make_conninfo
 
 from pgbourse.database.binaries import INSTALLED, wheel_folder
-from pgbourse.database.conninfo import parse, short
+from pgbourse.database.conninfo import ConninfoError, connect, parse, short
 from pgbourse.errors import PgbourseError
 
-__all__ = ["PsqlError", "find_psql", "psql_call", "run_psql"]
+__all__ = ["PsqlError", "find_psql", "leads_through_pooler", "psql_call", "run_psql"]
 
 _NO_EDITING = (
     "pgbourse: this psql, which came with pgbourse, can't edit lines or remember them; for that, install "
     "psql {major} or later (Debian: postgresql-client-{major})"
 )
 _LIBPQ = re.compile("PG(?!_)")  # what libpq reads from the environment begins so; PG_COLOR is psql's own
+_OPTIONS = "-c search_path=exchange,public"
 _OURS = "PGBOURSE_"
 
 
@@ -33,15 +35,17 @@ class PsqlError(PgbourseError):
 def run_psql(url: str, arguments: Sequence[str], *, embedded: bool) -> NoReturn:
     """Become psql on this database, with these arguments of its own. The terminal and its keys are psql's.
 
-    An `embedded` database is ours: its connection string says all, and the schema exchange is looked in
-    without being named.
+    The schema exchange is looked in without being named. An `embedded` database is ours: its connection
+    string says all.
 
     Raises PsqlError if there is no psql.
     """
     psql, is_ours = find_psql()
     if is_ours and sys.stdin.isatty() and sys.stdout.isatty():
         sys.stderr.write(_NO_EDITING.format(major=_major(psql)) + "\n")
-    words, environment = psql_call(url, os.environ, embedded=embedded)
+    words, environment = psql_call(
+        url, os.environ, embedded=embedded, names_schema=embedded or not leads_through_pooler(url)
+    )
     sys.stdout.flush()
     sys.stderr.flush()
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and psql would from now on
@@ -52,20 +56,36 @@ def run_psql(url: str, arguments: Sequence[str], *, embedded: bool) -> NoReturn:
         raise PsqlError(f"can't run {psql}") from error
 
 
+def leads_through_pooler(url: str) -> bool:
+    """Return whether a pooler answers, which makes up the number of the backend; False if nobody does.
+
+    Poolers refuse options in the startup packet, and psql can say what is wrong with a connection.
+    """
+    try:
+        with connect(url) as connection:
+            row = connection.execute("select pg_backend_pid()").fetchone()
+            return row != (connection.info.backend_pid,)
+    except (psycopg.Error, ConninfoError):
+        return False
+
+
 def psql_call(
-    url: str, environment: Mapping[str, str], *, embedded: bool
+    url: str, environment: Mapping[str, str], *, embedded: bool, names_schema: bool = True
 ) -> tuple[list[str], dict[str, str]]:
     """Return psql's first arguments, and the environment to run it in.
 
-    A password is in the environment alone: everybody on the machine can read command lines.
+    Options of the URL's own go last, so what they say holds. A password is in the environment alone:
+    everybody on the machine can read command lines.
     """
     kept = {name: value for name, value in environment.items() if not name.startswith(_OURS)}
     if embedded:
         kept = {name: value for name, value in kept.items() if not _LIBPQ.match(name)}
-        return ["--dbname", make_conninfo(short(url), options="-c search_path=exchange,public")], kept
+        return ["--dbname", make_conninfo(short(url), options=_OPTIONS)], kept
     given = parse(url)
     if (password := given.pop("password", None)) is not None:
         kept["PGPASSWORD"] = password
+    if names_schema:
+        given["options"] = f"{_OPTIONS} {given.get('options', '')}".strip()
     return ["--dbname", make_conninfo("", **given)], kept
 
 
