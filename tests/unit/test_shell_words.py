@@ -4,6 +4,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from lxml import etree
 
 from pgbourse.client import (
     Account,
@@ -26,9 +27,11 @@ from pgbourse.client import (
     Transaction,
 )
 from pgbourse.look.completing import Known, candidates
+from pgbourse.look.completingxml import CHILDREN, REQUESTS
 from pgbourse.look.documents import DocumentError, account_of, cut, outgoing
 from pgbourse.look.usages import USAGES, help_lines
 from pgbourse.look.words import Ask, AskServer, Help, Make, Quit, Tape, Use, WordsError, parse
+from pgbourse.schema import schema_folder
 
 
 @pytest.mark.parametrize(
@@ -157,11 +160,63 @@ KNOWN = Known({"SPY", "SAP"}, {"1", "22"}, {"5": None, "9": None})
         ("query 9", "9", []),
         ("account ", "", []),
         ("<create>", "", []),
+        ("<o", "o", ["order", "orders"]),
+        ("<create><", "", ["account", "symbol", "server"]),
+        ('<create><symbol sym="X"><', "", ["account"]),
+        ('<create><symbol sym="X"><account id="', "", ['1"', '22"']),
+        ('<create><symbol sym="X"><account id="1">5</', "", ["account>"]),
+        ('<transactions id="1"><account/></t', "t", ["transactions>"]),
+        ('<transactions id="1"><cancel ', "", ['id="', 'ref="', 'all="', 'sym="', 'after="']),
+        ('<cancel all="true" s', "s", ['sym="']),
+        ("<query id='", "", ["9'", "5'"]),
+        ('<order sym="S', "S", ['SAP"', 'SPY"']),
+        ('<order sym="SPY" tif="i', "i", ['IOC"']),
+        ('<order sym="SPY" amount="1"', "", []),
+        (
+            '<order sym="a>b" ',
+            "",
+            [f'{name}="' for name in ["amount", "limit", "type", "budget", "ref", "tif", "post", "stp"]],
+        ),
+        ("<nonsense ", "", []),
+        ("</", "", []),
         ("help cr", "cr", ["create"]),
     ],
 )
 def test_what_may_come_next(line: str, begun: str, words: list[str]) -> None:
     assert candidates(line, KNOWN) == (begun, words)
+
+
+RNG = "{http://relaxng.org/ns/structure/1.0}"
+
+
+def in_schema(grammar: etree._Element, content: etree._Element) -> tuple[set[str], dict[str, set[str]]]:
+    """Return the attributes, and by name the children's attributes, that a part of the schema allows."""
+    attributes: set[str] = set()
+    children: dict[str, set[str]] = {}
+    for part in content:
+        if part.tag == RNG + "attribute":
+            attributes.add(part.get("name", ""))
+        elif part.tag == RNG + "element":
+            children.setdefault(part.get("name", ""), set()).update(in_schema(grammar, part)[0])
+        else:
+            if part.tag == RNG + "ref":
+                (part,) = grammar.findall(f"{RNG}define[@name='{part.get('name')}']")
+            more, others = in_schema(grammar, part)
+            attributes |= more
+            for name, found in others.items():
+                children.setdefault(name, set()).update(found)
+    return attributes, children
+
+
+def test_elements_and_attributes_of_xml_are_those_of_the_schema() -> None:
+    grammar = etree.parse(schema_folder() / "pgbourse.rng").getroot()
+    for parent, known in CHILDREN.items():
+        (element,) = [
+            one for one in grammar.iter(f"{RNG}element") if one.get("name") == parent and len(one) > 1
+        ]
+        attributes, children = in_schema(grammar, element)
+        assert children == {name: set(given) for name, given in known.items()}
+        assert attributes == set(REQUESTS[parent])
 
 
 def test_symbols_accounts_and_orders_are_remembered() -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from pgbourse.client.requests import Grant, LookBook, NewAccount, NewSymbol, Order
 from pgbourse.client.results import Account, Book, Canceled, CanceledAll, Opened, Orders, Result
+from pgbourse.look.completingxml import next_in_xml
 from pgbourse.look.usages import USAGES
 from pgbourse.look.words import Ask, Command, Make, Tape, Use
 
@@ -72,8 +73,12 @@ def candidates(line: str, known: Known) -> tuple[str, list[str]]:
     """Return the word with which a line ends, as far as it is typed, and which words it may become."""
     words = line.replace("@", " @ ").split()
     begun = words.pop() if words and not line[-1:].isspace() and words[-1] != "@" else ""
-    if line.lstrip().startswith(("<", "#")):
+    if line.lstrip().startswith("#"):
         return "", []
+    if "<" in line:
+        lists = (sorted(known.symbols), sorted(known.accounts), list(reversed(known.orders)))
+        begun, words = next_in_xml(line, *lists)
+        return begun, [word for word in words if _fits(word, begun)]
     return begun, [word for word in _next([word.lower() for word in words], known) if _fits(word, begun)]
 
 
