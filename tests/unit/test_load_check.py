@@ -273,7 +273,11 @@ def test_right_answers_about_other_kinds_pass(steps: list[tuple[str, str]], stat
             FILL.format(3, 5) + CANCELED.format(7),
             "had 6 shares cancelled, and 7 by its status",
         ),
-        ([(IOC, TOLD["ioc"])], FILL.format(10, 5), "never rests, had 4 shares executed: 10 are, 0 open"),
+        (
+            [(IOC, TOLD["ioc"])],
+            FILL.format(10, 5),
+            "which doesn't rest, had 4 shares executed at once: 10 are, 0 open",
+        ),
         ([(IOC, TOLD["ioc"])], FILL.format(4, 6) + CANCELED.format(6), "a buy at 5, executed at 6"),
         (
             [(FOK, TOLD["ioc"].replace("IOC", "FOK"))],
@@ -331,6 +335,10 @@ def test_wrong_answers_about_other_kinds_are_found_out(
     ("request_", "status", "passes"),
     [
         ('<cancel id="1"/>', CANCELED.format(10), True),
+        ('<cancel all="true" sym="X"/>', CANCELED.format(10), True),
+        ('<order sym="X" amount="-1" limit="1" ref="c" stp="maker"/>', CANCELED.format(10), True),
+        ('<order sym="X" amount="-1" limit="1" ref="c" stp="taker"/>', CANCELED.format(10), False),
+        ('<cancel all="true" after="9"/>', CANCELED.format(10), False),
         (REPLACE, CANCELED.format(10), True),
         ('<reduce id="1" to="4"/>', REDUCED.format(6) + '<open shares="4"/>', True),
         ('<reduce id="1" to="4"/>', CANCELED.format(10), False),
@@ -373,3 +381,208 @@ def test_other_kinds_that_were_not_answered_may_be_the_other_side(request_: str,
     told(checker, "8", '<query id="3"/>', '<status id="3"><open shares="10"/></status>', last=True)
     checker.conclude()
     assert checker.findings == findings
+
+
+# What tells of several orders
+
+STP = '<order sym="X" amount="-10" limit="4" stp="{}"/>'
+TAKER = STP.format("taker").replace("order", "opened").replace("/>", ' id="2" executed="4" canceled="6"/>')
+MAKER = (
+    STP.format("maker")
+    .replace("order", "opened")
+    .replace("/>", ' id="2" executed="4" canceled="0" passed="1"/>')
+)
+ALL = ('<cancel all="true"/>', '<canceled all="true" count="1"><order id="1" shares="10"/></canceled>')
+OF_X = tuple(text.replace("true", 'true" sym="X') for text in ALL)
+LIST = '<orders max="1"/>'
+LISTED = '<orders count="1"><order id="1" sym="X" amount="10" limit="5.0" open="10" time="1"/></orders>'
+GONE = CANCELED.format(10)
+RESTS = '<open shares="10"/>'
+
+
+def told_of_several(*steps: tuple[str, str], **statuses: str) -> list[str]:
+    """Return what is found when account 7 gets these replies after a buy, and its orders end so."""
+    checker = Checker()
+    told(checker, "7", BUY, OPENED["1"])
+    for request, result in steps:
+        told(checker, "7", request, result)
+    for name, status in statuses.items():
+        order_id = name.removeprefix("order_")
+        if order_id in checker.orders:
+            query, result = f'<query id="{order_id}"/>', f'<status id="{order_id}">{status}</status>'
+            told(checker, "7", query, result, last=True)
+    # Account 8 has the other side.
+    told(checker, "8", BUY, OPENED["1"].replace('id="1"', 'id="3"'))
+    bought = FOUR if "2" in checker.orders else ""
+    rest = CANCELED.format(6 if bought else 10)
+    told(checker, "8", '<cancel id="3"/>', f'<canceled id="3">{rest}{bought}</canceled>')
+    told(checker, "8", '<query id="3"/>', f'<status id="3">{rest}{bought}</status>', last=True)
+    checker.conclude()
+    return checker.findings
+
+
+SOLD = FOUR + '<open shares="6"/>'
+CUT = FOUR + CANCELED.format(6)
+
+
+@pytest.mark.parametrize(
+    ("steps", "first", "second"),
+    [
+        ([(STP.format("taker"), TAKER)], RESTS, CUT),
+        ([(STP.format("maker"), MAKER)], GONE, SOLD),
+        (
+            [(STP.format("maker"), MAKER), ('<cancel id="2"/>', f'<canceled id="2">{CUT}</canceled>')],
+            GONE,
+            CUT,
+        ),
+        ([ALL], GONE, ""),
+        ([OF_X, (ALL[0], '<canceled all="true" count="0"/>')], GONE, ""),
+        ([(LIST, LISTED), ALL], GONE, ""),
+        ([('<cancel all="true" after="9"/>', '<armed after="9" time="1"/>')], RESTS, ""),
+        ([('<cancel all="true" after="0"/>', "<disarmed/>")], RESTS, ""),
+    ],
+)
+def test_right_answers_that_tell_of_several_orders_pass(
+    steps: list[tuple[str, str]], first: str, second: str
+) -> None:
+    assert told_of_several(*steps, order_1=first, order_2=second) == []
+
+
+@pytest.mark.parametrize(
+    ("steps", "first", "second", "finding"),
+    [
+        # What the status says is another thing.
+        ([(STP.format("taker"), TAKER)], RESTS, SOLD, "order 2 was cancelled: see its status"),
+        ([(STP.format("maker"), MAKER)], RESTS, SOLD, "order 1 was cancelled: see its status"),
+        (
+            [(STP.format("maker"), MAKER)],
+            GONE,
+            '<open shares="10"/>',
+            "order 2 had 4 shares executed at once",
+        ),
+        ([(STP.format("maker"), MAKER.replace(' passed="1"', ""))], GONE, SOLD, "order 1 was not cancelled"),
+        ([ALL], RESTS, "", "order 1 was cancelled: see its status"),
+        ([ALL], CANCELED.format(9) + REDUCED.format(1), "", "order 1 had 10 shares cancelled, and 9"),
+        ([(ALL[0], '<canceled all="true" count="0"/>')], GONE, "", "order 1 was not cancelled"),
+        ([ALL, ALL], GONE, "", "order 1 was cancelled twice"),
+        ([(STP.format("maker"), MAKER), ALL], GONE, SOLD, "order 1 was cancelled twice"),
+        # An order of somebody else, or of nobody.
+        (
+            [(ALL[0], ALL[1].replace('id="1"', 'id="3"'))],
+            RESTS,
+            "",
+            "order 3 was cancelled or listed as one of 7",
+        ),
+        (
+            [(ALL[0], ALL[1].replace('id="1"', 'id="9"'))],
+            RESTS,
+            "",
+            "order 9 was cancelled or listed as one of 7",
+        ),
+        (
+            [(LIST, LISTED.replace('id="1"', 'id="9"'))],
+            RESTS,
+            "",
+            "order 9 was cancelled or listed as one of 7",
+        ),
+        (
+            [(LIST, LISTED.replace('amount="10"', 'amount="-10"'))],
+            RESTS,
+            "",
+            "order 1 was listed as another one",
+        ),
+        ([(LIST, LISTED.replace('"5.0"', '"5.1"'))], RESTS, "", "order 1 was listed as another one"),
+        ([(OF_X[0].replace("X", "Y"), OF_X[1].replace("X", "Y"))], GONE, "", "was cancelled with those of Y"),
+        # The answer is another one.
+        (
+            [(ALL[0], ALL[1].replace('count="1"', 'count="2"'))],
+            GONE,
+            "",
+            "another number of orders than it has",
+        ),
+        ([(OF_X[0], ALL[1])], GONE, "", "was answered"),
+        ([('<cancel all="true" after="9"/>', '<armed after="8" time="1"/>')], RESTS, "", "was answered"),
+        ([('<cancel all="true" after="9"/>', '<armed after="9"/>')], RESTS, "", "lacks a number"),
+        ([('<cancel all="true" after="0"/>', '<canceled all="true" count="0"/>')], RESTS, "", "was answered"),
+        ([("<account/>", "<orders/>")], RESTS, "", "was answered"),
+        ([("<account/>", '<account cash="1"/>')], RESTS, "", "lacks a number"),
+    ],
+)
+def test_wrong_answers_that_tell_of_several_orders_are_found_out(
+    steps: list[tuple[str, str]], first: str, second: str, finding: str
+) -> None:
+    found_out = told_of_several(*steps, order_1=first, order_2=second)
+    assert any(finding in line for line in found_out), found_out
+
+
+def test_an_order_that_nobody_was_told_of_may_be_cancelled_with_others() -> None:
+    checker = Checker()
+    document = f'<transactions id="7">{BUY}</transactions>'.encode()
+    checker.saw_no_reply(Template.fixed("7", document, 1), document)
+    told(checker, "7", *ALL)
+    told(checker, "7", LIST, LISTED)
+    checker.conclude()
+    assert checker.findings == []
+
+
+ACCOUNT = (
+    '<account cash="1" reserved="0"><position sym="B" shares="1" reserved="0"/>'
+    '<position sym="a" shares="0" reserved="2"/></account>'
+)
+BOOK = (
+    '<book sym="X" seq="1"><bid price="5" shares="1" orders="1"/><bid price="4" shares="1" orders="1"/>'
+    '<ask price="6" shares="1" orders="1"/><ask price="7" shares="1" orders="1"/></book>'
+)
+TWO = (
+    '<orders count="2" more="true"><order id="1" sym="X" amount="10" limit="5" open="10" time="1"/>'
+    '<order id="4" sym="X" amount="-10" limit="6" open="1" time="1"/></orders>'
+)
+
+
+@pytest.mark.parametrize(
+    ("request_", "result"),
+    [("<account/>", ACCOUNT), ('<book sym="X" depth="2"/>', BOOK), ('<orders sym="X" max="2"/>', TWO)],
+)
+def test_right_looks_pass(request_: str, result: str) -> None:
+    checker = Checker()
+    told(checker, "7", request_, result)
+    assert checker.findings == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "right", "old", "new", "finding"),
+    [
+        ("<account/>", ACCOUNT, 'cash="1"', 'cash="-1"', "less than no cash"),
+        ("<account/>", ACCOUNT, 'reserved="2"', 'reserved="0"', "a position of nothing"),
+        (
+            "<account/>",
+            ACCOUNT,
+            'shares="0" reserved="2"',
+            'shares="-1" reserved="2"',
+            "a position of nothing",
+        ),
+        ("<account/>", ACCOUNT, '"a"', '"A"', "another order than that of their symbols"),
+        ('<orders max="2"/>', TWO, 'count="2"', 'count="3"', "another number of orders"),
+        ('<orders max="1"/>', TWO, ' more="true"', "", "more than 1"),
+        ('<orders max="3"/>', TWO, "", "", "there is room for them"),
+        ('<orders max="2"/>', TWO, 'id="4"', 'id="1"', "another order than that of their ids"),
+        ('<orders sym="Y" max="2"/>', TWO, '"X" amount="10"', '"Y" amount="10"', "orders of another symbol"),
+        ('<orders max="2"/>', TWO, 'open="1"', 'open="11"', "more than it is for"),
+        ('<orders max="2"/>', TWO, 'open="1"', 'open="0"', "nothing open"),
+        ('<book sym="X" depth="2"/>', BOOK, 'bid price="4"', 'bid price="5"', "don't stand best first"),
+        ('<book sym="X" depth="2"/>', BOOK, 'ask price="7"', 'ask price="5.5"', "don't stand best first"),
+        ('<book sym="X" depth="2"/>', BOOK, 'bid price="5"', 'bid price="6"', "which should match"),
+        ('<book sym="X" depth="1"/>', BOOK, "", "", "more prices than were asked for"),
+        (
+            '<book sym="X" depth="2"/>',
+            BOOK,
+            'shares="1" orders="1"/></book>',
+            'shares="0" orders="1"/></book>',
+            "a price with nothing at it",
+        ),
+    ],
+)
+def test_wrong_looks_are_found_out(request_: str, right: str, old: str, new: str, finding: str) -> None:
+    checker = Checker()
+    told(checker, "7", request_, right.replace(old, new) if old else right)
+    assert any(finding in found for found in checker.findings), checker.findings

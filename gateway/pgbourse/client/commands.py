@@ -31,8 +31,9 @@ __all__ = ["ping", "send"]
     "expected",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Print only where a reply differs, but for times, from the file of its document's name in this "
-    "folder, and exit with 1 if any does: `pgbourse generate` writes such folders.",
+    help="Print only where a reply differs, but for times and the numbers of a book's updates, from the file "
+    "of its document's name in this folder, and exit with 1 if any does: `pgbourse generate` writes such "
+    "folders.",
 )
 @click.option(
     "--timeout",

@@ -3,13 +3,15 @@
 What an unanswered document asks for may or may not have been done: both are right.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
 from lxml import etree
 
+from pgbourse.loadtest.check_end import crossed_books, faults_of_sides, faults_of_status
+from pgbourse.loadtest.check_looks import LOOKS, faults_of_look
+from pgbourse.loadtest.checked import ZERO, CheckedOrder, UnknownOrder
 from pgbourse.loadtest.replies import without_length
 from pgbourse.loadtest.workload import Template
 
@@ -17,55 +19,24 @@ __all__ = ["Checker"]
 
 _QUERIES = 100  # in a document
 _MAX_FINDINGS = 20
+# The result of each kind of request, and what it doesn't repeat of it, or says of another order.
 _ANSWERS = {
-    "order": "opened",
-    "replace": "opened",
-    "reduce": "reduced",
-    "query": "status",
-    "cancel": "canceled",
+    "order": ("opened", set[str]()),
+    "replace": ("opened", {"id"}),
+    "reduce": ("reduced", {"to"}),
+    "query": ("status", set()),
+    "cancel": ("canceled", set()),
+    "cancel-all": ("canceled", set()),
+    "arm": ("armed", {"all"}),
+    "disarm": ("disarmed", {"all", "after"}),
+    "account": ("account", set()),
+    "orders": ("orders", {"sym", "max"}),
+    "book": ("book", {"depth"}),
 }
-# What a result doesn't repeat of its request, or says of another order.
-_NOT_REPEATED = {"replace": {"id"}, "reduce": {"to"}}
-_ZERO = Decimal(0)
 
 
-@dataclass(slots=True)
-class _Order:
-    """An order that a reply called opened, and its latest status. Shares are positive."""
-
-    order_id: str
-    account: str
-    sym: str
-    buying: bool
-    shares: Decimal
-    limit: Decimal | None  # None for a market order
-    budget: Decimal | None = None
-    at_once: Decimal | None = None  # shares that an order that never rests executed
-    cancelled: bool = False  # a reply said so
-    ended: Decimal | None = None  # with so many shares open
-    reduced: Decimal = _ZERO  # by so many shares, as replies said
-    canceled: Decimal = _ZERO
-    reductions: Decimal = _ZERO
-    open: Decimal = _ZERO
-    fills: list[tuple[Decimal, Decimal]] = field(default_factory=list)  # shares, price
-    most_fills: list[tuple[Decimal, Decimal]] = field(default_factory=list)  # of all statuses so far
-    cancel_unknown: bool = False  # a document that cancels or replaces it went unanswered
-    reduce_unknown: bool = False  # one that reduces it did
-    told: bool = False  # its status is known from the queries at the end
-
-    @property
-    def executed(self) -> Decimal:
-        return sum((shares for shares, _ in self.fills), _ZERO)
-
-
-@dataclass(frozen=True, slots=True)
-class _Unknown:
-    """An order that may or may not have been opened."""
-
-    sym: str
-    buying: bool
-    shares: Decimal
-    limit: Decimal
+# Of an order that others saw: its account, its symbol, its amount and its limit.
+_Seen = tuple[str, str | None, Decimal, Decimal]
 
 
 class Checker:
@@ -75,11 +46,15 @@ class Checker:
     """
 
     def __init__(self) -> None:
-        self.orders: dict[str, _Order] = {}
+        self.orders: dict[str, CheckedOrder] = {}
         self.unknown_documents = 0
         self.findings: list[str] = []  # the first ones
         self.number_of_findings = 0
-        self._unknown: list[_Unknown] = []
+        self._unknown: list[UnknownOrder] = []
+        # An account's replies come in any order, so what they say of other orders is looked at in the end.
+        self._listed: dict[str, _Seen] = {}  # orders that looks showed
+        self._gone: dict[str, tuple[str, Decimal | None]] = {}  # cancelled with others: whose, and how much
+        self._doubtful: set[str] = set()  # accounts whose orders may be cancelled without a word
         self._parser = etree.XMLParser(resolve_entities=False, no_network=True)
 
     def saw(self, template: Template, document: bytes, reply: bytes) -> None:
@@ -102,14 +77,16 @@ class Checker:
             if request.tag in ("order", "replace"):
                 amount, old = Decimal(request.get("amount", "")), self.orders.get(request.get("id", ""))
                 sym = request.get("sym", "") if old is None else old.sym
-                at_worst = Decimal("Infinity") if amount > 0 else _ZERO
+                at_worst = Decimal("Infinity") if amount > 0 else ZERO
                 limit = Decimal(request.get("limit", at_worst))
-                self._unknown.append(_Unknown(sym, amount > 0, abs(amount), limit))
+                self._unknown.append(UnknownOrder(sym, amount > 0, abs(amount), limit))
 
-    def saw_resent(self, template: Template, document: bytes) -> None:  # noqa: ARG002
+    def saw_resent(self, template: Template, document: bytes) -> None:
         """Take a document that was not answered and is sent again, so that its last reply tells only that."""
         for request in etree.fromstring(document, self._parser):
             order = self.orders.get(request.get("id", ""))
+            if request.get("stp") in ("maker", "both") or _kind(request) == "cancel-all":
+                self._doubtful.add(template.account)
             if order is not None and request.tag in ("cancel", "replace"):
                 order.cancel_unknown = True
             elif order is not None and request.tag == "reduce":
@@ -141,85 +118,39 @@ class Checker:
 
     def conclude(self) -> None:
         """Compare the two sides of every trade, once every order's status is known."""
+        self._compare_with_others()
         for order in self.orders.values():
             if order.told:
-                self._compare_with_status(order)
+                in_doubt = order.cancel_unknown or order.account in self._doubtful
+                self._find(*faults_of_status(order, in_doubt))
         if lost := self.unasked:
             self._find(f"{lost} orders got no status at the end: what was bought and sold can't be compared")
             return
-        self._compare_sides()
-        self._check_books()
+        self._find(*faults_of_sides(self.orders.values(), self._unknown))
+        self._find(*crossed_books(self.orders.values()))
 
-    def _compare_with_status(self, order: _Order) -> None:
-        """Find what replies said of an order, and its status at the end doesn't."""
-        which, canceled = f"order {order.order_id}", bool(order.canceled)
-        if canceled != order.cancelled and not (canceled and order.cancel_unknown):
-            self._find(f"{which} was {'' if order.cancelled else 'not '}cancelled: see its status")
-        elif order.ended is not None and order.ended != order.canceled:
-            self._find(f"{which} had {order.ended} shares cancelled, and {order.canceled} by its status")
-        if order.reductions < order.reduced or (
-            order.reductions > order.reduced and not order.reduce_unknown
-        ):
-            self._find(f"{which} was reduced by {order.reduced}, and by {order.reductions} by its status")
-        if order.at_once is not None and (order.open or order.at_once != order.executed):
-            now = f"{order.executed} are, {order.open} open"
-            self._find(f"{which}, which never rests, had {order.at_once} shares executed: {now}")
-        if gone := Counter(order.most_fills) - Counter(order.fills):
-            fills = ", ".join(f"{shares} at {price}" for shares, price in gone.elements())
-            self._find(f"{which} was executed, {fills}, and its status has that no more")
+    def _compare_with_others(self) -> None:
+        """Find orders that looks show otherwise, or that were cancelled with those of another account."""
+        for order_id, (account, shares) in self._gone.items():
+            order = self._known_as(order_id, account)
+            if order is not None:
+                order.cancelled = True
+                order.ended = order.ended if shares is None else shares
+        for order_id, (account, *seen) in self._listed.items():
+            order = self._known_as(order_id, account)
+            if order is not None:
+                amount = order.shares if order.buying else -order.shares
+                if seen != [order.sym, amount, order.limit]:
+                    self._find(f"order {order_id} was listed as another one than was opened")
 
-    def _compare_sides(self) -> None:
-        """Find shares that were bought but not sold, or sold but not bought, at any price.
-
-        Orders of unknown fate may be the other side, as far as their shares and limits allow.
-        """
-        traded: defaultdict[str, defaultdict[Decimal, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
-        for order in self.orders.values():
-            for shares, price in order.fills:
-                traded[order.sym][price] += shares if order.buying else -shares
-        for sym, differences in sorted(traded.items()):
-            for bought_more in (True, False):
-                self._compare_side(sym, differences, bought_more)
-
-    def _compare_side(self, sym: str, differences: dict[Decimal, Decimal], bought_more: bool) -> None:
-        """Look for unknown sells that explain what was bought without a known seller; or the reverse.
-
-        A sell can trade at its limit and above. So going up from the lowest price, unknown sells with limits
-        up to a price must cover what was bought without a seller up to it. For buys, it is from the highest
-        price down.
-        """
-        sign = 1 if bought_more else -1
-        others = sorted(
-            (order.limit * sign, order.shares)
-            for order in self._unknown
-            if order.sym == sym and order.buying != bought_more
-        )
-        covered, number = Decimal(0), 0
-        for price in sorted(differences, key=lambda price: price * sign):
-            while number < len(others) and others[number][0] <= price * sign:
-                covered += others[number][1]
-                number += 1
-            covered -= max(Decimal(0), differences[price] * sign)
-            if covered < 0:
-                more, less = ("bought", "sold") if bought_more else ("sold", "bought")
-                self._find(f"{-covered} shares of {sym} more were {more} than {less} at {price}")
-                covered = Decimal(0)
-
-    def _check_books(self) -> None:
-        bids: dict[str, Decimal] = {}
-        asks: dict[str, Decimal] = {}
-        for order in self.orders.values():
-            if not order.open or order.limit is None:
-                continue
-            if order.buying:
-                bids[order.sym] = max(order.limit, bids.get(order.sym, order.limit))
-            else:
-                asks[order.sym] = min(order.limit, asks.get(order.sym, order.limit))
-        for sym, bid in sorted(bids.items()):
-            if sym in asks and bid >= asks[sym]:
-                self._find(
-                    f"{sym} has an open buy at {bid} and an open sell at {asks[sym]}, which should match"
-                )
+    def _known_as(self, order_id: str, account: str) -> CheckedOrder | None:
+        """Return an order of this account; that it isn't one is a finding, unless no reply told of it."""
+        order = self.orders.get(order_id)
+        if order is not None and order.account == account:
+            return order
+        if order is not None or not self.unknown_documents:
+            self._find(f"order {order_id} was cancelled or listed as one of {account}, which it is not")
+        return None
 
     def _read(self, reply: bytes) -> etree._Element | None:
         try:
@@ -238,28 +169,33 @@ class Checker:
             if result.get("id") in self.orders and request.tag == "query":
                 self._find(f"order {result.get('id')} was opened and can't be queried: {result.text}")
             return
-        tag = str(request.tag)
-        if result.tag != _ANSWERS[tag] or any(
-            result.get(name) != value
-            for name, value in request.attrib.items()
-            if name not in _NOT_REPEATED.get(tag, ())
+        kind = _kind(request)
+        tag, not_repeated = _ANSWERS[kind]
+        if result.tag != tag or any(
+            result.get(name) != value for name, value in request.attrib.items() if name not in not_repeated
         ):
             self._find(f"{etree.tostring(request)!r} was answered {etree.tostring(result)[:200]!r}")
             return
         try:
-            if tag == "reduce":
+            if kind in LOOKS:
+                self._take_look(account, request, result)
+            elif kind == "cancel-all":
+                self._take_all(account, request, result)
+            elif kind == "reduce":
                 self._take_reduction(result)
-            elif result.tag == "opened":
+            elif tag == "opened":
                 self._open(account, request, result)
-            else:
+            elif kind == "arm":
+                int(result.attrib["time"])
+            elif kind != "disarm":
                 self._take_status(result)
-        except (InvalidOperation, KeyError, TypeError):
+        except (InvalidOperation, KeyError, TypeError, ValueError):
             self._find(f"{etree.tostring(result)[:200]!r} lacks a number, or names no order of this run")
 
     def _open(self, account: str, request: etree._Element, result: etree._Element) -> None:
         attributes = result.attrib
         amount = Decimal(attributes["amount"])
-        order = _Order(
+        order = CheckedOrder(
             attributes["id"],
             account,
             attributes["sym"],
@@ -273,8 +209,13 @@ class Checker:
             self._find(f"two orders have the id {order.order_id}")
         self.orders[order.order_id] = order
         if order.at_once is not None:
-            order.ended = Decimal(attributes["canceled"])
-            order.cancelled = bool(order.ended)
+            canceled = Decimal(attributes["canceled"])
+            order.cancelled = bool(canceled)
+            never_rests = order.limit is None or result.get("tif") in ("IOC", "FOK")
+            order.ended_at_once = never_rests or order.cancelled
+            order.ended = canceled if order.ended_at_once else None
+            for passed in result.get("passed", "").split():
+                self._take_gone(passed, account, None)
             if result.get("tif") == "FOK" and order.at_once != order.shares:
                 self._find(f"order {order.order_id} was to be filled or refused, and {order.at_once} were")
         if request.tag == "replace":
@@ -282,6 +223,28 @@ class Checker:
             old.cancelled, old.ended = True, Decimal(attributes["released"])
             if old.order_id != request.get("id") or (old.sym, old.buying) != (order.sym, order.buying):
                 self._find(f"order {order.order_id} replaced another than it should: {old.order_id}")
+
+    def _take_all(self, account: str, request: etree._Element, result: etree._Element) -> None:
+        """Take what was cancelled of all that an account had open."""
+        if Decimal(result.attrib["count"]) != len(result):
+            self._find(f"{etree.tostring(result)[:200]!r} says another number of orders than it has")
+        for order in result:
+            self._take_gone(str(order.attrib["id"]), account, Decimal(order.attrib["shares"]))
+            known = self.orders.get(str(order.attrib["id"]))
+            if known is not None and request.get("sym") not in (None, known.sym):
+                self._find(f"order {known.order_id} was cancelled with those of {request.get('sym')}")
+
+    def _take_gone(self, order_id: str, account: str, shares: Decimal | None) -> None:
+        if order_id in self._gone:
+            self._find(f"order {order_id} was cancelled twice")
+        self._gone[order_id] = account, shares
+
+    def _take_look(self, account: str, request: etree._Element, result: etree._Element) -> None:
+        for fault in faults_of_look(request, result):
+            self._find(f"{etree.tostring(result)[:200]!r} has {fault}")
+        for order in result if request.tag == "orders" else ():
+            amount, limit = Decimal(order.attrib["amount"]), Decimal(order.attrib["limit"])
+            self._listed[str(order.attrib["id"])] = account, order.get("sym"), amount, limit
 
     def _take_reduction(self, result: etree._Element) -> None:
         order = self.orders[result.attrib["id"]]
@@ -293,7 +256,7 @@ class Checker:
     def _take_status(self, result: etree._Element) -> None:
         order = self.orders[result.attrib["id"]]
         order.open, order.canceled, order.reductions = (
-            sum((Decimal(part.attrib["shares"]) for part in result.iterfind(tag)), _ZERO)
+            sum((Decimal(part.attrib["shares"]) for part in result.iterfind(tag)), ZERO)
             for tag in ("open", "canceled", "reduced")
         )
         order.fills = [
@@ -309,19 +272,26 @@ class Checker:
             self._find(f"order {order.order_id} is for {order.shares} shares: {parts}")
         self._check_prices(order)
 
-    def _check_prices(self, order: _Order) -> None:
+    def _check_prices(self, order: CheckedOrder) -> None:
         side = "buy" if order.buying else "sell"
         for _, price in order.fills:
             if order.limit is not None and (price > order.limit if order.buying else price < order.limit):
                 self._find(f"order {order.order_id}, a {side} at {order.limit}, executed at {price}")
-        spent = sum((shares * price for shares, price in order.fills), _ZERO)
+        spent = sum((shares * price for shares, price in order.fills), ZERO)
         if order.budget is not None and spent > order.budget:
             self._find(f"order {order.order_id} has a budget of {order.budget}, and spent {spent}")
 
-    def _find(self, text: str) -> None:
-        self.number_of_findings += 1
-        if len(self.findings) < _MAX_FINDINGS:
-            self.findings.append(text)
+    def _find(self, *texts: str) -> None:
+        self.number_of_findings += len(texts)
+        self.findings += texts[: _MAX_FINDINGS - len(self.findings)]
+
+
+def _kind(request: etree._Element) -> str:
+    """Return what a request asks for, in the words of a --mix as far as results differ."""
+    if "all" not in request.attrib:
+        return str(request.tag)
+    after = request.get("after")
+    return "cancel-all" if after is None else "disarm" if after == "0" else "arm"
 
 
 def _decimal(element: etree._Element, name: str) -> Decimal | None:

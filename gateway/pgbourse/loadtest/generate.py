@@ -2,23 +2,18 @@
 
 import itertools
 import random
-import re
-from collections import defaultdict
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 
 import click
-from lxml import etree
 
 from pgbourse.errors import PgbourseError
-from pgbourse.loadtest.reference import Order, ReferenceExchange, Terms
+from pgbourse.loadtest.reference_server import ReferenceServer
 from pgbourse.loadtest.templates import NAMING, Hole, write_request
 from pgbourse.loadtest.workload import Draw, Workload
 
-__all__ = ["GenerateError", "ReferenceServer", "documents", "generate"]
+__all__ = ["GenerateError", "documents", "generate"]
 
-_TIME = "0"  # in place of the real time in seconds
 _EXPECTED = "expected"  # the folder of the replies, where `send FOLDER/*.xml` doesn't look
 _COMPARE = """\
 Send them in order to a server with an empty database (order ids begin at 1), and compare:
@@ -34,8 +29,8 @@ def generate(workload: Workload, number: int, folder: Path) -> None:
     """Write `number` documents, each with its expected reply, into a folder, which is created if absent.
 
     The first ones create the accounts. The same workload gives the same files. A reply looks as `pgbourse
-    send` prints it, except that its times are 0. They have the names of their documents, in a folder of their
-    own.
+    send` prints it, except that its times are 0, and so are the numbers of a book's updates. They have the
+    names of their documents, in a folder of their own.
 
     Raises GenerateError if the folder already holds documents or can't be written, and if the documents are
     too few to create all accounts.
@@ -96,147 +91,3 @@ def _name(text: str, order_id: int, sign: str) -> str:
     """Fill the id of an order into the text of a request."""
     text = text.replace(Hole.REPLACED.value, f'{order_id}" amount="{sign}')
     return text.replace(Hole.ORDER.value, str(order_id)).replace(Hole.ENDED.value, str(order_id))
-
-
-_REFUSALS = {
-    "nothing_open": "order {} has no open shares to cancel",
-    "unknown_order": "no such order: {}",
-    "unfilled": "it can't be filled wholly at once: {} of {} shares could be had",
-    "would_trade": "it would trade at once: an order rests at {}",
-}
-
-
-class ReferenceServer:
-    """The reference exchange, behind the protocol."""
-
-    def __init__(self) -> None:
-        self._exchange = ReferenceExchange()
-        # The orders of each account: their ids, and "-" if they sell.
-        self.known: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
-        self._opened = 0
-
-    def reply(self, document: bytes) -> str:
-        """Carry out a document and return the reply, indented."""
-        root = etree.fromstring(document)
-        results = etree.Element("results")
-        for child in root:
-            if root.tag == "create":
-                self._create(child, results)
-            else:
-                self._transact(root.get("id", ""), child, results)
-        etree.indent(results)
-        return etree.tostring(results, encoding="unicode")
-
-    def _create(self, child: etree._Element, results: etree._Element) -> None:
-        if child.tag == "account":
-            account, balance = child.get("id", ""), Decimal(child.get("balance", ""))
-            assert self._exchange.create_account(account, balance) == "created"
-            etree.SubElement(results, "created", id=account)
-        for grant in child.iterfind("account"):
-            sym, account = child.get("sym", ""), grant.get("id", "")
-            assert self._exchange.grant_shares(sym, account, Decimal(grant.text or "")) == "created"
-            etree.SubElement(results, "created", sym=sym, id=account)
-
-    def _transact(self, account: str, child: etree._Element, results: etree._Element) -> None:
-        echo = {str(name): str(value) for name, value in child.attrib.items()}
-        answer = getattr(self, f"_{child.tag!s}")(account, echo)
-        if isinstance(answer, str):
-            etree.SubElement(results, "error", echo).text = self._refusal(answer, account, echo)
-        else:
-            results.append(answer)
-
-    def _refusal(self, answer: str, account: str, echo: dict[str, str]) -> str:
-        code, *numbers = answer.split()
-        if code == "unfilled":
-            numbers.append(_plain(abs(Decimal(echo["amount"]))))
-        elif code == "would_trade":
-            book = self._exchange.look_book(account, echo["sym"], 1)
-            assert not isinstance(book, str)
-            _, bids, asks = book
-            ((price, _, _),) = asks if Decimal(echo["amount"]) > 0 else bids
-            numbers.append(_plain(price))
-        return _REFUSALS[code].format(*numbers or [echo["id"]])
-
-    def _order(self, account: str, echo: dict[str, str]) -> str | etree._Element:
-        amount, limit = Decimal(echo["amount"]), _decimal(echo, "limit")
-        order = self._exchange.place_order(account, echo["sym"], amount, limit, _terms(echo))
-        return order if isinstance(order, str) else self._opened_as(order, echo)
-
-    def _replace(self, account: str, echo: dict[str, str]) -> str | etree._Element:
-        amount, limit = Decimal(echo["amount"]), Decimal(echo["limit"])
-        order = self._exchange.replace_order(account, int(echo["id"]), amount, limit, _terms(echo))
-        if isinstance(order, str):
-            return order
-        repeated = {name: value for name, value in echo.items() if name not in ("id", "open")}
-        return self._opened_as(order, {"sym": order.sym} | repeated)
-
-    def _opened_as(self, order: Order, echo: dict[str, str]) -> etree._Element:
-        """Write what is told of an order, which gets its number unless it had been placed before."""
-        duplicate = {"duplicate": "true"} if order.order_id else {}
-        if not order.order_id:
-            self._opened += 1
-            self._exchange.number(order, self._opened)
-            self.known[order.account].append((self._opened, "" if order.buying else "-"))
-        told = {name: _text(value) for name, value in order.told()}
-        return etree.Element("opened", echo | {"id": str(order.order_id)} | told | duplicate)
-
-    def _reduce(self, account: str, echo: dict[str, str]) -> str | etree._Element:
-        done = self._exchange.reduce_order(
-            account, int(echo["id"]), shares=_decimal(echo, "shares"), to=_decimal(echo, "to")
-        )
-        if isinstance(done, str):
-            return done
-        shares, left = done
-        return etree.Element("reduced", {"id": echo["id"], "shares": _plain(shares), "open": _plain(left)})
-
-    def _query(self, account: str, echo: dict[str, str]) -> str | etree._Element:
-        return _with_parts("status", self._exchange.query_order(account, int(echo["id"])), echo)
-
-    def _cancel(self, account: str, echo: dict[str, str]) -> str | etree._Element:
-        return _with_parts("canceled", self._exchange.cancel_order(account, int(echo["id"])), echo)
-
-
-def _terms(echo: dict[str, str]) -> Terms:
-    return Terms(
-        echo.get("ref"),
-        echo.get("type"),
-        _decimal(echo, "budget"),
-        echo.get("tif"),
-        echo.get("post") == "true",
-        echo.get("stp"),
-    )
-
-
-def _decimal(echo: dict[str, str], name: str) -> Decimal | None:
-    return Decimal(echo[name]) if name in echo else None
-
-
-def _text(value: object) -> str:
-    if isinstance(value, Decimal):
-        return _plain(value)
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _with_parts(tag: str, order: Order | str, echo: dict[str, str]) -> str | etree._Element:
-    if isinstance(order, str):
-        return order
-    status = etree.Element(tag, echo)
-    _add_parts(order, status)
-    return status
-
-
-def _add_parts(order: Order, status: etree._Element) -> None:
-    if order.open:
-        etree.SubElement(status, "open", shares=_plain(order.open))
-    if order.canceled:
-        etree.SubElement(status, "canceled", shares=_plain(order.canceled), time=_TIME)
-    for shares in order.reductions:
-        etree.SubElement(status, "reduced", shares=_plain(shares), time=_TIME)
-    for shares, price in order.fills:
-        etree.SubElement(status, "executed", shares=_plain(shares), price=_plain(price), time=_TIME)
-
-
-def _plain(number: Decimal) -> str:
-    """Write a number without an exponent or trailing zeros."""
-    text = f"{number:f}"
-    return re.sub(r"\.?0+$", "", text) if "." in text else text

@@ -13,17 +13,30 @@ from typing import Final
 
 __all__ = ["FEATURES", "KINDS", "NAMING", "Draft", "Hole", "KnownOrder", "Template", "write_request"]
 
-KINDS: Final = ("order", "ioc", "fok", "post", "market", "replace", "reduce", "query", "cancel")
+KINDS: Final = (
+    *("order", "ioc", "fok", "post", "stp", "market", "replace", "reduce", "query", "cancel"),
+    *("cancel-all", "arm", "disarm", "account", "orders", "book"),
+)
 # What a server must know for them beyond the base protocol, in the words of <server/>.
 FEATURES: Final = {
     "ioc": "tif",
     "fok": "tif",
     "post": "post",
+    "stp": "stp",
     "market": "market",
     "replace": "replace",
     "reduce": "reduce",
+    "cancel-all": "cancel-all",
+    "arm": "cancel-after",
+    "disarm": "cancel-after",
+    "account": "account",
+    "orders": "orders",
+    "book": "book",
 }
 NAMING: Final = frozenset({"replace", "reduce", "query", "cancel"})  # those that name an earlier order
+
+_STP: Final = ("taker", "maker", "both")
+_ARMED: Final = 86_000  # seconds at least, nearly a day: no switch fires while a load runs
 
 KnownOrder = tuple[bytes, bytes]  # the id of an order that a reply called opened, and "-" if it sells
 
@@ -91,11 +104,14 @@ def write_request(kind: str, sym: str, shares: int, limit: str, *, refs: bool) -
     """Write a request of one of the KINDS; it makes use of what an order of that draw would say."""
     ref = f' ref="{Hole.REF.value}"' if refs else ""
     order = f'<order sym="{sym}" amount="{shares}"'
+    only = f' sym="{sym}"' if shares > 0 else ""
     match kind:
         case "ioc" | "fok":
             return f'{order} limit="{limit}"{ref} tif="{kind.upper()}"/>'
         case "post":
             return f'{order} limit="{limit}"{ref} post="true"/>'
+        case "stp":
+            return f'{order} limit="{limit}"{ref} stp="{_STP[shares % 3]}"/>'
         case "market":
             budget = f' budget="{shares * Decimal(limit)}"' if shares > 0 else ""
             return f'{order} type="market"{budget}{ref}/>'
@@ -108,5 +124,17 @@ def write_request(kind: str, sym: str, shares: int, limit: str, *, refs: bool) -
             return f'<query id="{Hole.ORDER.value}"/>'
         case "cancel":
             return f'<cancel id="{Hole.ENDED.value}"/>'
+        case "cancel-all":
+            return f'<cancel all="true"{only}/>'
+        case "arm":
+            return f'<cancel all="true" after="{_ARMED + abs(shares)}"/>'
+        case "disarm":
+            return '<cancel all="true" after="0"/>'
+        case "account":
+            return "<account/>"
+        case "orders":
+            return f'<orders{only} max="{abs(shares)}"/>'
+        case "book":
+            return f'<book sym="{sym}" depth="{abs(shares)}"/>'
         case _:
             return f'{order} limit="{limit}"{ref}/>'

@@ -30,6 +30,8 @@ _REMEMBERED = 64  # orders that an account can query or cancel; older ones are m
 
 # An order that may rest: one that never does tells what it has executed at once. Its sign, and its id.
 _OPENED = re.compile(rb'<opened\b(?![^>]*?\sexecuted=)(?=[^>]*?\samount="(-?)|)[^>]*?\sid="([0-9]+)"')
+# Orders that were cancelled with all of an account, or passed by one that prevents self-trades.
+_GONE = re.compile(rb'<order id="([0-9]+)" shares=|\spassed="([0-9 ]+)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +192,15 @@ class Feeder:
         return draft.fill(known, self._new_ref), template
 
     def learn(self, template: Template, _document: bytes, reply: bytes) -> None:
-        """Remember the orders that a reply calls opened."""
+        """Remember the orders that a reply calls opened, and forget those that went with others."""
         known = self._known.setdefault(template.account, deque(maxlen=_REMEMBERED))
         known.extend((order_id, sign) for sign, order_id in _OPENED.findall(reply))
+        if gone := {
+            order_id for all_, passed in _GONE.findall(reply) for order_id in (all_, *passed.split())
+        }:
+            left = [order for order in known if order[0] not in gone]
+            known.clear()
+            known.extend(left)
 
     def _new_ref(self) -> bytes:
         return b"%b-%d" % (self.workload.refs.encode(), next(self._refs))
