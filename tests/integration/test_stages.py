@@ -122,6 +122,15 @@ def test_ids_of_another_start_of_the_server_are_gone(start_caller: StartCaller) 
     assert outcomes(caller.match([other._replace(server="before the crash")])) == ["gone"]
 
 
+def test_what_is_withdrawn_is_gone_and_free(start_caller: StartCaller, connection: Session) -> None:
+    front, lane = start_caller(), start_caller()
+    first, second = front.reserve(buys(40, 60))
+    lane.withdraw([first, second._replace(server="before the crash")])
+    assert incoming(connection) == 1  # what has that id since then is somebody else's
+    assert outcomes(lane.match([first, second])) == ["gone", "opened"]
+    assert codes(front.reserve(buys(40))) == [None]
+
+
 def test_what_a_lost_session_had_reserved_is_given_back_before_it_asks_again(
     start_caller: StartCaller, connection: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

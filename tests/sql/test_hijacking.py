@@ -99,14 +99,23 @@ CALLS = {
     "snapshot_book": "1",
     "subscribe": "array['X', 'Z', 'X'], array[1, 1, null], array['root', 'root', 'ann']",
     "tape": "'X'",
+    "withdraw_orders": "array[1]",
 }
 
 
 @pytest.fixture
 def trapped(traders: Market) -> Iterator[Connection]:
-    """A superuser's session, for the trap or for a mutant first, in a market with an order and a trade."""
+    """A superuser's session, for the trap or for a mutant first, in a market with an order and a trade.
+
+    Another order is reserved for and not in the market yet.
+    """
     traders.place("1", "X", -10, 5)
     traders.place("2", "X", 1, 5)
+    traders.connection.execute(
+        "select from exchange.reserve_orders("
+        "array[(1, 'place_order', '1', 'X', -1, 5, null, null, null)]::exchange.request[])"
+    )
+    assert traders.connection.execute("update exchange.incoming_orders set incoming_id = 1").rowcount == 1
     with traders.connection.transaction(force_rollback=True):
         yield traders.connection
 

@@ -80,6 +80,37 @@ def test_what_was_given_back_is_gone_and_the_others_are_matched(traders: Market)
     assert traders.book("X") == ["sell 10 @ 5 (1)"]
 
 
+def withdraw(market: Market, ids: list[int]) -> int:
+    row = market.connection.execute("select exchange.withdraw_orders(%s::bigint[])", [ids]).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_what_is_withdrawn_is_given_back_once_and_the_others_are_matched(
+    traders: Market, sessions: list[Session]
+) -> None:
+    orders = incoming(traders, "1 X -10 5", "2 X 10 5", "3 Y 1 1")
+    assert withdraw(traders, [orders.ids[1], orders.ids[0] + 1000]) == 1
+    assert (traders.cash("2"), traders.cash("3")) == ("50", "0")
+    assert match(traders, orders) == ["opened 1", "gone", "opened 2"]
+    assert withdraw(traders, orders.ids) == 0
+    assert (traders.cash("2"), traders.shares("1", "X")) == ("50", "0")
+    assert traders.violations() == []
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_a_match_that_has_an_order_is_waited_for(traders: Market, sessions: list[Session], end: str) -> None:
+    orders = incoming(traders, "1 X -10 5", "2 Y 10 5")
+    lane, other = sessions
+    lane.begin()
+    assert match(lane.market, Brought(orders.ids[:1], orders.addresses[:1], orders.slots[:1])) == ["opened 1"]
+    call = other.start(withdraw, other.market, orders.ids)
+    until_blocked(traders.connection, other, lane, call)
+    lane.connection.execute(end)
+    assert call.result() == (1 if end == "commit" else 2)
+    assert traders.violations() == []
+
+
 def test_a_halted_symbols_order_is_refused_and_its_reservation_given_back(traders: Market) -> None:
     orders = incoming(traders, "1 X 10 5", "1 Y 10 5")
     traders.connection.execute("select exchange.halt_symbol('X')")
@@ -244,6 +275,33 @@ MUTANTS = {
             "where i.incoming_id = any(p_incoming_ids); end",
         ),
         test_an_order_is_matched_once,
+    ),
+    "an order is withdrawn and stays": (
+        (
+            "withdraw_orders",
+            "begin return exchange.give_back(array(select incoming from exchange.incoming_orders as incoming "
+            "where incoming.incoming_id = any(p_incoming_ids))); end",
+        ),
+        test_what_is_withdrawn_is_given_back_once_and_the_others_are_matched,
+    ),
+    "an order is withdrawn and not given back": (
+        (
+            "withdraw_orders",
+            "declare v bigint; begin "
+            "delete from exchange.incoming_orders where incoming_id = any(p_incoming_ids); "
+            "get diagnostics v = row_count; return v; end",
+        ),
+        test_what_is_withdrawn_is_given_back_once_and_the_others_are_matched,
+    ),
+    "all is withdrawn": (
+        (
+            "withdraw_orders",
+            "declare v exchange.incoming_orders[]; begin with deleted as "
+            "(delete from exchange.incoming_orders returning incoming_orders as incoming) "
+            "select array_agg(incoming) into v from deleted; "
+            "return exchange.give_back(v); end",
+        ),
+        test_what_is_withdrawn_is_given_back_once_and_the_others_are_matched,
     ),
     "locks aren't taken": (
         ("lock_symbols", "begin return array(select distinct slot from unnest(p_slots) as slot); end"),

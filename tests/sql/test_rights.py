@@ -45,6 +45,7 @@ API = {
     "snapshot_book",
     "subscribe",
     "tape",
+    "withdraw_orders",
 }
 TABLE_RIGHTS = ["insert", "update", "delete", "truncate", "references", "trigger"]
 

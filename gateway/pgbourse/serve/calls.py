@@ -8,6 +8,7 @@ What a lost answer means is different for each call:
 - match: it takes each order once, whoever asks and however often. So it may be asked again, and must be:
   nobody else ends what is reserved while the session that reserved it lives. What is matched then was not
   before; of what is gone by then nobody knows whether it was matched or given back.
+- withdraw: it gives back what is still there, whoever asks and however often.
 """
 
 import time
@@ -49,6 +50,7 @@ _CALLS = {
     b"exchange.reserve_orders($1, $2)",
     b"match": b"select place, outcome, order_id, code, message, shares from "
     b"exchange.match_orders($1, $2, $3, $4)",
+    b"withdraw": b"select exchange.withdraw_orders($1)",
 }
 
 
@@ -221,6 +223,15 @@ class Caller:
             (next(answers) if order.server == server else _GONE)._replace(place=place)
             for place, order in enumerate(orders, 1)
         ]
+
+    def withdraw(self, orders: Sequence[Reserved]) -> None:
+        """Give back what is reserved for orders that won't be matched, if it still is. That is then durable.
+
+        Raises CallFailed, ConnectionGone, ReadOnly or FateUnknown.
+        """
+        server = self._server()  # another start of it may have given such ids to others' orders
+        ids = _array(order.incoming_id for order in orders if order.server == server)
+        self._call(b"withdraw", [ids])
 
     def flush(self) -> None:
         """Return once all that had committed before is durable. Raises ConnectionGone or FateUnknown."""

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from pgbourse.serve.answering import Answering
-from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, FateUnknown, Matched, ReadOnly, Reserved
+from pgbourse.serve.calls import (
+    Caller,
+    CallFailed,
+    ConnectionGone,
+    DatabaseError,
+    FateUnknown,
+    Matched,
+    ReadOnly,
+    Reserved,
+)
 from pgbourse.serve.carrier import FAILURES, failed
 from pgbourse.serve.counts import Count
 from pgbourse.serve.lanes import Lanes, Part
@@ -60,7 +69,7 @@ class Matcher:
             self._match(parts)
         except Exception:  # noqa: BLE001 - a bug of ours, logged as such, must not end the worker
             _log.exception("closing %d clients after an unforeseen error", len(parts))
-            _lose(parts)
+            self._give_up(parts)
         if self._tally is not None:
             self._tally.matched(orders, self.database.caller.seconds - before)
             self._tally.reconnects = self.database.reconnects
@@ -110,15 +119,37 @@ class Matcher:
                 (part,) = group
                 if part.was_lost:
                     _log.error("closing %d clients, fate of their requests unknown: %s", 1, error)
-                    _lose(group)
+                    self._give_up(group)
                 elif len(part.orders) > 1 and failures[part.portion] < FAILURES - 1:
                     parts.append(self._lanes.split(part))
                     todo += [[parts[-1]], [part]]
                 else:
                     failures[part.portion] += 1
+                    self._withdraw(part.orders)
                     rows = failed(error)
                     for place in part.places:
                         part.portion.results[place] = rows
+
+    def _give_up(self, parts: Sequence[Part]) -> None:
+        """Close these clients, for nobody knows which of their orders are matched; match no more of them."""
+        _lose(parts)
+        self._withdraw([order for part in parts for order in part.orders])
+
+    def _withdraw(self, orders: Sequence[Reserved]) -> None:
+        """Give back what is reserved for orders that this lane can't match: nobody else will."""
+        while True:
+            try:
+                self.database.call(lambda caller: caller.withdraw(orders), writes=True)
+                return
+            except FateUnknown:
+                continue  # what is given back by now isn't there any more
+            except DatabaseError as error:
+                _log.error(
+                    "%d orders that can't be matched stay reserved for while this server runs: %s",
+                    len(orders),
+                    error,
+                )
+                return
 
     def _close_clients(self, parts: Sequence[Part], error: Away) -> None:
         """Close clients who have waited for too long: their orders may be matched later, or be given back."""

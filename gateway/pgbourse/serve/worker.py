@@ -107,6 +107,7 @@ class Worker:
             _log.exception("closing %d clients after an unforeseen error", len(portions))
             for portion in portions:
                 portion.lost = True
+            caller.disconnect()  # so that what is reserved for them is given back
         if self.database.has_stages:
             self._ready.has_stages = True
         if self._tally is not None:
