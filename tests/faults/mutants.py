@@ -21,6 +21,7 @@ from pgbourse.serve.answers import Answer
 from pgbourse.serve.calls import Caller, ConnectionGone, FateUnknown
 from pgbourse.serve.carrier import Carrier
 from pgbourse.serve.conversation import Conversation
+from pgbourse.serve.lanes import Part
 from pgbourse.serve.portions import Portion
 from pgbourse.serve.ready import Ready
 from pgbourse.wire.messages import ResultRow
@@ -72,6 +73,11 @@ def sends_again_what_may_have_committed() -> None:
             raise ConnectionGone(str(error)) from error
 
     Caller._call = call_again  # type: ignore[method-assign]
+
+
+def takes_what_is_gone_for_given_back() -> None:
+    """Forget that the answer to a match was lost, in which an order that is gone may have been matched."""
+    setattr(Part, "was_lost", property(lambda _: False, lambda *_: None))  # noqa: B010 - it is a slot
 
 
 def answers_what_it_cannot_know() -> None:
@@ -160,6 +166,7 @@ MUTANTS: dict[str, Callable[[], None]] = {
     for mutant in (
         replies_before_the_commit,
         sends_again_what_may_have_committed,
+        takes_what_is_gone_for_given_back,
         answers_what_it_cannot_know,
         trusts_the_first_result,
         commits_without_a_flush,

@@ -14,7 +14,7 @@ from tests.faults.scene import GatewayProcess, integrity
 from tests.integration.client import WireClient, wait_until
 
 CLIENTS = 500
-ORDERS = 3  # of each
+ORDERS = 5  # of each
 CASH = 1000
 BUYS = '<order sym="HELD" amount="1" limit="1"/>' * ORDERS
 
