@@ -41,7 +41,7 @@ begin
                 count(*) filter (where answer.outcome = 'canceled')
             into v_has_fired, canceled
             from exchange.process_batch(
-                array[(1, 'fire_switch', fire_switches.account_id, null, null, null, null, null, null)::exchange.request],
+                array[(1, 'fire_switch', account_id, null, null, null, null, null, null)::exchange.request],
                 p_waits => v_may_wait
             ) as answer;
             if not v_has_fired then

@@ -8,7 +8,7 @@ import pytest
 
 from pgbourse.serve import writegate
 from tests.integration.client import wait_until
-from tests.integration.conftest import Session, StartGateway
+from tests.integration.conftest import Gateway, Session, StartGateway
 from tests.integration.test_metrics import CREATE, StartHealth, start_health
 
 __all__ = ["start_health"]  # a fixture
@@ -88,3 +88,27 @@ def test_an_order_that_is_reserved_for_waits_for_room(
     empty(connection)
     assert [child.tag for child in client.reply()] == ["opened"] * 20
     assert connection.execute("select count(*) from exchange.orders").fetchone() == (20,)
+
+
+def each_child_has_its_result(gateway: Gateway, fill: Callable[[str], None]) -> None:
+    gateway.ask(CREATE)
+    fill("orders")
+    fill("incoming_orders")
+    order = '<order sym="X" amount="{}" limit="3"/>'
+    children = [order.format(1), order.format("x"), "<account/>", '<order sym="?"/>', *[order.format(2)] * 2]
+    written = f'<transactions id="1" codes="true">{"".join(children)}</transactions>'
+    assert [child.get("code", child.tag) for child in gateway.ask(written.encode())] == [
+        "no_room",
+        "invalid_amount",
+        "account",
+        "invalid_symbol",
+        "no_room",
+        "no_room",
+    ]
+
+
+@pytest.mark.parametrize("lanes", [0, 2])
+def test_each_child_has_its_result(
+    start_gateway: StartGateway, fill: Callable[[str], None], lanes: int
+) -> None:
+    each_child_has_its_result(start_gateway(lanes=lanes), fill)

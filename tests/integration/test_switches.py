@@ -17,6 +17,7 @@ from pgbourse.serve.sessions import SharedPool
 from tests.integration.client import WireClient, wait_until
 from tests.integration.conftest import Gateway, Session, StartGateway, StartService
 from tests.integration.test_metrics import Health
+from tests.sql.mutants import Mutant, install
 
 ACCOUNTS = range(1, 11)
 CREATE = "".join([f'<account id="{account}" balance="100"/>' for account in ACCOUNTS])
@@ -156,3 +157,55 @@ def test_it_outlives_a_restart_of_postgresql(
         canceled = connection.execute(CANCELED).fetchall()
         assert len(canceled) == 2
         assert min(at for _, at in canceled) >= time
+
+
+# What the sweep does instead.
+FAULTS = {
+    "a second early": (
+        "update exchange.switches set fires_at = fires_at - interval '1 s' "
+        "where fires_at <= clock_timestamp() + interval '1 s'; return query select * from {call};"
+    ),
+    "two seconds late": (
+        "if not exists (select from exchange.switches "
+        "where fires_at between clock_timestamp() - interval '2 s' and clock_timestamp()) "
+        "then return query select * from {call}; end if;"
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_switch_that_fires_at_another_time_is_found(
+    gateway: Gateway, database: str, connection: Session, start_sweeper: StartSweeper, fault: str
+) -> None:
+    install(connection, Mutant("fire_switches", f"begin {FAULTS[fault]} end"))
+    start_sweeper(database)
+    create(gateway)
+    time = arm(gateway, 1)
+    with pytest.raises(AssertionError):
+        wait_until_canceled(connection, 2, [time])
+
+
+def test_a_switch_that_dies_with_the_gateway_that_armed_it_is_found(
+    start_service: StartService, database: str, connection: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection.execute("create table exchange.armed_by (pid integer)")
+    connection.execute("alter table exchange.armed_by owner to exchange_owner")
+    install(
+        connection,
+        Mutant(
+            "set_switch",
+            "begin insert into exchange.armed_by values (pg_backend_pid()); return {call}; end",
+        ),
+    )
+    install(
+        connection,
+        Mutant(
+            "fire_switches",
+            "begin if exists (select from exchange.armed_by "
+            "where pid not in (select pid from pg_stat_activity)) "
+            "then delete from exchange.switches; end if; return query select * from {call}; end",
+        ),
+    )
+    monkeypatch.setattr("tests.integration.client._GUARD", 5.0)
+    with pytest.raises(AssertionError, match="timed out"):
+        test_the_gateway_that_armed_it_is_killed(start_service, database, connection)

@@ -226,6 +226,11 @@ def test_reduce(say: Say) -> None:
         '<reduced id="1" shares="5" open="0"/>',
         '<error id="1" to="0">order 1 has no open shares to cancel</error>',
     ]
+    say(1, order(10, 5, ref="b"))
+    assert say(1, '<reduce ref="b" shares="99"/>', '<query ref="b"/>') == [
+        '<reduced ref="b" id="2" shares="10" open="0"/>',
+        '<status ref="b" id="2"><canceled shares="10" time="T"/></status>',
+    ]
 
 
 def test_replace(say: Say) -> None:

@@ -47,6 +47,20 @@ def test_those_of_one_symbol(traders: Market) -> None:
     of_one_symbol(traders)
 
 
+def more_than_a_list_has(traders: Market) -> None:
+    """Lists of open orders have 1,000 at most; all are cancelled and told, however many there are."""
+    traders.batch([parse("2 order X 0.1 1")] * 1200)
+    (told,) = traders.batch([parse("2 cancel-all")])
+    assert [row.order_id for row in told[1:]] == [2, 5, *range(6, 1206)]
+    assert {row.shares for row in told[3:]} == {"0.1"}
+    assert ask(traders, "2 cancel-all") == ["canceled_all"]
+    assert traders.cash("2") == "1000"
+
+
+def test_however_many_there_are(traders: Market) -> None:
+    more_than_a_list_has(traders)
+
+
 def test_what_the_batch_has_placed_before(traders: Market) -> None:
     ask(traders, "1 cancel-all")
     assert ask(
@@ -263,6 +277,22 @@ FAULTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
     "the symbol isn't looked at": (
         Mutant("resting_of", "begin p_sym := null; return query select * from {call}; end"),
         of_one_symbol,
+    ),
+    "a thousand at most": (
+        Mutant("resting_of", "begin return query select told.* from {call} as told limit 1000; end"),
+        more_than_a_list_has,
+    ),
+    "a thousand are told": (
+        Mutant("cancel_all_of_one", "begin return query select told.* from {call} as told limit 1001; end"),
+        more_than_a_list_has,
+    ),
+    "none is an error": (
+        Mutant(
+            "cancel_all_of_one",
+            "begin if not exists (select from exchange.resting_of(p_request.account_id, p_request.sym)) "
+            "then p_request.account_id := null; end if; return query select * from {call}; end",
+        ),
+        all_of_an_account,
     ),
     "not by id": (
         Mutant(

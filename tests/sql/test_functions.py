@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sql.market import Market, Request
+from tests.sql.market import Market, Request, wrap
 
 # The largest and the finest number that the exchange takes.
 LARGEST = "999999999999999999.99999999999999999999"
@@ -582,3 +582,11 @@ def test_what_an_account_without_a_balance_sells_is_owed_to_it(market: Market) -
     assert (refused.code, opened.outcome) == ("unknown_account", "opened")
     owed = "select cash from exchange.credits where account_key = 1"
     assert market.connection.execute(owed).fetchall() == [(50,)]
+
+
+def test_a_code_that_is_in_no_table_is_found(market: Market) -> None:
+    """Every test that asks in a batch holds that none comes."""
+    market.account("1")
+    wrap(market.connection, "unknown_order", "begin return 'mislaid'; end")
+    with pytest.raises(AssertionError):
+        market.batch([Request("query_order", "1", order_id=9)])

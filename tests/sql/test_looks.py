@@ -1,6 +1,7 @@
 """Looking: what an account has, its open orders, and a book, as the tables have them."""
 
 from collections.abc import Callable
+from functools import partial
 
 import psycopg
 import pytest
@@ -486,6 +487,31 @@ FAULTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
     "an unknown symbol has an empty book": (
         telling("look_books", code="null", message="null", outcome="'book'"),
         test_an_unknown_symbol_has_no_book,
+    ),
+    "a position of nothing is told": (
+        Mutant(
+            "look_accounts",
+            "begin return query select * from {call}; "
+            "return next (1, 'position', null, 0, null, null, null, null, 'a', 0, null)::exchange.answer; "
+            "end",
+        ),
+        test_positions_without_anything_are_left_out_and_others_stand_in_byte_order,
+    ),
+    "seq is of the change before": (
+        telling("look_books", order_id="case outcome when 'book' then order_id - 1 end"),
+        test_a_look_sees_the_book_after_a_whole_update,
+    ),
+    "an unknown account has nothing": (
+        telling("look_accounts", outcome="'account'", code="null", message="null"),
+        partial(test_an_account_that_does_not_exist_is_unknown, function="look_account('9')"),
+    ),
+    "an unknown account has no orders": (
+        telling("list_orders_of", outcome="'orders'", code="null", message="null"),
+        partial(test_an_account_that_does_not_exist_is_unknown, function="list_orders('9')"),
+    ),
+    "whoever it is sees the book": (
+        telling("look_books", outcome="'book'", code="null", message="null"),
+        partial(test_an_account_that_does_not_exist_is_unknown, function="look_book('9', 'X')"),
     ),
     "who is frozen has no account": (frozen("look_accounts"), who_is_frozen_may_look),
     "who is frozen has no orders": (frozen("list_orders_of"), who_is_frozen_may_look),

@@ -10,6 +10,7 @@ import pytest
 
 from tests.sql.incoming import Incoming, bring, open_market
 from tests.sql.market import Market, Session, meeting, replace, until_blocked
+from tests.sql.mutants import Mutant, install
 
 
 class Brought(NamedTuple):
@@ -123,6 +124,30 @@ def test_a_halted_symbols_order_is_refused_and_its_reservation_given_back(trader
     ).fetchone()
     assert message is not None
     assert message[0].startswith("trading of X is halted")
+
+
+def every_part_is_told(traders: Market) -> None:
+    """Beside its id: what an order did at once, and which own orders it passed, in rows that follow it."""
+    texts = ("1 X -10 5", "2 X 15 5 tif=IOC", "3 X -4 6", "3 X 4 6 stp=both", "4 X 9 5 tif=FOK", "4 X -2 5")
+    rows = bring(traders.connection, [Incoming.read(text) for text in texts])
+    told = traders.connection.execute(
+        "select place, concat_ws(' ', outcome, order_id, trim_scale(shares), code) "
+        "from exchange.match_orders(%s::bigint[], %s::tid[], %s::integer[])",
+        [[row[column] for row in rows] for column in range(3)],
+    ).fetchall()
+    assert told == [
+        (1, "opened 1"),
+        *((2, part) for part in ("opened 2", "filled 10", "canceled 5")),
+        (3, "opened 3"),
+        *((4, part) for part in ("opened 4", "filled 0", "canceled 4", "passed 3")),
+        (5, "refused unfilled"),
+        (6, "opened 5"),
+    ]
+    assert traders.violations() == []
+
+
+def test_what_orders_with_terms_are_told(traders: Market) -> None:
+    every_part_is_told(traders)
 
 
 @pytest.mark.parametrize("address", [None, "(0,1)", "(0,2)", "(99,1)"])
@@ -316,3 +341,33 @@ def test_a_mutant_is_found(traders: Market, sessions: list[Session], mutant: str
     replace(traders.connection, function, body)
     with pytest.raises((AssertionError, psycopg.errors.LockNotAvailable)):
         test(traders, sessions)
+
+
+TOLD = "begin return query select {} from {{call}} as told {}; end"
+ROW = "place, outcome, order_id, shares, code, message"
+FAULTS = {
+    "only what becomes of an order is told": Mutant(
+        "match_orders", TOLD.format(ROW, "where code is not null or outcome = 'opened'")
+    ),
+    "parts are the next order's": Mutant(
+        "match_orders",
+        TOLD.format(ROW.replace("place", "place + (outcome in ('filled', 'canceled'))::integer"), ""),
+    ),
+    "parts stand before their order": Mutant(
+        "match_orders", TOLD.format(ROW, "order by place, outcome = 'opened'")
+    ),
+    "shares aren't told": Mutant("match_orders", TOLD.format(ROW.replace("shares", "null::numeric"), "")),
+    "what is passed isn't told": Mutant(
+        "opened_parts", "begin return query select told.* from {call} as told where outcome <> 'passed'; end"
+    ),
+    "an order that can't be filled is opened": Mutant(
+        "match_orders", TOLD.format(ROW.replace("outcome", "replace(outcome, 'refused', 'opened')"), "")
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_found(traders: Market, fault: str) -> None:
+    install(traders.connection, FAULTS[fault])
+    with pytest.raises(AssertionError):
+        every_part_is_told(traders)

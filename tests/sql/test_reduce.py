@@ -64,7 +64,10 @@ def all_of_it(traders: Market, words: str) -> None:
     assert traders.violations() == []
 
 
-@pytest.mark.parametrize("words", ["1 reduce 1 shares=45", "1 reduce ref=a7 shares=99", "1 reduce 1 to=0"])
+ALL_OF_IT = ["1 reduce 1 shares=45", "1 reduce ref=a7 shares=99", "1 reduce 1 to=0"]
+
+
+@pytest.mark.parametrize("words", ALL_OF_IT)
 def test_as_much_as_is_open_or_more_is_a_cancel(traders: Market, words: str) -> None:
     all_of_it(traders, words)
 
@@ -255,6 +258,65 @@ FAULTS = {
         refusals,
     ),
 }
+
+
+OPEN = "(select open_shares from exchange.resting_orders where order_id = 1)"
+ROWS = "request, outcome, order_id, {shares}, price, at, code, message, sym, amount, ref"
+# Faults of a reduction by as much as is open or more, and with which one each shows.
+FAULTS_OF_ALL: dict[str, tuple[Mutant, str]] = {
+    "more shares than are open are refused": (
+        reducing(f"if p_request.amount > {OPEN} then p_request.amount := -1; end if;"),
+        ALL_OF_IT[1],
+    ),
+    "more shares than are open are none": (
+        reducing(f"if p_request.amount > {OPEN} then p_request.amount := 0.00000001; end if;"),
+        ALL_OF_IT[1],
+    ),
+    "what was asked for is told": (
+        Mutant(
+            "reduce_one",
+            "begin return query select {} from {{call}}; end".format(
+                ROWS.format(shares="case outcome when 'reduced' then p_request.amount else shares end")
+            ),
+        ),
+        ALL_OF_IT[1],
+    ),
+    "what was open is told as open": (
+        Mutant(
+            "reduce_one",
+            f"declare v numeric := {OPEN}; begin return query select {{}} from {{{{call}}}}; end".format(
+                ROWS.format(shares="case outcome when 'open' then v else shares end")
+            ),
+        ),
+        ALL_OF_IT[0],
+    ),
+    "one share stays": (
+        reducing(f"if p_request.amount = {OPEN} then p_request.amount := p_request.amount - 1; end if;"),
+        ALL_OF_IT[0],
+    ),
+    "to 0 leaves a share": (
+        reducing("if p_request.amount = 0 then p_request.amount := 1; end if;"),
+        ALL_OF_IT[2],
+    ),
+    "it is a reduction of everything": (
+        Mutant(
+            "end_orders",
+            "begin insert into exchange.reductions (order_id, shares, reduced_at) "
+            "select order_id, open_shares, p_now from unnest(p_orders); "
+            "delete from exchange.resting_orders where order_id in (select order_id from unnest(p_orders)); "
+            "return p_orders; end",
+        ),
+        ALL_OF_IT[1],
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS_OF_ALL)
+def test_a_fault_of_a_reduction_of_all_is_found(traders: Market, fault: str) -> None:
+    mutant, words = FAULTS_OF_ALL[fault]
+    install(traders.connection, mutant)
+    with pytest.raises(AssertionError):
+        all_of_it(traders, words)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -250,6 +250,19 @@ FAULTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
     ),
     "its side isn't looked at": (resolving("p_request.amount := abs(p_request.amount);"), untouched),
     "the condition isn't looked at": (resolving("p_request.terms.if_open := null;"), only_if_open),
+    "how many are open isn't said": (
+        resolving("", "v_found.message := replace(v_found.message, '70', 'some');"),
+        only_if_open,
+    ),
+    "more may be open than is said": (
+        resolving(
+            "",
+            "if v_found.code = 'open_differs' "
+            "and (v_found.old_order).open_shares <= (p_request.terms).if_open "
+            "then v_found.code := null; end if;",
+        ),
+        only_if_open,
+    ),
     "the old one's place is inherited": (
         replacing(
             "",

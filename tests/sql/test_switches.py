@@ -322,7 +322,38 @@ def test_seconds_that_are_mended_are_found(traders: Market, seconds: str) -> Non
 
 
 FIRING = "update exchange.switches set fires_at = fires_at - interval '1 day'"
+# Of the accounts whose switches are due, those that nobody has locked.
+FREE = (
+    "select account_key from exchange.balances where account_key in "
+    "(select account_key from exchange.switches where fires_at <= clock_timestamp()) for update skip locked"
+)
 MEETINGS: dict[str, tuple[Mutant, Callable[[str, Market], None]]] = {
+    "one that is locked holds up the others": (
+        Mutant(
+            "fire_switches",
+            f"begin if (select count(*) from exchange.switches) = (select count(*) from ({FREE}) as free) "
+            "then return query select * from {call}; end if; end",
+        ),
+        an_account_that_is_locked,
+    ),
+    "one that is locked is forgotten": (
+        Mutant(
+            "fire_switches",
+            "begin return query select * from {call}; "
+            "delete from exchange.switches where fires_at <= clock_timestamp(); end",
+        ),
+        an_account_that_is_locked,
+    ),
+    "one that is locked is told as fired": (
+        Mutant(
+            "fire_switches",
+            "declare v text[]; begin "
+            "v := array(select a.account_id from exchange.switches inner join exchange.accounts as a "
+            "using (account_key)); perform {call}; "
+            "return query select name, 0::bigint from unnest(v) as name; end",
+        ),
+        an_account_that_is_locked,
+    ),
     "the time that the sweep saw counts": (
         Mutant("cancel_all_of_one", f"begin {FIRING}; return query select * from {{call}}; end"),
         rearmed,

@@ -5,6 +5,7 @@ must pass, and by Market.batch in the tests of the SQL.
 """
 
 import ast
+import re
 from pathlib import Path
 
 from lxml import etree
@@ -45,6 +46,33 @@ def test_no_other_code_comes_from_what_reads_documents() -> None:
     assert codes <= set(CODES)
 
 
+def test_no_other_code_comes_from_the_gateway() -> None:
+    codes = {
+        keyword.value.value
+        for room in ("wire", "serve")
+        for path in (Path(pgbourse.__file__).parent / room).glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+        if keyword.arg == "code" and isinstance(keyword.value, ast.Constant)
+    }
+    assert {"no_room", "unavailable"} <= codes <= set(CODES)
+
+
+def test_no_other_code_comes_from_the_database() -> None:
+    """What it says beside them is for the gateway: to ask again, or that an order was placed before."""
+    assigned = set(re.findall(r"code := '([a-z_]+)'", sql_functions()))
+    texts = (_ROOT / "sql" / "functions" / "refusal.sql").read_text()
+    explained = set(re.findall(r"^    when '([a-z_]+)'", texts, re.M))
+    assert len(assigned) > 10
+    assert len(explained) > 10
+    assert (assigned | explained) - {"later", "locked", "duplicate"} <= set(CODES)
+
+
+def sql_functions() -> str:
+    return "".join(path.read_text() for path in (_ROOT / "sql" / "functions").glob("*.sql"))
+
+
 def test_every_code_of_the_table_has_its_place() -> None:
-    sql = "".join(path.read_text() for path in (_ROOT / "sql" / "functions").glob("*.sql"))
+    sql = sql_functions()
     assert [code for code in CODES if f"'{code}'" not in sql and code not in words_of_gateway()] == []

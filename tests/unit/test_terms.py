@@ -395,6 +395,13 @@ def test_results_of_cancel_all() -> None:
     )
 
 
+def test_a_long_list_of_what_was_cancelled() -> None:
+    rows = [row("canceled", order_id, "1") for order_id in range(5000)]
+    told = reply_to('<transactions id="1"><cancel all="true"/></transactions>', [row("canceled_all"), *rows])
+    assert told.startswith('<canceled all="true" count="5000"><order id="0" shares="1"/>')
+    assert told.count("<order id=") == 5000
+
+
 def test_results_of_looks() -> None:
     document = (
         '<transactions id="1"><account/><account/><orders sym="A"/><orders/><book sym="A"/><book sym="A"/>'

@@ -220,6 +220,10 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], Callable[[], None]]] = {
         writing("_opened", r' sym="[^"]*"', ""),
         tests.test_what_becomes_of_an_order_at_once,
     ),
+    "what is replaced isn't told": (
+        writing("_opened", r' replaced="[^"]*"', ""),
+        tests.test_what_becomes_of_an_order_at_once,
+    ),
     "what a replace released isn't told": (
         writing("_opened", r' released="[^"]*"', ""),
         tests.test_what_becomes_of_an_order_at_once,
@@ -233,6 +237,10 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], Callable[[], None]]] = {
     "what is cancelled isn't counted": (
         writing("_canceled_all", r' count="[^"]*"', ""),
         tests.test_results_of_cancel_all,
+    ),
+    "a hundred are told of all": (
+        writing("_canceled_all", r"((?:<order [^>]*>){100})(?:<order [^>]*>)+", r"\1"),
+        tests.test_a_long_list_of_what_was_cancelled,
     ),
     "a switch for one symbol": (
         overlooking("cancel", "sym"),
@@ -265,6 +273,17 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], Callable[[], None]]] = {
         reading("book", "_make", lambda _: lambda *_: messages.Request("look_book", "7")),
         tests.test_looks,
     ),
+    "orders aren't counted": (writing("_orders", r' count="[^"]*"', ""), tests.test_results_of_looks),
+    "the amount isn't told": (writing("_orders", r' amount="[^"]*"', ""), tests.test_results_of_looks),
+    "nobody knows what is reserved": (
+        writing("_account", r' reserved="[^"]*"', ""),
+        tests.test_results_of_looks,
+    ),
+    "asks stand first": (
+        writing("_book", r"(<bid [^>]*>)(<ask [^>]*>)", r"\2\1"),
+        tests.test_results_of_looks,
+    ),
+    "how many orders isn't told": (writing("_book", r' orders="[^"]*"', ""), tests.test_results_of_looks),
     "there never are more": (writing("_orders", ' more="true"', ""), tests.test_results_of_looks),
     "refs aren't told": (writing("_orders", r' ref="[^"]*"', ""), tests.test_results_of_looks),
     "a halt isn't told": (writing("_book", ' halted="true"', ""), tests.test_results_of_looks),
