@@ -91,6 +91,28 @@ def test_a_running_server_is_found_by_its_folder_and_goes_on(
     service.process.wait()
 
 
+def test_migrate_finds_a_running_server_too_and_it_goes_on(
+    exchange: Path, start_service: StartService
+) -> None:
+    service = start_service("--data-dir", str(exchange))
+    with (
+        WireClient(service.address) as client,
+        psycopg.connect(EmbeddedPostgres(exchange).running_dsn(), autocommit=True) as connection,
+    ):
+        connection.execute("drop function exchange.tape")
+        connection.execute("delete from exchange.applied_files where name = 'tape'")
+        result = look(["migrate", *QUIET], exchange)
+        assert (result.returncode, result.stdout, result.stderr) == (0, "applied function tape\n", "")
+        result = look(["migrate", *QUIET], exchange)
+        assert (result.returncode, result.stdout, result.stderr) == (0, "nothing to apply\n", "")
+        assert look(["migrate", "--check"], exchange).returncode == 0
+        assert client.ask(b'<create><account id="3" balance="1"/></create>')[0].tag == "created"
+    service.process.terminate()
+    service.process.wait()
+    assert look(["migrate", *QUIET], exchange).stdout == "nothing to apply\n"  # and without one that runs
+    assert not runs(exchange)
+
+
 def test_findings_are_1_and_what_can_not_be_told_is_2(exchange: Path) -> None:
     with EmbeddedPostgres(exchange) as postgres:
         with psycopg.connect(postgres.dsn(), autocommit=True) as connection:

@@ -20,7 +20,7 @@ from psycopg import pq
 from pgbourse.database.binaries import EmbeddedError, run_as
 from pgbourse.database.conninfo import connect, hidden_environment, private_conninfo, short
 from pgbourse.database.datafolder import STOP_SIGNALS, DataFolder, environment
-from pgbourse.database.lastwords import server_last_words
+from pgbourse.database.lastwords import FULL, server_last_words
 from pgbourse.errors import one_line
 
 __all__ = ["EmbeddedError", "EmbeddedPostgres"]
@@ -32,6 +32,7 @@ _START_ATTEMPTS = 4  # a cluster whose last processes are still exiting refuses 
 _FIRST_BACKOFF = 0.25
 _BLOCK_BYTES = 4096
 _MAX_BACKOFF = 10.0
+_STEADY_SECONDS = 60.0  # who has run for so long doesn't end again and again
 _STARTING: dict[str, str | int] = {"application_name": "pgbourse start", "connect_timeout": 5}
 
 
@@ -52,8 +53,11 @@ class EmbeddedPostgres:
         # Guards _process: whether there is a process to stop, or another may still be started.
         self._mutex = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        # Written only by the supervisor: how often the server has ended by itself, and where its log begins.
+        # Written only by the supervisor: how often the server has ended by itself, why and when it last did,
+        # and where its log begins.
         self._exits = 0
+        self._end = ""
+        self._ended_at = 0.0
         self._log_offset = 0
 
     @property
@@ -68,6 +72,11 @@ class EmbeddedPostgres:
     def is_running(self) -> bool:
         """Return whether a PostgreSQL runs on the data folder, whoever has started it."""
         return self._folder.is_served()
+
+    def failure(self) -> str:
+        """Return why the server has ended by itself in the last minute; empty if it hasn't."""
+        is_new = self._end and time.monotonic() - self._ended_at < _STEADY_SECONDS
+        return f"PostgreSQL {self._end}" if is_new else ""
 
     def dsn(self, dbname: str = "pgbourse") -> str:
         """Return a connection string for the superuser `postgres`; it leaves nothing to the environment."""
@@ -173,9 +182,11 @@ class EmbeddedPostgres:
                 if self._stopping.is_set():
                     return
             self._exits += 1
+            self._end, self._ended_at = end, time.monotonic()
             _log.error("PostgreSQL %s; starting it again", end)
             self._stopping.wait(backoff)
-            backoff = _FIRST_BACKOFF if time.monotonic() - started > 60 else min(2 * backoff, _MAX_BACKOFF)
+            was_steady = time.monotonic() - started > _STEADY_SECONDS
+            backoff = _FIRST_BACKOFF if was_steady else min(2 * backoff, _MAX_BACKOFF)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._folder.log.touch(mode=0o600)  # it may quote statements
@@ -236,8 +247,7 @@ class EmbeddedPostgres:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(self._log_offset, size - 8192))
             words = server_last_words(log.read().decode(errors="replace"))
-        if words:
-            return words
-        # The log lies on the same disk as the data.
-        space_left = shutil.disk_usage(self._folder.path).free
-        return "it logged nothing" if space_left >= _BLOCK_BYTES else "No space left on device"
+        # The log lies on the same disk as the data: it may lack the line that says so.
+        if FULL in words or shutil.disk_usage(self._folder.path).free >= _BLOCK_BYTES:
+            return words or "it logged nothing"
+        return f"{words}; {FULL}" if words else FULL

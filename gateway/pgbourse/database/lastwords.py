@@ -2,12 +2,12 @@
 
 import re
 
-__all__ = ["initdb_last_words", "server_last_words"]
+__all__ = ["FULL", "initdb_last_words", "server_last_words"]
 
 # Errors that end a process, but for those that only tell clients of the server's state: they come after the
 # reason.
 _ENDING = re.compile(r"(FATAL|PANIC):(?!\s+(the database system is |terminating ))")
-_FULL = "No space left on device"
+FULL = "No space left on device"
 _FROM_INITDB = re.compile(r"error:|FATAL:|PANIC:|HINT:")
 
 
@@ -21,8 +21,8 @@ def server_last_words(log: str) -> str:
     if not lines:
         return ""
     said = (ending or lines)[-1]
-    full = [line for line in lines if _FULL in line]
-    return f"{said}; {full[-1]}" if full and _FULL not in said else said
+    full = [line for line in lines if FULL in line]
+    return f"{said}; {full[-1]}" if full and FULL not in said else said
 
 
 def initdb_last_words(errors: str) -> str:

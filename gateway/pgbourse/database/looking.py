@@ -83,13 +83,18 @@ def looking(
 def using(database_url: str | None, password_file: Path | None, data_dir: Path) -> Iterator[str]:
     """Give the connection string of the URL's database, or of our own, made if need be, until the block ends.
 
-    Raises EmbeddedError if another pgbourse has the data folder.
+    A server that runs on the data folder is used, and goes on. Raises EmbeddedError if another pgbourse has
+    the folder, and its server doesn't run.
     """
     rely_on(database_url)
     if database_url is not None:
         yield with_password(database_url, password_file)
         return
-    with _ending_on_signals(EmbeddedPostgres(data_dir)) as postgres:
+    postgres = EmbeddedPostgres(data_dir)
+    if postgres.is_made() and postgres.is_running():
+        yield postgres.running_dsn()
+        return
+    with _ending_on_signals(postgres):
         yield postgres.dsn()
 
 

@@ -73,7 +73,10 @@ class Answer(NamedTuple):
             if sqlstate == _LOCK_NOT_AVAILABLE:
                 return Locked(text)
             # Leave the detail out: it may quote a row, and a balance in it, which must not get into a log.
-            fields = (pq.DiagnosticField.MESSAGE_PRIMARY, pq.DiagnosticField.CONTEXT)
+            # That a disk is full has nothing to do with the statement.
+            fields = [pq.DiagnosticField.MESSAGE_PRIMARY]
+            if sqlstate != _DISK_FULL:
+                fields.append(pq.DiagnosticField.CONTEXT)
             said = b"; ".join(filter(None, map(error.error_field, fields)))
             return CallFailed(one_line(said.decode("utf-8", "replace")), sqlstate, text)
         source = error.error_field(pq.DiagnosticField.SOURCE_FUNCTION)

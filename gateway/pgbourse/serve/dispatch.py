@@ -18,6 +18,7 @@ from pgbourse.serve.feed import Feed
 from pgbourse.serve.gathering import Gatherer
 from pgbourse.serve.lanes import Lanes
 from pgbourse.serve.matcher import Matcher
+from pgbourse.serve.outage import Outage
 from pgbourse.serve.patience import PatientCaller
 from pgbourse.serve.reader import Reader
 from pgbourse.serve.ready import Ready
@@ -54,7 +55,7 @@ class Dispatcher:
         """
         self._conninfo = conninfo
         self._batch_requests = batch_requests
-        self._away_timeout = away_timeout
+        self._outage = Outage(away_timeout)
         self._certified = certified
         self._on_room = on_room
         self.wants_room = False
@@ -109,7 +110,7 @@ class Dispatcher:
         return Matcher(lane, lanes, self._batch_requests, database, self._gate, self._answering, taken, tally)
 
     def _new_session(self, name: str) -> PatientCaller:
-        return PatientCaller(self._conninfo, name, self._gate, self._stopping, self._away_timeout)
+        return PatientCaller(self._conninfo, name, self._gate, self._stopping, self._outage)
 
     def _new_counts(self) -> tuple[Count, Tally | None]:
         """Return what one worker counts."""

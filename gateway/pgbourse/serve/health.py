@@ -48,14 +48,16 @@ class HealthServer:
         pids: Callable[[], Mapping[str, int]] | None = None,
         fired: Callable[[], int] = int,
         most_viewers: int = 0,
+        failure: Callable[[], str] = str,
     ) -> None:
         """Take over the listening socket. `pool` leads to the database, `postgresql` is its version.
 
-        `pids` tells the processes of a server that has several, by name; `fired`, how many dead man's
-        switches it has fired; `most_viewers`, how many may look at the page: without any there is none.
+        `pids` tells a server's processes by name, if it has several; `fired`, how many dead man's switches it
+        has fired; `failure`, why an embedded PostgreSQL has ended lately, if it has. `most_viewers` may look
+        at the page: without any there is none.
         """
         self.address: tuple[str, int] = listener.getsockname()[:2]
-        self._probe = _Probe(server, pool)
+        self._probe = _Probe(server, pool, failure)
         listener.setblocking(True)
         self.viewers = viewers = Viewers(Looks(pool), Pulse(server), most_viewers) if most_viewers else None
         registry = make_registry(
@@ -80,8 +82,9 @@ class HealthServer:
 class _Probe:
     """The questions: is the server alive, is it ready, how much is open."""
 
-    def __init__(self, server: Observed, pool: SharedPool) -> None:
+    def __init__(self, server: Observed, pool: SharedPool, failure: Callable[[], str]) -> None:
         self._pool = pool
+        self._failure = failure
         self._server = server
         # Loaded now: an upgrade in place may replace the files while this process runs.
         self._files = load_files(sql_folder())
@@ -149,7 +152,7 @@ class _Probe:
                 session.identify()
                 self._held = holders_line(session)
         except (ConnectionGone, psycopg.Error) as error:
-            return f"can't reach the database: {one_line(error)}"
+            return f"can't reach the database: {self._failure() or one_line(error)}"
         except PgbourseError as error:
             return str(error)
         if session.is_standby or session.is_read_only:
@@ -182,11 +185,7 @@ class _Http(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(
-        self,
-        listener: socket.socket,
-        registry: CollectorRegistry,
-        probe: _Probe,
-        viewers: Viewers | None,
+        self, listener: socket.socket, registry: CollectorRegistry, probe: _Probe, viewers: Viewers | None
     ) -> None:
         super().__init__(listener.getsockname(), _Handler, bind_and_activate=False)
         self.socket.close()

@@ -13,6 +13,7 @@ import psycopg
 from pgbourse.database.holders import holders_line
 from pgbourse.errors import one_line
 from pgbourse.serve.calls import Caller, CallFailed, ConnectionGone, DatabaseError, Locked, ReadOnly
+from pgbourse.serve.outage import Outage
 from pgbourse.serve.sessions import find_writer
 from pgbourse.serve.writegate import WriteGate
 
@@ -45,21 +46,17 @@ class PatientCaller:
     """One worker's session. Only that worker calls; anybody may read how that goes."""
 
     def __init__(
-        self, conninfo: str, name: str, gate: WriteGate[Any], stopping: threading.Event, patience: float = 0.0
+        self, conninfo: str, name: str, gate: WriteGate[Any], stopping: threading.Event, outage: Outage
     ) -> None:
-        """Take the database, the name to show there, and an event that ends all waiting for it.
-
-        `patience` is for how many seconds the database may be away while calls wait for it; 0 is for ever.
-        """
+        """Take the database, the name to show there, and an event that ends all waiting for it."""
         self.caller = Caller(conninfo, name, _LOCK_TIMEOUT)
         self.has_stages = False  # it is known that calls may share a session, as behind a pooler they don't
         self._waits = True  # for locks
         self._held_since = 0.0  # since when locks have been in the way; 0 if they aren't
         self._asked_at = -math.inf  # when we asked who has them
         self._told_at = -math.inf  # when the log said it
-        self._gone_since = 0.0  # since when the database has been away; 0 while it is there
-        self._gone_told: set[str] = set()  # why, as far as the log has said it
-        self._patience = patience or math.inf
+        self._is_gone = False  # the last attempt to reach the database has failed
+        self._outage = outage
         self._conninfo = conninfo
         self._gate = gate
         self._stopping = stopping
@@ -130,13 +127,16 @@ class PatientCaller:
         delay = 0.0
         renewed = False
         while True:
+            attempt = time.monotonic()
+            was_connected = caller.connection is not None
             try:
                 self._connect()
                 if writes and caller.is_read_only:
                     raise ReadOnly("default_transaction_read_only is on")
                 answer = call(caller)
-                if self._gone_since:
-                    self._note_back()
+                if self._is_gone:
+                    self._is_gone = False
+                    self._outage.note_back()
                 return answer
             except ReadOnly as error:
                 if not writes:
@@ -146,31 +146,14 @@ class PatientCaller:
                 renewed = True  # this session began during the outage
                 caller.disconnect()
             except ConnectionGone as error:
-                self._note_gone(str(error))
+                self._is_gone = True
+                self._outage.note_gone(str(error), attempt)
                 if delay and self._stopping.wait(delay):
                     raise
-                self._require_patience(error)
+                # A session that was lost while nobody used it says nothing of the database as it is now.
+                if not was_connected and self._outage.is_too_long(str(error)):
+                    raise Away(str(error)) from error
                 delay = min(2 * delay, _LAST_RETRY) if delay else _FIRST_RETRY
-
-    def _note_gone(self, reason: str) -> None:
-        self._gone_since = self._gone_since or time.monotonic()
-        if reason not in self._gone_told:  # at first the loss, then what is found instead
-            self._gone_told.add(reason)
-            _log.warning("the database is away, requests wait: %s", reason)
-
-    def _require_patience(self, error: ConnectionGone) -> None:
-        """Raise Away once the database has been away for too long: then calls fail until it is back."""
-        if time.monotonic() - self._gone_since < self._patience:
-            return
-        if "" not in self._gone_told:
-            self._gone_told.add("")
-            _log.error("the database has been away for %g s, requests are refused: %s", self._patience, error)
-        raise Away(str(error)) from error
-
-    def _note_back(self) -> None:
-        _log.warning("the database is back after %.1f s", time.monotonic() - self._gone_since)
-        self._gone_since = 0.0
-        self._gone_told.clear()
 
     def _connect(self) -> None:
         """Make sure that there is a session, one that takes writes if possible."""

@@ -58,7 +58,7 @@ def serve(settings: ServeSettings) -> int:
         if settings.http_port is not None:
             http_listener = listen(settings.http_host, settings.http_port)
             stack.enter_context(contextlib.closing(http_listener))
-        conninfo, version = stack.enter_context(_database(settings))
+        conninfo, version, postgres = stack.enter_context(_database(settings))
         server: Server | Family
         if settings.processes == 1:
             server = Server(listener, conninfo, settings)
@@ -73,8 +73,11 @@ def serve(settings: ServeSettings) -> int:
         server.start()
         sweeper.start()
         if http_listener is not None:
-            stack.callback(_start_http(http_listener, server, pool, version, sweeper, settings.page_viewers))
-            if settings.database_url is None:
+            failure = str if postgres is None else postgres.failure
+            stack.callback(
+                _start_http(http_listener, server, pool, version, sweeper, failure, settings.page_viewers)
+            )
+            if postgres is not None:
                 stack.enter_context(left_address(settings.data_dir, *http_listener.getsockname()[:2]))
         _announce(f"listening on {_where(server.address)} (PostgreSQL {version})", settings)
         notify("READY=1")
@@ -107,13 +110,15 @@ def _start_http(
     pool: SharedPool,
     version: str,
     sweeper: Sweeper,
+    failure: Callable[[], str],
     viewers: int,
 ) -> Callable[[], None]:
     """Start to serve the page, metrics and health checks; return a function that stops it."""
     from pgbourse.serve.health import HealthServer  # imported only if there is such a port
 
     pids = server.pids if isinstance(server, Family) else None
-    health = HealthServer(listener, server, pool, version.split(",")[0], pids, lambda: sweeper.fired, viewers)
+    number = version.split(",")[0]
+    health = HealthServer(listener, server, pool, number, pids, lambda: sweeper.fired, viewers, failure)
     health.start()
     where = _where(health.address)
     if viewers:
@@ -140,18 +145,22 @@ def allow_open_files(connections: int) -> None:
 
 
 @contextlib.contextmanager
-def _database(settings: ServeSettings) -> Iterator[tuple[str, str]]:
-    """Prepare the database and give its connection string and version until the block ends."""
+def _database(settings: ServeSettings) -> Iterator[tuple[str, str, EmbeddedPostgres | None]]:
+    """Prepare the database and give its connection string, its version and, if embedded, the server.
+
+    It runs until the block ends.
+    """
     with contextlib.ExitStack() as stack:
-        conninfo, note = settings.database_url, ""
+        conninfo, note, postgres = settings.database_url, "", None
         if conninfo is None:
-            conninfo, note = stack.enter_context(EmbeddedPostgres(settings.data_dir)).dsn(), ", embedded"
+            postgres = stack.enter_context(EmbeddedPostgres(settings.data_dir))
+            conninfo, note = postgres.dsn(), ", embedded"
         else:
             conninfo = with_password(conninfo, settings.database_password_file)
         if settings.migrate:
             migrate(conninfo)
         require_current(conninfo)
-        yield conninfo, _try_out(conninfo) + note
+        yield conninfo, _try_out(conninfo) + note, postgres
 
 
 def _try_out(conninfo: str) -> str:
