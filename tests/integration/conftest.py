@@ -97,8 +97,8 @@ def start_service() -> Iterator[StartService]:
     """Start `pgbourse serve` with the options given; none outlives the test."""
     services: list[Service] = []
 
-    def run(*options: str) -> Service:
-        service = Service(*options)
+    def run(*options: str, most_files: int = 0) -> Service:
+        service = Service(*options, most_files=most_files)
         services.append(service)
         service.wait()
         return service

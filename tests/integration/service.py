@@ -13,10 +13,23 @@ __all__ = ["Service", "refuses"]
 class Service:
     """A running `pgbourse serve`."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, most_files: int = 0) -> None:
+        """Start it, with `most_files` that it may have open; 0: as many as we may."""
+        limit = ["sh", "-c", f'ulimit -n {most_files} && exec "$@"', "sh"] if most_files else []
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PGBOURSE_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pgbourse.cli", "serve", "--port", "0", "--processes", "1", *options],
+            [
+                *limit,
+                sys.executable,
+                "-m",
+                "pgbourse.cli",
+                "serve",
+                "--port",
+                "0",
+                "--processes",
+                "1",
+                *options,
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -137,7 +137,7 @@ def test_findings_are_1_and_what_can_not_be_told_is_2(exchange: Path) -> None:
         with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
             connection.execute("alter function exchange.check_it() rename to check_integrity")
         assert (untold.returncode, different.returncode) == (2, 1)
-        told = f"pgbourse: the exchange in {exchange}: the database has no check_integrity: run `pgbourse mig"
+        told = f"pgbourse: the exchange in {exchange}: the database has no exchange yet: run `pgbourse mig"
         assert untold.stderr.startswith(told)
         assert different.stderr.startswith(f"the exchange in {exchange}: 2 differences from the files of ")
 

@@ -1,5 +1,6 @@
 """`pgbourse serve` as a process: the line that it prints, signals, and starts that fail."""
 
+import contextlib
 import fcntl
 import functools
 import os
@@ -303,3 +304,29 @@ def test_a_role_that_lacks_a_right_is_told(
     finally:
         connection.execute(sql.SQL("drop owned by {}").format(role))
         connection.execute(sql.SQL("drop role {}").format(role))
+
+
+def test_too_few_open_files_are_shared_with_the_database(database: str, start_service: StartService) -> None:
+    """So many clients are served that sessions of the database can be opened anew; the others wait."""
+    service = start_service("--database-url", database, most_files=64)
+    ask = b"<create><server/></create>"
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(WireClient(service.address)) for _ in range(40)]
+        for client in clients[:24]:
+            assert client.ask(ask)[0].tag == "server"
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() "
+                "and application_name like 'pgbourse worker%'"
+            )
+        assert clients[0].ask(CREATE)[0].tag == "created"
+        clients[39].send(ask)  # which waits for somebody to leave
+        for client in clients[:24]:
+            client.socket.close()
+        assert clients[39].reply()[0].tag == "server"
+    service.process.terminate()
+    status, log = service.end()
+    assert status == 0
+    assert "only 64 files can be open (ulimit -n): 24 connections at most" in log
+    assert log.count("all 24 connections are taken: more must wait") == 1
+    assert "Too many open files" not in log

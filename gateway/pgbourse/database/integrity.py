@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import psycopg
 
+from pgbourse.database.ledger import has_ledger
 from pgbourse.database.migrate import connect
 from pgbourse.database.rights import act_as
 from pgbourse.errors import PgbourseError
@@ -47,7 +48,8 @@ def check(database_url: str) -> Checked:
                 rows = connection.execute(_FINDINGS).fetchall()
                 ((orders, fills),) = connection.execute(_HISTORY).fetchall()
         except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName) as error:
-            raise CheckError("the database has no check_integrity: run `pgbourse migrate` first") from error
+            has_ledger(connection)  # if the schema is another's, that is what to say
+            raise CheckError("the database has no exchange yet: run `pgbourse migrate` first") from error
         except psycopg.errors.InsufficientPrivilege as error:
             role = connection.info.user
             raise CheckError(

@@ -69,7 +69,7 @@ def connect(database_url: str, application_name: str = "pgbourse migrate") -> It
     try:
         connection = conninfo.connect(database_url, application_name=application_name)
     except (conninfo.ConninfoError, psycopg.OperationalError, psycopg.ProgrammingError) as error:
-        raise MigrationError("can't reach the database") from error
+        raise MigrationError(f"can't reach the database{_hint(error)}") from error
     with connection:
         if connection.info.server_version < OLDEST_SERVER:
             version = connection.info.parameter_status("server_version")
@@ -85,6 +85,11 @@ def connect(database_url: str, application_name: str = "pgbourse migrate") -> It
             raise MigrationError("the database closed the connection") from error
         except psycopg.Error as error:
             raise MigrationError("the database refused a statement") from error
+
+
+def _hint(error: Exception) -> str:
+    asked = isinstance(error, psycopg.OperationalError) and error.pgconn and error.pgconn.needs_password
+    return ", which asks for a password (--database-password-file, or ~/.pgpass)" if asked else ""
 
 
 def migrate(database_url: str, folder: Path | None = None) -> list[str]:

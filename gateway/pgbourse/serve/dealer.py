@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 from pgbourse.serve.dealt import READY, RECORD_BYTES, pad, unpad
-from pgbourse.serve.listener import BACKLOG, is_shortage
+from pgbourse.serve.listener import BACKLOG, Seldom, is_shortage
 from pgbourse.serve.signals import join_with_signals
 from pgbourse.serve.traffic import refusal
 from pgbourse.settings import ServeSettings
@@ -58,6 +58,7 @@ class Dealer:
         self.turned_at = time.monotonic()
         self._held: tuple[socket.socket, str] | None = None  # accepted, and no child takes it now
         self._accepting = False
+        self._shortage, self._crowd = Seldom(), Seldom()
         self._rests_until = 0.0  # when to try to accept again
         # What other threads ask for. Appending is atomic; a byte in the socket pair wakes this thread.
         self._asked: deque[Callable[[], None]] = deque()
@@ -200,7 +201,8 @@ class Dealer:
         limit = self._settings.max_connections
         for _ in range(_ACCEPTS):
             if self._open >= limit:
-                _log.warning("all %d connections are taken: more must wait", limit)
+                if self._crowd.is_due():
+                    _log.warning("all %d connections are taken: more must wait", limit)
                 self._pause_accepting()
                 return False
             try:
@@ -209,7 +211,8 @@ class Dealer:
                 return False
             except OSError as error:
                 if is_shortage(error):
-                    _log.warning("no connections are accepted for a moment: %s", error.strerror)
+                    if self._shortage.is_due():
+                        _log.warning("no connections are accepted for a moment: %s", error.strerror)
                     self._pause_accepting()
                     return False
                 continue  # this client left before it was accepted

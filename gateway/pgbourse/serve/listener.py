@@ -1,17 +1,38 @@
 """The listening socket."""
 
 import errno
+import math
 import socket
+import time
 
 from pgbourse.errors import PgbourseError
 
-__all__ = ["BACKLOG", "ListenError", "is_shortage", "listen"]
+__all__ = ["BACKLOG", "ListenError", "Seldom", "is_shortage", "listen"]
 
 BACKLOG = 4096  # thousands of clients may connect at once; the kernel lowers it to its own limit
+
+_SELDOM = 60.0  # seconds
 
 
 class ListenError(PgbourseError):
     """We can't listen on the address."""
+
+
+class Seldom:
+    """Say whether a warning is due, which is so once a minute at most: who finds no room knocks all the time.
+
+    Only one thread may ask.
+    """
+
+    def __init__(self) -> None:
+        self._warned_at = -math.inf
+
+    def is_due(self) -> bool:
+        now = time.monotonic()
+        if now - self._warned_at < _SELDOM:
+            return False
+        self._warned_at = now
+        return True
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -30,11 +30,11 @@ class Outage:
         self._told_at = -math.inf
         self._told_refusing = False
 
-    def note_gone(self, reason: str, attempt: float) -> None:
-        """Take note that an attempt to reach the database, which began then, has failed."""
+    def note_gone(self, reason: str, began: float) -> None:
+        """Take note that a session, or an attempt to have one, which began then, has failed."""
         with self._lock:
-            if attempt < self._ended:
-                return  # another worker has found it back meanwhile
+            if began < self._ended:
+                return  # another worker has found the database back meanwhile
             now = time.monotonic()
             self._since = self._since or now
             if reason in self._told or (len(self._told) >= _AT_ONCE and now - self._told_at < _BETWEEN):

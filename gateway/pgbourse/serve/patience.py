@@ -56,6 +56,7 @@ class PatientCaller:
         self._asked_at = -math.inf  # when we asked who has them
         self._told_at = -math.inf  # when the log said it
         self._is_gone = False  # the last attempt to reach the database has failed
+        self._session_began = -math.inf
         self._outage = outage
         self._conninfo = conninfo
         self._gate = gate
@@ -131,6 +132,8 @@ class PatientCaller:
             was_connected = caller.connection is not None
             try:
                 self._connect()
+                if not was_connected:
+                    self._session_began = attempt
                 if writes and caller.is_read_only:
                     raise ReadOnly("default_transaction_read_only is on")
                 answer = call(caller)
@@ -147,7 +150,7 @@ class PatientCaller:
                 caller.disconnect()
             except ConnectionGone as error:
                 self._is_gone = True
-                self._outage.note_gone(str(error), attempt)
+                self._outage.note_gone(str(error), self._session_began if was_connected else attempt)
                 if delay and self._stopping.wait(delay):
                     raise
                 # A session that was lost while nobody used it says nothing of the database as it is now.

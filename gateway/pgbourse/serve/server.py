@@ -16,7 +16,7 @@ from pgbourse.serve.dealt import Dealt
 from pgbourse.serve.dispatch import Dispatcher
 from pgbourse.serve.feed import FeedStatus
 from pgbourse.serve.handshakes import Handshakes
-from pgbourse.serve.listener import BACKLOG, is_shortage
+from pgbourse.serve.listener import BACKLOG, Seldom, is_shortage
 from pgbourse.serve.plain import PlainWire, new_buffer
 from pgbourse.serve.signals import join_with_signals
 from pgbourse.serve.tally import Tally
@@ -125,6 +125,7 @@ class Server:
         self._handshakes = None if tls is None else Handshakes(tls, self._selector, self._traffic)
         self._buffer = new_buffer()  # of the I/O thread
         self._accepting = False
+        self._shortage, self._crowd = Seldom(), Seldom()
         self._next_tick = 0.0
         # Workers ask for attention here. Appending is atomic; a byte in the socket pair wakes the I/O thread.
         self._attention: deque[ClientConnection] = deque()
@@ -257,9 +258,11 @@ class Server:
 
     def _accept(self) -> bool:
         """Accept some connections. True if more may wait."""
+        limit = self._settings.max_connections
         for _ in range(ACCEPTS):
-            if len(self._traffic.connections) >= self._settings.max_connections:
-                _log.warning("all %d connections are taken: more must wait", self._settings.max_connections)
+            if len(self._traffic.connections) >= limit:
+                if self._crowd.is_due():
+                    _log.warning("all %d connections are taken: more must wait", limit)
                 self._pause_accepting()
                 return False
             try:
@@ -268,7 +271,8 @@ class Server:
                 return False
             except OSError as error:
                 if is_shortage(error):
-                    _log.warning("no connections are accepted for a moment: %s", error.strerror)
+                    if self._shortage.is_due():
+                        _log.warning("no connections are accepted for a moment: %s", error.strerror)
                     self._pause_accepting()
                     return False
                 continue  # this client left before it was accepted

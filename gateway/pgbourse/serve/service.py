@@ -5,6 +5,7 @@ import logging
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import psycopg
 
@@ -50,7 +51,7 @@ def serve(settings: ServeSettings) -> int:
     server_context(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
     # The port comes first, so that a second server doesn't touch the data folder of the first. Clients that
     # connect from now on wait.
-    allow_open_files(settings.max_connections + settings.page_viewers)
+    settings = _within_open_files(settings)
     set_up_interpreter()
     with Signals() as signals, contextlib.ExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(listen(settings.host, settings.port)))
@@ -127,21 +128,35 @@ def _start_http(
     return health.stop
 
 
-def allow_open_files(connections: int) -> None:
-    """Raise the limit of open files to what so many connections need, as far as we may."""
+def allow_open_files(connections: int) -> int:
+    """Raise the limit of open files to what so many connections need, as far as we may.
+
+    Returns how many files may be open; at least as many as needed, unless less is allowed.
+    """
+    needed = connections + _OTHER_FILES
     if sys.platform == "win32":
-        return
+        return needed
     import resource
 
-    needed = connections + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-        if allowed < needed:
-            _log.warning(
-                "only %d files can be open (ulimit -n): too few for %d connections", allowed, connections
-            )
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return needed
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed
+
+
+def _within_open_files(settings: ServeSettings) -> ServeSettings:
+    """Return the settings with so few clients that files are left for the database. The log says so."""
+    wanted = settings.max_connections + settings.page_viewers
+    files = allow_open_files(wanted)
+    if files >= wanted + _OTHER_FILES:
+        return settings
+    room = max(files - _OTHER_FILES, files // 2)
+    viewers = min(settings.page_viewers, room // 4)
+    most = min(settings.max_connections, (room - viewers) * settings.processes)
+    _log.warning("only %d files can be open (ulimit -n): %d connections at most", files, most)
+    return replace(settings, max_connections=most, page_viewers=viewers)
 
 
 @contextlib.contextmanager
