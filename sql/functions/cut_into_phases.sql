@@ -3,7 +3,8 @@
 -- as if nobody had asked for it.
 --
 -- What a sequence begins with and changes nothing comes before all that changes anything. So it sees what was committed: a book as it
--- is after a whole update, and not amid this transaction's.
+-- is after a whole update, and not amid this transaction's. It is all one run, called look where it is of several kinds, and of one
+-- instant: a sequence that only looks locks nothing, so else what others do could come between two of its looks.
 create or replace function exchange.cut_into_phases(p_requests exchange.request[])
 returns table (
     kind text,
@@ -71,20 +72,38 @@ begin
                 partition by changes.sequence, changes.kind = 'marked' order by changes.place
             ) as phase
         from changes
+    ),
+
+    runs as (
+        select
+            phases.place,
+            phases.request,
+            phases.is_first_look,
+            case when not phases.is_first_look then phases.phase end as phase,
+            case
+                when
+                    phases.is_first_look
+                    and min(phases.kind) over (partition by phases.is_first_look)
+                    <> max(phases.kind) over (partition by phases.is_first_look)
+                    then 'look'
+                else phases.kind
+            end as kind
+        from phases
     )
 
     select
-        phases.kind,
-        array_agg(phases.place::integer order by phases.place),
-        array_agg(phases.request order by phases.place)
-    from phases
-    group by phases.is_first_look, phases.phase, phases.kind
-    order by phases.is_first_look desc, phases.phase, phases.kind;
+        runs.kind,
+        array_agg(runs.place::integer order by runs.place),
+        array_agg(runs.request order by runs.place)
+    from runs
+    group by runs.is_first_look, runs.phase, runs.kind
+    order by runs.is_first_look desc, runs.phase, runs.kind;
 end
 $$;
 
 comment on function exchange.cut_into_phases(exchange.request[]) is
 'The runs of a batch, in the order in which they are to be done: requests of one kind, with their places in the batch. Within a '
-'sequence a run holds what is between two changes of kind. The runs that come before the first change of their sequence are the first.';
+'sequence a run holds what is between two changes of kind. What comes before the first change of its sequence is the first run, called '
+'look where it is of several kinds.';
 
 revoke all on function exchange.cut_into_phases(exchange.request[]) from public;

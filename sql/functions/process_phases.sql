@@ -20,26 +20,14 @@ begin
                 from exchange.place_orders(v_run.places, v_run.requests, p_held) as placed;
                 -- What was read when the locks were taken was the first run's.
                 p_held.balances := null;
-            when 'query_order' then
-                return query
-                select queried.*
-                from exchange.query_orders(v_run.places, v_run.requests) as queried;
             when 'cancel_order' then
                 return query
                 select canceled.*
                 from exchange.cancel_orders(v_run.places, v_run.requests, p_held) as canceled;
-            when 'look_account' then
+            when 'query_order', 'look_account', 'list_orders', 'look_book', 'look' then
                 return query
                 select looked.*
-                from exchange.look_accounts(v_run.places, v_run.requests) as looked;
-            when 'list_orders' then
-                return query
-                select listed.*
-                from exchange.list_orders_of(v_run.places, v_run.requests) as listed;
-            when 'look_book' then
-                return query
-                select looked.*
-                from exchange.look_books(v_run.places, v_run.requests) as looked;
+                from exchange.look(v_run.kind, v_run.places, v_run.requests) as looked;
             when 'change' then
                 return query
                 select changed.*

@@ -16,7 +16,7 @@ from tests.faults.scene import GatewayProcess, Scene, enter, integrity, rounds
 from tests.faults.test_crashes import ways
 from tests.faults.trader import Trader
 from tests.integration.client import WireClient, wait_until
-from tests.sql.market import wrap
+from tests.sql.mutants import REFS_MEAN_NOTHING, install
 
 OpenScene = Callable[..., tuple[Scene, list[GatewayProcess], list[Resender]]]
 
@@ -127,20 +127,8 @@ def test_clients_that_lose_their_connections_to_two_gateways(
 def test_refs_that_mean_nothing_are_found_out(
     cluster: Cluster, exchange: str, start_gateway: StartGateway
 ) -> None:
-    """Each order is let in whenever it comes."""
     with cluster.connect(exchange) as session:
-        wrap(
-            session,
-            "reserve",
-            """
-            begin
-                for n in 1 .. cardinality(p_requests) loop
-                    p_requests[n].terms.ref := p_requests[n].terms.ref || '.' || md5(random()::text);
-                end loop;
-                return {call};
-            end
-            """,
-        )
+        install(session, REFS_MEAN_NOTHING)
     gateways = [start_gateway("--database-url", cluster.dsn(exchange), "--no-migrate")]
     problems, _ = trade(cluster, exchange, gateways, None)
     assert any("carried out 2 times" in problem for problem in problems), problems[:10]

@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.client import wait_until
 from tests.integration.conftest import Gateway, Session, StartGateway
+from tests.sql.mutants import REFS_MEAN_NOTHING, Mutant, install
 
 CREATE = (
     b'<create><account id="1" balance="1000000"/>'
@@ -102,22 +103,33 @@ def test_a_document_in_several_parts_is_not_interrupted_in_its_gateway(
     meanwhile(gateway, document(*BUYS), 4, look)
 
 
-@pytest.mark.parametrize("lanes", [0, 2])
-def test_looks_of_a_document_see_one_moment_in_its_gateway(start_gateway: StartGateway, lanes: int) -> None:
-    gateway = start_gateway(lanes=lanes)
-    gateway.ask(CREATE)
+def test_looks_of_a_document_see_one_moment(gateways: tuple[Gateway, Gateway]) -> None:
+    one, other = gateways
     seen = set()
 
     def look() -> None:
-        with gateway.connect() as client:
+        with one.connect() as client:
             for _ in range(20):
                 looks = client.ask(document(*LOOKS * 5))
                 assert len({child.get("reserved") for child in looks if child.tag == "account"}) == 1
                 (count,) = {child.get("count") for child in looks if child.tag == "orders"}
                 seen.add(count)
 
-    meanwhile(gateway, document(*BUYS), 4, look)
+    meanwhile(other, document(*BUYS), 4, look)
     assert len(seen) > 1
+
+
+def test_looks_of_several_moments_are_found(start_gateway: StartGateway, connection: Session) -> None:
+    gateways = start_gateway(), start_gateway()
+    gateways[0].ask(CREATE)
+    install(connection, Mutant("look", "begin return query select * from {call}; end"))
+
+    def look_until_found() -> None:
+        for _ in range(20):
+            test_looks_of_a_document_see_one_moment(gateways)
+
+    with pytest.raises((AssertionError, ValueError)):
+        look_until_found()
 
 
 @pytest.mark.parametrize("batch_requests", [1000, 10])
@@ -137,11 +149,15 @@ def test_orders_of_a_document_follow_each_other_through_a_lane(
     meanwhile(gateway, document(*['<order sym="A" amount="1" limit="1"/>'] * 20), 4, place)
 
 
+# Documents of one symbol go through its lane, those of several are done in one transaction.
+@pytest.mark.parametrize("syms", ["A", "AB"])
 def test_a_ref_that_is_sent_to_all_at_once_is_one_order(
-    gateways: tuple[Gateway, Gateway], connection: Session
+    gateways: tuple[Gateway, Gateway], connection: Session, syms: str
 ) -> None:
     refs = range(40)
-    asked = document(*[f'<order sym="{"AB"[ref % 2]}" amount="1" limit="1" ref="{ref}"/>' for ref in refs])
+    asked = document(
+        *[f'<order sym="{syms[ref % len(syms)]}" amount="1" limit="1" ref="{ref}"/>' for ref in refs]
+    )
     with ExitStack() as stack:
         clients = [stack.enter_context(gateway.connect()) for gateway in gateways for _ in range(4)]
         for client in clients:
@@ -154,6 +170,12 @@ def test_a_ref_that_is_sent_to_all_at_once_is_one_order(
     assert connection.execute("select count(*) from exchange.orders").fetchone() == (len(refs),)
 
 
+def test_refs_that_mean_nothing_are_found(gateways: tuple[Gateway, Gateway], connection: Session) -> None:
+    install(connection, REFS_MEAN_NOTHING)
+    with pytest.raises(AssertionError):
+        test_a_ref_that_is_sent_to_all_at_once_is_one_order(gateways, connection, "A")
+
+
 def test_who_lost_the_answer_sends_everything_again(
     gateways: tuple[Gateway, Gateway], connection: Session
 ) -> None:
@@ -163,6 +185,7 @@ def test_who_lost_the_answer_sends_everything_again(
         '<replace of="a" amount="20" limit="1" ref="b"/>',
         '<reduce ref="b" to="5"/>',
         '<order sym="B" amount="10" limit="1" ref="c" tif="IOC"/>',
+        '<cancel ref="b"/>',
     )
     lost = one.connect()
     lost.send(asked)
@@ -170,9 +193,13 @@ def test_who_lost_the_answer_sends_everything_again(
     wait_until(lambda: connection.execute(count).fetchone() == (3,), "all is done")
     lost.socket.close()
     for gateway in (other, one):
-        opened, replaced, reduced, ioc = gateway.ask(asked)
+        opened, replaced, reduced, ioc, canceled = gateway.ask(asked)
         assert [child.get("duplicate") for child in (opened, replaced, ioc)] == ["true"] * 3
         assert (replaced.get("replaced"), replaced.get("released")) == (opened.get("id"), "10")
-        assert (reduced.get("shares"), reduced.get("open")) == ("0", "5")
         assert (ioc.get("executed"), ioc.get("canceled")) == ("0", "10")
+        # Nothing is open by now, so there is nothing to change.
+        assert [(child.tag, child.get("ref")) for child in (reduced, canceled)] == [("error", "b")] * 2
     assert connection.execute(count).fetchone() == (3,)
+    done = "select array(select trim_scale(shares)::text from exchange.{} order by entry_id)"
+    for table, shares in (("cancellations", ["10", "10", "5"]), ("reductions", ["15"])):
+        assert connection.execute(done.format(table).encode()).fetchone() == (shares,)

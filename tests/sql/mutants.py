@@ -14,6 +14,7 @@ __all__ = [
     "EQUAL_LIMITS_MISS",
     "IMPROVEMENT_LOST",
     "LAST_COMES_FIRST",
+    "REFS_MEAN_NOTHING",
     "SYMBOLS_AS_NAMED",
     "Mutant",
     "after",
@@ -112,6 +113,19 @@ IMPROVEMENT_LOST = Mutant(
         end loop;
         p_events := v_events;
         perform {call};
+    end
+    """,
+)
+
+# Each order is let in whenever it comes.
+REFS_MEAN_NOTHING = Mutant(
+    "reserve",
+    """
+    begin
+        for n in 1 .. cardinality(p_requests) loop
+            p_requests[n].terms.ref := p_requests[n].terms.ref || '.' || md5(random()::text);
+        end loop;
+        return {call};
     end
     """,
 )

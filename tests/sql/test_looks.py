@@ -6,7 +6,7 @@ from functools import partial
 import psycopg
 import pytest
 
-from tests.sql.market import Market, Request
+from tests.sql.market import Market, Request, Session, meeting, until_blocked
 from tests.sql.mutants import Mutant, install
 
 
@@ -300,6 +300,60 @@ def test_a_look_sees_the_book_after_a_whole_update(traders: Market) -> None:
     assert (after[0].outcome, after[0].order_id) == ("book", 2)
 
 
+def of_one_instant(database: str, traders: Market) -> None:
+    """What somebody else does while a look waits for a table is seen by all looks, or by none."""
+    looks = [
+        Request("look_account", "1"),
+        Request("look_book", "1", "X"),
+        Request("list_orders", "1"),
+        Request("query_order", "1", order_id=1),
+    ]
+
+    def look(session: Session) -> list[list[str | None]]:
+        return [[part.shares or part.code for part in parts] for parts in session.market.batch(looks)]
+
+    with meeting(database, 2) as (looking, trading):
+        look(looking)  # so that the session knows its plans
+        trading.begin()
+        trading.connection.execute("lock table exchange.updates in access exclusive mode")
+        call = looking.start(look, looking)
+        assert until_blocked(traders.connection, looking, trading, call) == "relation"
+        trading.market.place("1", "X", 4, 5)
+        trading.commit()
+        (cash, *_), book, listed, queried = call.result()
+        assert (cash, book, listed, queried) in (
+            ("1000", [None], [None], ["unknown_order"]),
+            ("980", [None, "4"], [None, "4"], ["4"]),
+        )
+
+
+def test_looks_of_several_kinds_are_of_one_instant(database: str, traders: Market) -> None:
+    of_one_instant(database, traders)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Mutant(
+            "cut_into_phases",
+            "begin return query select asked.action, array[asked.place], array[asked.request] "
+            "from {call} as run cross join lateral rows from (unnest(run.places), unnest(run.requests)) "
+            "as one (place, sequence, action, account_id, sym, amount, limit_price, order_id, "
+            "certificate_name, terms) cross join lateral (select one.action, one.place, (one.sequence, "
+            "one.action, one.account_id, one.sym, one.amount, one.limit_price, one.order_id, "
+            "one.certificate_name, one.terms)::exchange.request as request) as asked "
+            "order by asked.place; end",
+        ),
+        Mutant("look", "begin return query select * from {call}; end"),
+    ],
+    ids=["one after the other", "each statement sees what there is"],
+)
+def test_looks_of_several_instants_are_found(database: str, traders: Market, fault: Mutant) -> None:
+    install(traders.connection, fault)
+    with pytest.raises(AssertionError):
+        of_one_instant(database, traders)
+
+
 def test_looks_of_many_are_answered_each_in_its_place(traders: Market) -> None:
     traders.place("1", "X", 4, 5)
     traders.place("2", "Y", -2, 5)
@@ -526,8 +580,7 @@ FAULTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
     "a look is as late as it may be": (
         Mutant(
             "cut_into_phases",
-            "begin return query select phases.* from {call} as phases "
-            "order by phases.kind = 'look_book' and (phases.requests[1]).sequence = 3; end",
+            "begin return query select phases.* from {call} as phases order by phases.kind = 'look'; end",
         ),
         test_a_look_sees_the_book_after_a_whole_update,
     ),
