@@ -73,9 +73,12 @@ def prepare(port: int) -> None:
         set_up(Target("127.0.0.1", port), workload)
 
 
-def rest(port: int, number: int) -> None:
-    """Place orders too far from the traded prices ever to match: half buys, half sells."""
-    accounts, syms = itertools.cycle(_WORKLOAD.account_ids()), _WORKLOAD.syms()
+def rest(port: int, number: int, symbols: int | None = None) -> None:
+    """Place orders too far from the traded prices ever to match: half buys, half sells.
+
+    They are spread over so many of the symbols, or over all.
+    """
+    accounts, syms = itertools.cycle(_WORKLOAD.account_ids()), _WORKLOAD.syms()[:symbols]
     places = iter(range(number))
     documents = []
     while some := list(itertools.islice(places, _RESTING_REQUESTS)):

@@ -117,6 +117,13 @@ class Server:
             used["postgres" if "postgres" in name else "gateway"] += spent
         return used
 
+    def memory(self) -> int:
+        """Return the bytes that the gateway's processes have in memory."""
+        assert self._process is not None
+        top = psutil.Process(self._process.pid)
+        gateways = [one for one in [top, *top.children(recursive=True)] if "postgres" not in one.name()]
+        return sum(one.memory_info().rss for one in gateways)
+
 
 def slow_flush(milliseconds: float, folder: Path) -> dict[str, str]:
     """Return variables that make PostgreSQL's flushes take so much longer; the library goes to the folder."""

@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Iterator
+from types import ModuleType
 
 import psycopg
 import pytest
 
-from pgbourse.serve import traffic
+from pgbourse.serve import feedbooks, feedfollowers, traffic
 from tests.integration.client import wait_until
 from tests.integration.conftest import Gateway, Session, StartGateway
 from tests.integration.feeding import Feed
@@ -63,6 +64,34 @@ def test_while_the_database_does_not_answer_there_are_heartbeats(
     trade(market, 1, '<order sym="X" amount="1" limit="1"/>')
     for one in (feed, other):
         one.until_now(connection, "X")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(feedfollowers, "format_updates"), (feedbooks, "format_snapshot")]
+)
+def test_an_unforeseen_error_closes_the_feeds_that_it_met(
+    market: Gateway, connection: Session, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
+) -> None:
+    """So they know, and can come again: a feed that stays open and silent would be the worst answer."""
+    healthy = Feed(market.connect(), "X")
+    healthy.next()
+    trade(market, 1, '<order sym="X" amount="1" limit="1"/>')
+    healthy.until_now(connection, "X")
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, fail)
+        late = Feed(market.connect(), "X")
+        if module is feedfollowers:
+            late.next()
+        trade(market, 1, '<order sym="X" amount="1" limit="1"/>')
+        assert all(document.tag == "heartbeat" for document in late.documents())
+    again = Feed(market.connect(), "X")
+    assert again.until_now(connection, "X").seq == 2
+    if module is feedbooks:  # who had the book goes on
+        assert healthy.until_now(connection, "X").snapshots == 1
 
 
 def test_a_stop_does_not_wait_for_a_database_that_does_not_answer(

@@ -125,6 +125,13 @@ def generate(number: int, folder: Path, first_account: int, symbol_prefix: str, 
     default=False,
     help="Read every reply, query every order at the end, and verify that both sides of every trade agree.",
 )
+@_option(
+    "--subscribers",
+    default=0,
+    type=click.IntRange(0, 20_000),
+    help="Connections that follow the symbols meanwhile, and read what they are sent. With --check, the "
+    "books that one of them keeps must be those that the server shows at the end.",
+)
 @_option("--json", "json_file", type=_FILE, help="Write the figures there.")
 @_option("--progress/--no-progress", help="Show progress; by default on a terminal.")
 @tls_options
@@ -142,6 +149,7 @@ def load(
     reconnect: bool,
     stall_seconds: float | None,
     check: bool,
+    subscribers: int,
     json_file: Path | None,
     progress: bool | None,
     tls: "ssl.SSLContext | None",
@@ -159,6 +167,8 @@ def load(
 
     if tls is not None and new_connection_each:
         raise click.UsageError("--new-connection-each does not work with TLS")
+    if subscribers and reconnect:
+        raise click.UsageError("--subscribers does not work with --reconnect")
     if stall_seconds is None:
         stall_seconds = 60.0 if reconnect else 10.0
     if seconds is None and documents is None:
@@ -182,6 +192,7 @@ def load(
             documents=documents,
             rate=rate,
             check=check,
+            subscribers=subscribers,
             json_file=json_file,
             progress=sys.stderr.isatty() if progress is None else progress,
         )

@@ -20,6 +20,7 @@ from pgbourse.loadtest.connections import LoadError, Target
 from pgbourse.loadtest.measurement import Measurement
 from pgbourse.loadtest.progress import LoadProgress
 from pgbourse.loadtest.run import OnReply, Run, Source
+from pgbourse.loadtest.subscribers import Subscribers
 from pgbourse.loadtest.workload import Feeder, Template, Workload
 from pgbourse.logs import printable
 
@@ -42,6 +43,7 @@ class LoadSettings:
     check: bool
     json_file: Path | None
     progress: bool
+    subscribers: int = 0
 
 
 def load(settings: LoadSettings) -> int:
@@ -60,27 +62,36 @@ def load(settings: LoadSettings) -> int:
     what = f"{workload.accounts} accounts x {workload.symbols} symbols"
     click.echo(f"set-up on {where}: {what} in {seconds:.2f} s")
     checker = Checker() if settings.check else None
-    measurement, interrupted = _run(settings, checker)
-    for line in measurement.lines():
-        click.echo(line)
-    if measurement.failure is not None:
-        checker = None  # there is no point in asking a server that has failed
-    if checker is not None:
-        _check(settings, checker)
+    with _subscribers(settings) as subscribers:
+        measurement, interrupted = _run(settings, checker, subscribers)
+        for line in [*measurement.lines(), *(subscribers.lines() if subscribers else ())]:
+            click.echo(line)
+        if measurement.failure is not None:
+            checker = None  # there is no point in asking a server that has failed
+        if checker is not None:
+            _check(settings, checker)
+        differences = subscribers.compare(workload.account_ids()[0]) if subscribers and checker else []
+    for difference in differences:
+        click.echo(f"check: {printable(difference)}")
+    if checker is not None and subscribers and not differences:
+        click.echo(f"check: {workload.symbols} books that a feed told are those that the server shows")
     if settings.json_file is not None:
-        _write_json(settings, measurement, checker)
+        _write_json(settings, measurement, checker, subscribers)
     if measurement.failure is not None:
         raise LoadError(measurement.failure)
     if interrupted:
         return 130
     unanswered = 0 if settings.target.reconnect else measurement.unanswered
     wrong = measurement.incomplete or unanswered or (checker and checker.number_of_findings)
+    wrong = wrong or len(differences) or (subscribers is not None and subscribers.problem != "")
     return 1 if wrong or (measurement.refused and not measurement.opened) else 0
 
 
 def _expect_features(settings: LoadSettings) -> None:
     """Raise NotSupported if the server would ignore what the workload asks for, and do something else."""
     target, needed = settings.target, settings.workload.features()
+    if settings.subscribers:
+        needed |= {"subscribe"} | ({"book"} if settings.check else set())
     if needed:
         with Client(target.host, target.port, timeout=target.stall_seconds, tls=target.tls) as client:
             expect_features(client.server(), needed)
@@ -121,7 +132,23 @@ def run_closed_loop(
     return measurement
 
 
-def _run(settings: LoadSettings, checker: Checker | None) -> tuple[Measurement, bool]:
+@contextmanager
+def _subscribers(settings: LoadSettings) -> Iterator[Subscribers | None]:
+    """Have the load's symbols followed, if that is asked for."""
+    if not settings.subscribers:
+        yield None
+        return
+    syms, keeps_books = settings.workload.syms(), settings.check
+    subscribers = Subscribers(settings.target, syms, settings.subscribers, keeps_books=keeps_books)
+    try:
+        yield subscribers
+    finally:
+        subscribers.close()
+
+
+def _run(
+    settings: LoadSettings, checker: Checker | None, subscribers: Subscribers | None
+) -> tuple[Measurement, bool]:
     """Return the figures of the run, and whether it was interrupted."""
     feeder = Feeder(settings.workload)
     source: Source = feeder if settings.documents is None else itertools.islice(feeder, settings.documents)
@@ -146,7 +173,11 @@ def _run(settings: LoadSettings, checker: Checker | None) -> tuple[Measurement, 
         on_tick=progress,
     )
     with progress or nullcontext(), _interruptible(run) as interrupted:
+        if subscribers is not None:
+            subscribers.begin()
         measurement = run.go()
+        if subscribers is not None:
+            subscribers.end()
     return measurement, bool(interrupted)
 
 
@@ -200,7 +231,12 @@ def _check(settings: LoadSettings, checker: Checker) -> None:
         click.echo(f"check: {checker.number_of_findings - len(checker.findings)} findings more")
 
 
-def _write_json(settings: LoadSettings, measurement: Measurement, checker: Checker | None) -> None:
+def _write_json(
+    settings: LoadSettings,
+    measurement: Measurement,
+    checker: Checker | None,
+    subscribers: Subscribers | None,
+) -> None:
     assert settings.json_file is not None
     target, workload = settings.target, settings.workload
     report: dict[str, Any] = {
@@ -213,6 +249,8 @@ def _write_json(settings: LoadSettings, measurement: Measurement, checker: Check
         "workload": asdict(workload),
         "result": measurement.as_dict(),
     }
+    if subscribers is not None:
+        report["subscribers"] = subscribers.as_dict()
     if checker is not None:
         report["check"] = {
             "unknown_documents": checker.unknown_documents,

@@ -183,9 +183,10 @@ class ClientConnection:
         self.attend(self)
 
     def end_feed(self, farewell: bytes = b"") -> None:
-        """Send nothing more of the feed but what is under way, and a farewell, if it is one."""
+        """Send nothing more of the feed but what is under way, and a farewell, if it is one; then close."""
         with self._lock:
             if self.feed is not None:
+                self._ended = True
                 self.feed.end(farewell)
         self.attend(self)
 

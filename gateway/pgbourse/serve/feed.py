@@ -104,8 +104,8 @@ class Feed:
                 self._take_in()
                 self._work.do()
             except Exception:  # noqa: BLE001 - a bug of ours, logged as such, must not end the feed
+                self._end_all()  # those first: who is told comes again, and is not one of them
                 _log.exception("closing %d feeds after an unforeseen error", self._work.give_up())
-                self._end_all()
         self._work.close()
 
     def _wait(self) -> bool:
