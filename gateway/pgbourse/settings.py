@@ -48,8 +48,8 @@ def usable_cores() -> int:
 
 
 def _default_processes() -> int:
-    """Return one for each six cores, and at least one: docs/performance.md has what was measured."""
-    return max(1, usable_cores() // 6)
+    """Return one for each six cores, at least one: docs/performance.md has what was measured."""
+    return min(64, max(1, usable_cores() // 6))
 
 
 def _setting(

@@ -24,6 +24,7 @@ from pgbourse.serve.conversation import Conversation
 from pgbourse.serve.lanes import Part
 from pgbourse.serve.portions import Portion
 from pgbourse.serve.ready import Ready
+from pgbourse.serve.sessions import Session
 from pgbourse.wire.messages import ResultRow
 from tests.faults.careless import CARELESS
 from tests.faults.misleading import MISLEADING
@@ -113,6 +114,17 @@ def commits_on_the_primary_alone() -> None:
     _set_synchronous_commit("local")
 
 
+def commits_synchronously() -> None:
+    """Let calls themselves wait for the log and the standby, with all the locks that they hold."""
+    begin = Conversation.__init__
+
+    def begin_synchronous(self: Conversation, session: Session, *arguments: Any, **options: Any) -> None:
+        begin(self, session, *arguments, **options)
+        session.execute("set synchronous_commit = on")
+
+    Conversation.__init__ = begin_synchronous  # type: ignore[method-assign]
+
+
 def has_a_barrier_of_nothing() -> None:
     """Leave out what makes the barrier a transaction that has something to flush."""
     conversation._BARRIER = conversation._BARRIER.replace(conversation.EMIT, b"null")
@@ -172,6 +184,7 @@ MUTANTS: dict[str, Callable[[], None]] = {
         commits_without_a_flush,
         commits_on_the_primary_alone,
         has_a_barrier_of_nothing,
+        commits_synchronously,
         cancels_what_takes_long,
         is_deaf_to_warnings,
         never_connects_again,

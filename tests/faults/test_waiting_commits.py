@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 import pytest
 from psycopg import sql
 
@@ -17,6 +18,8 @@ from tests.integration.client import WireClient, wait_until
 
 CREATE = b'<create><account id="1" balance="1000000"/><symbol sym="X"/></create>'
 ORDER = b'<transactions id="1"><order sym="X" amount="1" limit="1"/></transactions>'
+# Too many to be carried out in one transaction where there are lanes.
+MANY = b'<transactions id="1">' + b'<order sym="X" amount="1" limit="1"/>' * 20 + b"</transactions>"
 
 TIME_OUTS = ("statement_timeout", "lock_timeout", "idle_session_timeout", "transaction_timeout")
 
@@ -28,34 +31,36 @@ def session(cluster: Cluster, exchange: str) -> Iterator[Session]:
 
 
 @contextmanager
-def waiting_commit(session: Session, gateway: GatewayProcess) -> Iterator[tuple[WireClient, int]]:
+def waiting_commit(
+    session: Session, gateway: GatewayProcess, order: bytes = ORDER
+) -> Iterator[tuple[WireClient, int]]:
     """Give a client whose order's commit waits for a standby, and the backend's pid; then end the wait."""
     with WireClient(gateway.address) as client:
         assert client.ask(CREATE)[0].tag == "created"
         try:
             session.execute("alter system set synchronous_standby_names = 'nobody'")
             session.execute("select pg_reload_conf()")
-            client.send(ORDER)
+            client.send(order)
             # The server begins to wait for standbys a little after it was told to.
-            wait_until(lambda: is_waiting(session, client), "a commit waits")
+            wait_until(lambda: is_waiting(session, client, order), "a commit waits")
             yield client, waits(session)[0]
         finally:
             release(session)
 
 
-def is_waiting(session: Session, client: WireClient) -> bool:
+def is_waiting(session: Session, client: WireClient, order: bytes) -> bool:
     """Say whether the client's order waits; if it was answered, send another."""
     if has_more(client):
         assert client.reply()[0].tag == "opened"
-        client.send(ORDER)
+        client.send(order)
     return bool(waits(session))
 
 
 def waits(session: Session, seconds: float = 0) -> list[int]:
-    """Return the backends of workers that wait for a standby, for so many seconds at least."""
+    """Return the backends of workers and lanes that wait for a standby, for so many seconds at least."""
     query = (
         "select pid from pg_stat_activity where wait_event = 'SyncRep' and datname = current_database() "
-        "and application_name like 'pgbourse worker%%' "
+        "and application_name ~ '^pgbourse (worker|lane) ' "
         "and clock_timestamp() - query_start > %s * interval '1 second'"
     )
     return [pid for (pid,) in session.execute(query, [seconds])]
@@ -102,15 +107,32 @@ def test_no_time_out_ends_the_wait(
     no_time_out_ends_the_wait(session, start_gateway("--database-url", cluster.dsn(exchange)))
 
 
-def test_who_waits_for_a_standby_holds_no_lock(
-    cluster: Cluster, exchange: str, session: Session, start_gateway: StartGateway
-) -> None:
-    with waiting_commit(session, start_gateway("--database-url", cluster.dsn(exchange))):
+def holds_no_lock(session: Session, gateway: GatewayProcess, order: bytes) -> None:
+    """Fail if an order of the same account and symbol, placed in psql, waits for a lock."""
+    with waiting_commit(session, gateway, order):
         session.execute("set synchronous_commit = local")
         session.execute("set lock_timeout = '10s'")
         row = session.execute("select order_id from exchange.place_order('1', 'X', 1, 1)").fetchone()
         assert row is not None
         assert row[0] is not None
+
+
+@pytest.mark.parametrize("order", [ORDER, MANY], ids=["one transaction", "two stages"])
+def test_who_waits_for_a_standby_holds_no_lock(
+    cluster: Cluster, exchange: str, session: Session, start_gateway: StartGateway, order: bytes
+) -> None:
+    gateway = start_gateway("--database-url", cluster.dsn(exchange), "--lanes", "2")
+    holds_no_lock(session, gateway, order)
+
+
+@pytest.mark.parametrize("order", [ORDER, MANY], ids=["one transaction", "two stages"])
+def test_locks_that_are_held_meanwhile_are_found_out(
+    cluster: Cluster, exchange: str, session: Session, start_gateway: StartGateway, order: bytes
+) -> None:
+    database = ("--database-url", cluster.dsn(exchange))
+    mutant = start_gateway(*database, "--lanes", "2", mutant="commits_synchronously")
+    with pytest.raises(psycopg.errors.LockNotAvailable):
+        holds_no_lock(session, mutant, order)
 
 
 def test_a_client_side_time_out_is_found_out(

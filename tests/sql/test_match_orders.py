@@ -328,6 +328,20 @@ MUTANTS = {
         ),
         test_what_is_withdrawn_is_given_back_once_and_the_others_are_matched,
     ),
+    "all symbols have one lock": (
+        ("symbol_slot", "begin return 0; end"),
+        test_matches_of_different_symbols_never_wait_for_each_other,
+    ),
+    "the parties of a trade are locked": (
+        (
+            "write_orders",
+            "begin perform from exchange.balances for no key update; insert into exchange.orders "
+            "select p_order_ids[n], i.account_key, i.symbol_key, i.side, i.shares, i.limit_price, p_now "
+            "from unnest(p_incoming) with ordinality as i "
+            "(id, pid, account_key, symbol_key, side, shares, limit_price, terms, n); end",
+        ),
+        test_a_match_waits_for_no_account,
+    ),
     "locks aren't taken": (
         ("lock_symbols", "begin return array(select distinct slot from unnest(p_slots) as slot); end"),
         test_a_symbol_that_somebody_holds_is_left_for_later,
