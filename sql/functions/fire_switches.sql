@@ -28,9 +28,15 @@ begin
     end if;
 
     for account_id in
-        select accounts.account_id
+        select acting.account_id
         from exchange.switches
-        inner join exchange.accounts on switches.account_key = accounts.account_key
+        -- Lateral, so that switches come first: without, all accounts are gone through while the planner thinks there are no switches.
+        cross join lateral (
+            select accounts.account_id
+            from exchange.accounts
+            where accounts.account_key = switches.account_key
+            offset 0
+        ) as acting
         where switches.fires_at <= c_now
         order by random()
     loop

@@ -40,11 +40,15 @@ left join lateral (
     order by updates.seq desc
     limit 1
 ) as newest on true
--- Where there has been no trade, all updates would be looked at.
+-- Where there has been no trade, all updates would be looked at; before the oldest, the index entries of those that were forgotten.
 left join lateral (
     select updates.last_price
     from exchange.updates
-    where updates.symbol_key = symbols.symbol_key and newest.last_price is not null and updates.last_price is not null
+    where
+        updates.symbol_key = symbols.symbol_key
+        and updates.seq >= exchange.oldest_update(symbols.symbol_key)
+        and newest.last_price is not null
+        and updates.last_price is not null
     order by updates.seq
     limit 1
 ) as oldest on true

@@ -617,7 +617,9 @@ create table exchange.updates (
     last_at timestamptz,
     events exchange.update_event[] not null,
     constraint updates_pkey primary key (symbol_key, seq) with (fillfactor = 40)
-);
+) with (toast_tuple_target = 8160);
+-- As it is, in its row, as long as it has room in a page: compressing what a large batch did is dearer than the bytes are.
+alter table exchange.updates alter column events set storage external;
 
 comment on table exchange.updates is
 'What transactions did to the book of a symbol: a row for each that did anything to it. Written under the symbol''s lock, so seq '

@@ -57,6 +57,8 @@ KEYS_OF_LOOKS = {
 }
 # By what a feed reads.
 KEYS_OF_FEED = {"certificate_accounts": [["certificate_name ="]]}
+# By what switches that are due are found.
+KEYS_OF_FIRING = {"switches": [["fires_at <="]]}
 # What a look reads from end to end: a small table, for it has no index.
 SCANNED_BY_LOOKS = {"incoming_orders"}
 
@@ -286,6 +288,16 @@ def plans_of_forgetting(session: psycopg.Connection[TupleRow]) -> list[Plan]:
     return [plan for plan in heard if "random()" not in plan["Query Text"]]
 
 
+def plans_of_firing(session: psycopg.Connection[TupleRow]) -> list[Plan]:
+    """Return the plans of looking for switches that are due, while none is."""
+    statement = b"select account_id from exchange.fire_switches()"
+    session.execute(statement)
+    with hearing(session) as heard:
+        session.execute(statement)
+    assert any("fires_at" in plan["Query Text"] for plan in heard)
+    return heard
+
+
 @contextmanager
 def hearing(session: psycopg.Connection[TupleRow]) -> Iterator[list[Plan]]:
     """Give a list that each plan is added to which the session tells of."""
@@ -388,6 +400,21 @@ def test_a_feed_reads_by_key(tables: Connection, session: Connection) -> None:
     plans = plans_of_forgetting(session)
     assert [offence for plan in plans for offence in offences(plan)] == []
     assert reads_of_updates(plans) <= {"seq =", "seq >= seq <="}
+
+
+@pytest.mark.parametrize("tables", STATES, indirect=True)
+def test_switches_that_are_due_are_found_by_their_time(tables: Connection, session: Connection) -> None:
+    plans = plans_of_firing(session)
+    assert [text for plan in plans for text in offences(plan, more_keys=KEYS_OF_FIRING)] == []
+
+
+@pytest.mark.parametrize("tables", ["tiny"], indirect=True)
+def test_a_looser_look_for_due_switches_would_be_found(tables: Connection, session: Connection) -> None:
+    # A volatile function is no key.
+    loose = "perform from exchange.switches where fires_at <= clock_timestamp()"
+    wrap(tables, "fire_switches", f"begin {loose}; return query select * from {{call}}; end")
+    found = [text for plan in plans_of_firing(session) for text in offences(plan, more_keys=KEYS_OF_FIRING)]
+    assert any("switches not by key" in text for text in found), found
 
 
 @pytest.mark.parametrize("tables", ["tiny"], indirect=True)
