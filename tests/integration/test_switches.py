@@ -88,6 +88,47 @@ def test_with_two_gateways_each_fires_once(
     ] == ["canceled"]
 
 
+@pytest.mark.parametrize(("quick", "asked"), [(float("inf"), [1, 2, 4, 8]), (0.0, [1] * len(ACCOUNTS))])
+def test_those_that_are_due_together_share_transactions_as_long_as_these_are_quick(
+    gateway: Gateway,
+    database: str,
+    connection: Session,
+    start_sweeper: StartSweeper,
+    monkeypatch: pytest.MonkeyPatch,
+    quick: float,
+    asked: list[int],
+) -> None:
+    """So thousands are fired in time, and nobody waits for long."""
+    monkeypatch.setattr("pgbourse.serve.housekeeping._TRANSACTION", quick)
+    connection.execute("create table exchange.calls (place serial, accounts integer)")
+    connection.execute("alter table exchange.calls owner to exchange_owner")
+    noting = "insert into exchange.calls (accounts) values (p_limit)"
+    install(connection, Mutant("fire_switches", f"begin {noting}; return query select * from {{call}}; end"))
+    create(gateway)
+    for account in ACCOUNTS:
+        arm(gateway, account, seconds=60)
+    connection.execute("update exchange.switches set fires_at = clock_timestamp()")
+    sweeper = start_sweeper(database)
+    wait_until(lambda: sweeper.fired == len(ACCOUNTS), "all have fired")
+    calls = connection.execute("select accounts from exchange.calls order by place").fetchall()
+    assert [accounts for (accounts,) in calls][: len(asked)] == asked
+
+
+def test_one_that_fails_holds_up_no_other(
+    gateway: Gateway, database: str, connection: Session, start_sweeper: StartSweeper
+) -> None:
+    failing = "if p_request.account_id = '1' then raise exception 'out of order'; end if;"
+    body = f"begin {failing} return query select * from {{call}}; end"
+    install(connection, Mutant("cancel_all_of_one", body))
+    create(gateway)
+    for account in (1, 2, 3):
+        arm(gateway, account, seconds=60)
+    connection.execute("update exchange.switches set fires_at = clock_timestamp()")
+    sweeper = start_sweeper(database)
+    wait_until(lambda: sweeper.fired == 2, "the others have fired")
+    assert connection.execute("select account_key from exchange.switches").fetchall() == [(1,)]
+
+
 def test_it_counts_in_a_metric(
     start_gateway: StartGateway, database: str, start_sweeper: StartSweeper
 ) -> None:

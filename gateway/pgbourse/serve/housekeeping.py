@@ -16,6 +16,7 @@ _log = logging.getLogger("pgbourse.housekeeping")
 
 # Accounts in one transaction, which locks their rows: fewer where it takes more than so many seconds, for an
 # account may be owed much. Not fewer than some, for each transaction has to find out who is owed anything.
+# Of switches that are due one, and then more each time, as long as there are more and it is quick.
 _FEWEST, _MOST = 20, 100
 _TRANSACTION = 0.05
 
@@ -33,7 +34,7 @@ _FORGET_EVERY = 60.0
 # No row if the database takes no writes: others report that, and it is not an error of the sweep.
 _SWEEP = "select exchange.settle_idle_accounts(%s) where current_setting('transaction_read_only') = 'off'"
 _FIRE = (
-    "select account_id, canceled from exchange.fire_switches() "
+    "select account_id, canceled from exchange.fire_switches(%s) "
     "where current_setting('transaction_read_only') = 'off'"
 )
 _GIVE_BACK = "select exchange.give_back_orphans() where current_setting('transaction_read_only') = 'off'"
@@ -56,6 +57,7 @@ class Sweeper:
         self._pool = pool
         self._keep_updates = keep_updates
         self._accounts = _FEWEST  # in the next transaction
+        self._switches = 1  # likewise
         self.fired = 0  # switches; any thread may read it
         self._tasks = [
             _Task("firing the dead man's switches that are due", self._fire, _SWITCHES),
@@ -95,7 +97,10 @@ class Sweeper:
 
     def _fire(self) -> bool:
         with self._pool.session(patient=True) as session:
-            fired = session.execute(_FIRE).fetchall()
+            began, asked, self._switches = time.monotonic(), self._switches, 1  # also after a failure
+            fired = session.execute(_FIRE, [asked]).fetchall()
+        if len(fired) == asked and time.monotonic() - began < _TRANSACTION:
+            self._switches = min(asked * 2, _MOST)
         for account_id, canceled in fired:
             _log.info("the switch of account %s has fired and cancelled %d orders", account_id, canceled)
         self.fired += len(fired)
