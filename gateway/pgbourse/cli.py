@@ -18,7 +18,7 @@ from pgbourse.configfile import use_config
 from pgbourse.errors import PgbourseError, one_line
 from pgbourse.logs import printable
 from pgbourse.options import EnvironmentOption
-from pgbourse.streams import is_full, mend_streams
+from pgbourse.streams import drop_output, is_full, mend_streams
 
 __all__ = ["cli", "main"]
 
@@ -77,27 +77,36 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit with its status; a PgbourseError has one, and is told in one line."""
+    """Run the command line and exit with its status."""
     mend_streams()
     try:
-        status = cli.main(arguments, prog_name="pgbourse", standalone_mode=False)
+        status = _run(arguments)
+        sys.stdout.flush()
+    except OSError as error:
+        if is_full(error):
+            click.echo(f"pgbourse: can't write: {error.strerror}", err=True)
+        elif not isinstance(error, BrokenPipeError):
+            raise
+        drop_output()
+        status = 1
+    sys.exit(status)
+
+
+def _run(arguments: list[str] | None) -> Any:
+    """Run a command and return its status; a PgbourseError has one, and is told in one line."""
+    try:
+        return cli.main(arguments, prog_name="pgbourse", standalone_mode=False)
     except PgbourseError as error:
         if logging.getLogger("pgbourse").isEnabledFor(logging.DEBUG):
             traceback.print_exc()
         click.echo(f"pgbourse: {printable(_describe(error))}", err=True)
-        status = error.exit_status
-    except OSError as error:
-        if not is_full(error):
-            raise
-        click.echo(f"pgbourse: can't write: {error.strerror}", err=True)
-        status = 1
+        return error.exit_status
     except click.ClickException as error:
         error.show()
-        status = error.exit_code
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("pgbourse: interrupted", err=True)
-        status = 130
-    sys.exit(status)
+        return 130
 
 
 def _describe(error: BaseException) -> str:

@@ -1,11 +1,12 @@
 """Standard input, output and error as we find them: closed, full, or unable to show a character."""
 
+import contextlib
 import errno
 import io
 import os
 import sys
 
-__all__ = ["is_full", "mend_streams"]
+__all__ = ["drop_output", "is_full", "mend_streams"]
 
 # What a disk, a quota, a limit or a device says of what is written to it.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -31,3 +32,9 @@ def mend_streams() -> None:
 def is_full(error: OSError) -> bool:
     """Tell whether an error means that what was written to has no room, or fails."""
     return error.errno in _FULL
+
+
+def drop_output() -> None:
+    """Let what is still to be written to standard output lead nowhere, for it can't be written."""
+    with contextlib.suppress(OSError):  # it may be no file at all
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

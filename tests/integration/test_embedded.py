@@ -93,6 +93,19 @@ def test_a_folder_in_use_is_refused(folder: Path) -> None:
             EmbeddedPostgres(folder / "server").start()
 
 
+def test_no_cluster_is_made_amid_other_things(folder: Path) -> None:
+    checkout = folder / "checkout"
+    (checkout / "docs").mkdir(parents=True)
+    with pytest.raises(EmbeddedError, match=r"checkout holds other things \(docs\) and no exchange: name an"):
+        EmbeddedPostgres(checkout).start()
+    assert [entry.name for entry in checkout.iterdir()] == ["docs"]
+    # What an earlier start left when it was killed, and what a file system puts there, is no reason.
+    (checkout / "docs").rename(checkout / "lost+found")
+    (checkout / "data.partial").mkdir()
+    with EmbeddedPostgres(checkout):
+        pass
+
+
 def test_what_a_killed_pgbourse_left_running_is_taken_over(folder: Path) -> None:
     program = (
         "import pathlib, sys, time\n"

@@ -260,7 +260,10 @@ def test_a_port_that_is_taken_is_named(folder: Path, start_service: StartService
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         service = start_service("--data-dir", str(folder / "server"), "--port", str(port))
-        assert fails(service).startswith(f"pgbourse: port {port} on 127.0.0.1 is in use")
+        told = f"pgbourse: port {port} on 127.0.0.1 is in use: --{{}} ({{}}) names another"
+        assert fails(service) == told.format("port", "PGBOURSE_PORT")
+        service = start_service("--data-dir", str(folder / "server"), "--http-port", str(port))
+        assert fails(service) == told.format("http-port", "PGBOURSE_HTTP_PORT")
     assert not (folder / "server").exists()  # it is known before anything is made
 
 

@@ -119,6 +119,24 @@ def test_embedded_where_no_container_is_wanted(monkeypatch: pytest.MonkeyPatch) 
         left_open.create_symbol("X")
 
 
+def test_a_container_that_does_not_start_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PGBOURSE_TEST_EXCHANGE", "Embedded")
+    advice = "; PGBOURSE_TEST_EXCHANGE names an image, or is `embedded`"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    missing = f"no container of Embedded: there is no program docker{advice}"
+    with pytest.raises(ExchangeError, match=re.escape(missing)), open_exchange():
+        pass
+    (tmp_path / "docker").write_text("#!/bin/sh\necho 'docker: invalid reference format' >&2\nexit 125\n")
+    (tmp_path / "docker").chmod(0o755)
+    refused = (
+        f"no container of Embedded: the exchange does not start: docker: invalid reference format{advice}"
+    )
+    with pytest.raises(ExchangeError, match=re.escape(refused)), open_exchange():
+        pass
+
+
 def example() -> tuple[str, str]:
     """The complete example of docs/testing.md: the program, and its test."""
     text = (ROOT / "docs" / "testing.md").read_text()

@@ -219,7 +219,7 @@ def test_in_a_pipe_all_symbols_are_printed(database: str, gateway: Gateway) -> N
 
 def test_a_database_out_of_reach_is_one_line() -> None:
     result = subprocess.run(
-        [*TOP, "host=127.0.0.1 port=1 user=nobody dbname=nowhere"],
+        [*TOP, "host=127.0.0.1 port=1 user=nobody dbname=nowhere", "--once"],
         capture_output=True,
         text=True,
         check=False,
@@ -228,6 +228,20 @@ def test_a_database_out_of_reach_is_one_line() -> None:
     found = "pgbourse: database nowhere at 127.0.0.1:1: can't reach the database: "
     assert result.stderr.startswith(found)
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_without_a_terminal_to_draw_on_it_says_so() -> None:
+    command = [*TOP, "host=127.0.0.1 port=1 user=nobody dbname=nowhere"]
+    piped = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert piped.returncode == 2
+    assert piped.stderr.splitlines()[-1] == "Error: there is no terminal to draw on: --once prints one screen"
+    terminal, inside = pty.openpty()
+    dumb = subprocess.run(
+        command, stdout=inside, stderr=subprocess.PIPE, check=False, env=os.environ | {"TERM": "dumb"}
+    )
+    os.close(inside)
+    os.close(terminal)
+    assert (dumb.returncode, dumb.stderr.decode()) == (2, piped.stderr)
 
 
 @pytest.mark.parametrize("key", [b"q", b"\x03"])

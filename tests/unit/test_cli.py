@@ -292,6 +292,43 @@ def test_what_is_closed_gets_no_file_of_ours() -> None:
     assert result.stdout == "True\n"
 
 
+FULL = "pgbourse: can't write: No space left on device\n"
+
+
+@pytest.mark.parametrize("command", ["--help", "generate 3 {}", "migrate --help"])
+def test_what_can_not_be_written_is_one_line(command: str, tmp_path: Path) -> None:
+    result = shell(f"pgbourse {command.format(tmp_path / 'folder')} >/dev/full")
+    assert (result.returncode, result.stderr) == (1, FULL)
+
+
+def test_what_is_left_to_write_at_the_end_may_fail_as_well() -> None:
+    """Commands may leave output in the buffer; the interpreter would tell of it in its own words."""
+    program = (
+        "import sys, click, pgbourse.cli as cli\n"
+        "cli.cli.add_command(click.Command('words', callback=lambda: sys.stdout.write('x') and None))\n"
+        "cli.main(['words'])\n"
+    )
+    command = [sys.executable, "-c", program]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stderr) == (1, FULL)
+    # Nobody reads: as with other commands, that is not worth a word.
+    reader, writer = os.pipe()
+    os.close(reader)
+    unread = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (unread.returncode, unread.stderr) == (1, "")
+
+
+def test_the_list_of_commands_says_each_in_a_whole_sentence() -> None:
+    context = click.Context(cli)
+    listed = run("--help").output.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in listed] == cli.list_commands(context)
+    for line in listed:
+        assert line.endswith(".")
+        assert not line.endswith("...")
+
+
 CLIENTS = ["account", "book", "load", "ping", "send"]
 LOOKS = ["check", "migrate", "psql", "top"]
 

@@ -343,5 +343,5 @@ def test_generated_files_are_the_same_for_the_same_seed_and_not_overwritten(tmp_
 
 
 def test_generating_too_few_documents_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(generate.GenerateError, match="2 are needed to create 60 accounts"):
+    with pytest.raises(generate.GenerateError, match="it takes 2 to create 60 accounts, and at least one"):
         generate.generate(Workload(accounts=60), 2, tmp_path)

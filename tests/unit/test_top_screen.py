@@ -66,6 +66,13 @@ def test_the_figures(width: int) -> None:
     assert {name: shown.get(name) for name in wanted} == wanted
 
 
+def test_figures_are_whole_on_a_narrow_terminal() -> None:
+    panels = " ".join(line for line in draw(history(), 60) if "│" in line)
+    for figure in ("1,500", "1,234", "25.0 %", "12.5 docs", "99.0 %", "2.0 MB/s"):
+        assert f" {figure} │" in panels
+    assert "cache … " in panels  # names give way
+
+
 def test_a_market_at_80_columns() -> None:
     lines = draw(history())
     heading = "symbol bid ask spread orders/s fills/s waiting"

@@ -66,7 +66,7 @@ def bench(
     soak: float | None,
     database_url: str | None,
 ) -> None:
-    """Measure what this machine can do, with pgbench as the yardstick, and report it with plots."""
+    """Measure this machine, with pgbench as the yardstick. --output writes a report with plots."""
     from dataclasses import replace
 
     from pgbourse.bench import report

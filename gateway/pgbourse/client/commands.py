@@ -71,7 +71,7 @@ def send(
 @timeout_option
 @tls_options
 def ping(host: str, port: int, timeout: float, tls: "ssl.SSLContext | None") -> None:
-    """Get an answer from a server's database, or exit with 1: for health checks."""
+    """Get an answer from a server's database. Exits with 1 if none comes: for health checks."""
     from pgbourse.client.ping import ping
 
     click.echo(f"{host}:{port} answered in {ping(host, port, timeout, tls) * 1000:.1f} ms")

@@ -103,7 +103,7 @@ def check(
     log_level: str,
     log_format: LogFormat,
 ) -> int:
-    """Check that the exchange is sound, and print a line for each violation.
+    """Check that the exchange is sound. Prints a line for each violation.
 
     Exits with 0 if it is sound, 1 if not, and 2 if that can't be told. It reads every table and changes
     nothing. You can run it while the exchange is in use; if the data folder's PostgreSQL doesn't run, it runs

@@ -32,6 +32,8 @@ _log = logging.getLogger("pgbourse.embedded")
 
 _SOCKET_PATH_LIMIT = 103  # bytes: macOS; Linux has 107
 LOCK_FILE = "pgbourse.lock"
+# May lie in a folder without a cluster: what was begun there, and what a file system puts there.
+_OURS = {LOCK_FILE, "pgbourse.conf", "postgresql.log", "data.partial", "run", "lost+found"}
 _MAX_LOG_BYTES = 16 * 1024 * 1024
 # Signals that end a postmaster, and for how many seconds to wait: a fast shutdown writes a checkpoint, an
 # immediate one does not.
@@ -92,6 +94,8 @@ class DataFolder:
         """
         if makes:
             self._make_folder()
+            if not self.has_data():
+                self._require_room()
         elif not self.has_data():
             raise EmbeddedError(f"there is no exchange in {self.path}")
         self._take_lock()
@@ -178,6 +182,15 @@ class DataFolder:
             folder.mkdir()
             # Root's server runs as another user, which must be able to reach data/ and run/ through it.
             folder.chmod(0o755 if os.geteuid() == 0 else 0o700)
+
+    def _require_room(self) -> None:
+        """Raise EmbeddedError if a cluster would be made amid somebody's files."""
+        others = sorted({entry.name for entry in self.path.iterdir()} - _OURS)
+        if others:
+            raise EmbeddedError(
+                f"{self.path} holds other things ({others[0]}) and no exchange: "
+                "name an empty folder, or one to be made, with --data-dir (PGBOURSE_DATA_DIR)"
+            )
 
     def _take_lock(self) -> None:
         lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)

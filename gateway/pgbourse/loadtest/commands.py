@@ -75,7 +75,7 @@ def _mix(accounts: int, symbols: int, queries: float, cancels: float) -> Callabl
 @_option("--first-account", type=click.IntRange(0), default=1, help="Lowest account number.")
 @_option("--symbol-prefix", default="S", help="Prefix of the symbols' names.")
 def generate(number: int, folder: Path, first_account: int, symbol_prefix: str, **mix: Any) -> None:
-    """Write NUMBER test documents into FOLDER, each with the reply that an empty exchange gives.
+    """Write test documents, with the replies to expect. NUMBER of them into FOLDER, for an empty exchange.
 
     The first ones create accounts and symbols. Send each with `pgbourse send`, whose --expect compares the
     replies, or with any other client.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pgbourse.errors import PgbourseError
+from pgbourse.errors import PgbourseError, counted
 from pgbourse.loadtest.reference_server import ReferenceServer
 from pgbourse.loadtest.templates import NAMING, Hole, write_request
 from pgbourse.loadtest.workload import Draw, Workload
@@ -38,7 +38,8 @@ def generate(workload: Workload, number: int, folder: Path) -> None:
     setup = sum(1 for _ in workload.setup_documents())
     if number <= setup:
         raise GenerateError(
-            f"{number} documents are too few: {setup} are needed to create {workload.accounts} accounts"
+            f"{counted(number, 'document')} won't do: it takes {setup} to create "
+            f"{counted(workload.accounts, 'account')}, and at least one more"
         )
     width = max(4, len(str(number)))
     try:
@@ -53,7 +54,7 @@ def generate(workload: Workload, number: int, folder: Path) -> None:
             (folder / _EXPECTED / name).write_text(reply + "\n")
     except OSError as error:
         raise GenerateError(f"can't write documents into {folder}") from error
-    click.echo(f"wrote {number} documents, the first {setup} of which create the accounts")
+    click.echo(f"wrote {counted(number, 'document')}; the accounts are created by the first {setup}")
     click.echo(_COMPARE.format(folder, _EXPECTED))
 
 

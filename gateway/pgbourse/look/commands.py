@@ -54,7 +54,7 @@ def book(
     timeout: float,
     tls: "ssl.SSLContext | None",
 ) -> None:
-    """Print the best prices of a symbol's book, and how much there is at each."""
+    """Print a symbol's best prices, and how much there is at each."""
     from pgbourse.look.asking import ServerAddress
     from pgbourse.look.book import show_book
 
@@ -75,7 +75,7 @@ def account(
     timeout: float,
     tls: "ssl.SSLContext | None",
 ) -> None:
-    """Print an account's cash and shares, and what its open orders have reserved of them."""
+    """Print what an account has. What its open orders have reserved of it stands apart."""
     from pgbourse.look.account import show_account
     from pgbourse.look.asking import ServerAddress
 
@@ -91,7 +91,7 @@ def psql(
     data_dir: Path,
     arguments: tuple[str, ...],
 ) -> None:
-    """Open psql on the exchange's database, with options of psql's own after ours.
+    """Open psql on the exchange's database. Options of psql's own follow ours.
 
     Without a database URL that is the embedded PostgreSQL of a running `pgbourse serve`. Names without a
     schema are looked for in the schema exchange.
@@ -119,7 +119,7 @@ def tape(
     timeout: float,
     tls: "ssl.SSLContext | None",
 ) -> None:
-    """Print a symbol's last trades, the latest at the end, as far back as the server keeps them.
+    """Print a symbol's last trades. The latest is at the end; the server keeps them for a day or so.
 
     With --json each is an object on a line.
     """
@@ -133,7 +133,7 @@ def tape(
 @_acting("1", "The account whose requests they are; use ID changes that.")
 @_client_options
 def shell(account_id: str, host: str, port: int, timeout: float, tls: "ssl.SSLContext | None") -> int:
-    """Trade by hand: short commands such as buy SPY 100 @ 145.5, or XML, answered in words and tables.
+    """Trade by hand, with commands such as buy SPY 100 @ 145.5. XML will do as well.
 
     On a terminal there is a prompt, with completion and a history. Commands may come from a pipe as well; it
     then exits with 1 if any was refused.

@@ -34,7 +34,7 @@ def export(
     log_level: str,
     log_format: LogFormat,
 ) -> int:
-    """Write the history of an exchange to FILE, or to standard output, one event a line, as JSON.
+    """Write an exchange's history, one event a line, as JSON. To FILE, or to standard output.
 
     The exchange may be in use: what is written is of one moment. FILE is there when all of it is. `pgbourse
     replay` carries it out again.
@@ -73,7 +73,7 @@ def replay(
     log_level: str,
     log_format: LogFormat,
 ) -> int:
-    """Carry out the history of an exchange again in an EMPTY one, and compare what comes of it row by row.
+    """Carry out an exported history again, and compare the results. In an EMPTY exchange, row by row.
 
     FILE is what `pgbourse export` wrote; - is standard input. Orders, fills, cancels, open orders in their
     priority, balances and positions must come out the same, ids and times aside. Exits with 0 if they do, 1

@@ -35,10 +35,10 @@ class Seldom:
         return True
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, option: str = "--port") -> socket.socket:
     """Return a non-blocking listening socket; port 0 takes a free one.
 
-    Raises ListenError if the port is taken or the address is not this machine's.
+    Raises ListenError, which names the option, if the port is taken; or if the address is not this machine's.
     """
     listener = None
     try:
@@ -54,7 +54,10 @@ def listen(host: str, port: int) -> socket.socket:
         if listener is not None:
             listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise ListenError(f"port {port} on {host} is in use") from error
+            variable = f"PGBOURSE_{option[2:].replace('-', '_').upper()}"
+            raise ListenError(
+                f"port {port} on {host} is in use: {option} ({variable}) names another"
+            ) from None
         raise ListenError(f"can't listen on port {port} of {host}") from error
     return listener
 

@@ -57,7 +57,7 @@ def serve(settings: ServeSettings) -> int:
         listener = stack.enter_context(contextlib.closing(listen(settings.host, settings.port)))
         http_listener = None
         if settings.http_port is not None:
-            http_listener = listen(settings.http_host, settings.http_port)
+            http_listener = listen(settings.http_host, settings.http_port, "--http-port")
             stack.enter_context(contextlib.closing(http_listener))
         conninfo, version, postgres = stack.enter_context(_database(settings))
         server: Server | Family

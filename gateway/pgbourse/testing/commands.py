@@ -25,10 +25,10 @@ def reset(
     log_format: LogFormat,
     yes: bool,
 ) -> int:
-    """Delete everything in an exchange: accounts, shares, orders, history. Ids begin at 1 again.
+    """Delete everything in an exchange, after asking. Ids begin at 1 again.
 
-    It says what would go, and asks. The exchange may run meanwhile, and its clients stay connected. For a
-    course, for trying things out; nobody gets anything back.
+    Accounts, shares, orders, history: it says what would go. The exchange may run meanwhile, and its clients
+    stay connected. For a course, for trying things out; nobody gets anything back.
     """
     import psycopg
 

@@ -230,7 +230,14 @@ def _in_container(image: str) -> Iterator[_Contained]:
         f"127.0.0.1::{_PROTOCOL_PORT}",
     )
     run += ("--entrypoint", "pgbourse", image, "serve")  # whose standard output is the banner alone
-    with Gateway(run).running(), remote_emptier(name) as empty:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(Gateway(run).running())
+        except (ExchangeError, FileNotFoundError) as error:
+            cause = error if isinstance(error, ExchangeError) else "there is no program docker"
+            advice = "PGBOURSE_TEST_EXCHANGE names an image, or is `embedded`"
+            raise ExchangeError(f"no container of {image}: {cause}; {advice}") from error
+        empty = stack.enter_context(remote_emptier(name))
         port = int(docker("port", name, f"{_PROTOCOL_PORT}/tcp").split()[0].rpartition(":")[2])
         yield _Contained(image, port, empty)
 

@@ -1,5 +1,7 @@
 """The command `top`: its options only."""
 
+import os
+import sys
 from pathlib import Path
 
 import click
@@ -34,7 +36,7 @@ def top(
     seconds: float,
     once: bool,
 ) -> None:
-    """Watch an exchange: its rates, its busiest symbols, its locks. q or Ctrl-C ends it.
+    """Watch rates, busiest symbols and locks. q or Ctrl-C ends it.
 
     Without a database URL it watches the exchange of a running `pgbourse serve`, found by its data folder.
     """
@@ -49,4 +51,11 @@ def top(
         return None if address is None else f"{address}/metrics"
 
     with looking(database_url, database_password_file, data_dir, starts=False) as looked:
+        if not (once or _is_drawable()):
+            raise click.UsageError("there is no terminal to draw on: --once prints one screen")
         top(looked.url, find_metrics, seconds, once=once)
+
+
+def _is_drawable() -> bool:
+    """Return whether standard output is a terminal that can do more than print lines."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")

@@ -46,7 +46,7 @@ def top(database_url: str, find_metrics: FindMetrics, seconds: float, *, once: b
         return render(
             history,
             title=database.name,
-            clock=time.strftime("%H:%M:%S"),
+            clock=time.strftime("%H:%M:%S") + ("" if once else "  q quits"),
             width=console.width,
             height=height or console.height,
         )

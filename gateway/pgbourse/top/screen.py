@@ -67,7 +67,7 @@ class History:
 
 
 def render(history: History, *, title: str, clock: str, width: int, height: int) -> Table:
-    """Draw a screen of this width in columns and height in lines."""
+    """Draw a screen of this width in columns and height in lines; the clock stands at its right end."""
     panels = Table.grid(expand=True)
     for _ in range(3):
         panels.add_column(ratio=1)
@@ -115,7 +115,7 @@ def _heading(history: History, title: str, clock: str) -> Table:
         name.append(f"  {history.database_problem}", style=_ALARM)
     else:
         name.append(f"  {title}", style="not bold")
-    heading.add_row(name, Text(f"{clock}  q quits ", style=_DIM))
+    heading.add_row(name, Text(f"{clock} ", style=_DIM))
     return heading
 
 
@@ -133,7 +133,8 @@ def _exchange(history: History) -> Group | Text:
     lines.add_row("open orders", count(totals.open_orders))
     lines.add_row("unsettled", count(totals.credits))
     lines.add_row("commits/s", _rate(history.database, lambda totals: totals.commits))
-    return Group(lines, Text("orders/s until now", style=_DIM), _Curve(rates))
+    caption = Text("orders/s until now", style=_DIM, no_wrap=True, overflow="ellipsis")
+    return Group(lines, caption, _Curve(rates))
 
 
 def _gateway(history: History) -> Table | Text:
@@ -266,8 +267,8 @@ class _Curve:
 
 def _lines() -> Table:
     lines = Table.grid(expand=True, padding=(0, 1, 0, 0))
-    lines.add_column(no_wrap=False)
-    lines.add_column(justify="right", no_wrap=True, ratio=1)
+    lines.add_column(no_wrap=True, overflow="ellipsis", ratio=1)  # where there is no room, names give way
+    lines.add_column(justify="right", no_wrap=True)
     return lines
 
 
