@@ -1,13 +1,12 @@
 """A client's plain socket, called past Python's own methods."""
 
-import ctypes
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from pgbourse.serve.plain import PlainWire, new_buffer
+from pgbourse.serve.plain import Buffer, PlainWire
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def sockets() -> Iterator[list[socket.socket]]:
 
 def test_it_does_what_a_socket_does(sockets: list[socket.socket]) -> None:
     ours, theirs, *_ = sockets
-    wire = PlainWire(ours, new_buffer())
+    wire = PlainWire(ours, Buffer())
     with pytest.raises(BlockingIOError):
         wire.recv(10)
     theirs.sendall(b"a\0bc")
@@ -38,20 +37,21 @@ def test_it_does_what_a_socket_does(sockets: list[socket.socket]) -> None:
         wire.recv(10)
 
 
-def test_what_two_threads_receive_stays_apart(
-    sockets: list[socket.socket], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_two_threads_receive_stays_apart(sockets: list[socket.socket]) -> None:
     """Between the call and the copy another server's thread may run."""
     ours, theirs, others, whose = sockets
-    wire, other = PlainWire(ours, new_buffer()), PlainWire(others, new_buffer())
+    buffer = Buffer()
+    wire, other = PlainWire(ours, buffer), PlainWire(others, Buffer())
     theirs.sendall(b"first")
     whose.sendall(b"second")
-    copy = ctypes.string_at
+    view = buffer.view
 
-    def come_between(buffer: ctypes.Array[ctypes.c_char], size: int) -> bytes:
-        monkeypatch.undo()
-        assert other.recv(10) == b"second"
-        return copy(buffer, size)
+    class Between:
+        """Lets the other one receive before a part of the buffer is copied."""
 
-    monkeypatch.setattr(ctypes, "string_at", come_between)
+        def __getitem__(self, part: slice) -> memoryview:
+            assert other.recv(10) == b"second"
+            return view[part]
+
+    buffer.view = Between()  # type: ignore[assignment]
     assert wire.recv(10) == b"first"

@@ -17,7 +17,7 @@ from pgbourse.serve.dispatch import Dispatcher
 from pgbourse.serve.feed import FeedStatus
 from pgbourse.serve.handshakes import Handshakes
 from pgbourse.serve.listener import BACKLOG, Seldom, is_shortage
-from pgbourse.serve.plain import PlainWire, new_buffer
+from pgbourse.serve.plain import Buffer, PlainWire
 from pgbourse.serve.signals import join_with_signals
 from pgbourse.serve.tally import Tally
 from pgbourse.serve.traffic import Traffic
@@ -123,7 +123,7 @@ class Server:
         on_leave = None if self._dealt is None else self._dealt.note_leaver
         self._traffic = Traffic(self._selector, self._dispatcher, settings, on_leave)
         self._handshakes = None if tls is None else Handshakes(tls, self._selector, self._traffic)
-        self._buffer = new_buffer()  # of the I/O thread
+        self._buffer = Buffer()  # of the I/O thread
         self._accepting = False
         self._shortage, self._crowd = Seldom(), Seldom()
         self._next_tick = 0.0
