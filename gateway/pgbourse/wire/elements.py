@@ -91,9 +91,10 @@ PIECE = 32_768
 # Documents up to this many bytes are read together: lxml releases Python's global lock at each call, and
 # getting it back from another thread costs more than reading a small document.
 SMALL = 4_096
-# Stands between documents that are read together. No document can hold it, for nobody is told its name.
-_MARK = f"m{secrets.token_hex(16)}"
-_BETWEEN = f"<{_MARK}/>".encode()
+# Text that stands behind each of the documents that are read together. No document can hold it, for nobody is
+# told what it is.
+_MARK = secrets.token_hex(16)
+_BETWEEN = _MARK.encode()
 
 # Markup that holds no tags, although it may look like it.
 _NO_TAGS = re.compile(rb"(?s:<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|<\?.*?(?:\?>|\Z))")
@@ -157,9 +158,9 @@ def read_tree(document: bytes, max_children: int) -> tuple[Element, Iterator[Ele
 def read_together(documents: Sequence[bytes]) -> list[Element | None]:
     """Read small plain documents in one call and return their root elements, None for each to be read alone.
 
-    They are read as the children of one root, with a mark before and after each. If all marks turn up as that
-    root's own children, everything between two of them is balanced, so no document reaches into another. A
-    document that is not well-formed makes all be read alone, which tells which one it is.
+    They are read as the children of one root, with a mark behind each. If that root has as many children, and
+    behind each of them comes nothing but a mark, then each child is one document: none reaches into another.
+    A document that is not well-formed makes all be read alone, which tells which one it is.
     """
     found: list[Element | None] = [None] * len(documents)
     texts: list[bytes] = []
@@ -174,14 +175,12 @@ def read_together(documents: Sequence[bytes]) -> list[Element | None]:
     if len(texts) < 2:
         return found
     try:
-        joined = b"".join((b"<r>", _BETWEEN, _BETWEEN.join(texts), _BETWEEN, b"</r>"))
+        joined = b"".join((b"<r>", _BETWEEN.join(texts), _BETWEEN, b"</r>"))
         root = etree.fromstring(joined, _here.parser)
     except etree.XMLSyntaxError:
         return found
-    marks, roots = root[::2], root[1::2]
-    if len(roots) != len(texts) or any(element.tail for element in root):
-        return found
-    if any(mark.tag != _MARK for mark in marks):
+    roots = list(root)
+    if [element.tail for element in roots] != [_MARK] * len(texts):
         return found
     for place, element in zip(places, roots, strict=True):
         found[place] = element
