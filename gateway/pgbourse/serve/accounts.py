@@ -7,6 +7,7 @@ is for what takes several calls, because it is cut or goes through lanes, and fo
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 
 from pgbourse.serve.portions import Portion
 from pgbourse.serve.turns import Turn
@@ -15,6 +16,8 @@ __all__ = ["Accounts", "sequences_of"]
 
 # Seconds for which a document is set aside that waits for the last of those that began before it.
 _ASIDE = 0.001
+
+_is_whole = attrgetter("is_whole")
 
 
 class Accounts:
@@ -43,7 +46,7 @@ class Accounts:
         """
         # First this, then who has accounts; below it is the other way round. So one of two sees the other.
         self._under_way.update(portions)
-        if not self._holders and not any(portion.is_whole for portion in portions):
+        if not self._holders and not any(map(_is_whole, portions)):
             return list(portions)
         ours: dict[str, int] = {}  # accounts that documents of this batch have, and who carries these out
         with self._lock:
@@ -109,7 +112,7 @@ def sequences_of(portions: Sequence[Portion]) -> Iterable[int]:
     Portions that share an account have one number if any of them must not be interrupted. So the database
     does one after the other.
     """
-    if not any(portion.is_whole for portion in portions):
+    if not any(map(_is_whole, portions)):
         return range(1, len(portions) + 1)
     leaders = list(range(len(portions)))  # of each an earlier one that it belongs to, or itself
     first: dict[str, int] = {}

@@ -4,7 +4,7 @@ They belong to a turn (pgbourse.serve.turns), and like it to one thread at a tim
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from pgbourse.serve.calls import Reserved
 from pgbourse.wire.framing import Frame
@@ -122,14 +122,15 @@ class Portion:
 
     def take_results(self) -> tuple[list[Request], list[Sequence[ResultRow]]]:
         """Let go and return the requests, from the first, that have results, and these."""
-        requests, results = self.requests, self.results
+        requests = self.requests
+        results: list[Any] = self.results
         if None in results:
             count = results.index(None)
             self.requests, self.results = requests[count:], results[count:]
             requests, results = requests[:count], results[:count]
         else:
             self.requests, self.results = [], []
-        return requests, cast("list[Sequence[ResultRow]]", results)
+        return requests, results
 
     def leave_writes(self) -> None:
         """Give the first open request that writes, and all behind it, back to the turn if none is done.

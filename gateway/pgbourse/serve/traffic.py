@@ -195,7 +195,9 @@ class Traffic:
         if self._closes:
             del frames[1:]
         connection.io.idle_since = self.now
-        size = sum([len(frame.document) for frame in frames])
+        size = 0
+        for frame in frames:
+            size += len(frame.document)
         claimed = connection.receive(frames, size)
         if claimed is not None:
             self._dispatcher.count(len(frames), size)
