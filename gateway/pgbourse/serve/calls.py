@@ -93,14 +93,22 @@ class Caller:
     `connect` opens the session, and reopens it after each loss.
     """
 
-    def __init__(self, conninfo: str, name: str, lock_timeout: int = 0) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        name: str,
+        lock_timeout: int = 0,
+        on_answer: Callable[[], None] | None = None,
+    ) -> None:
         """Take a libpq connection string (several hosts allowed) and the application name to show.
 
         No call waits for a lock longer than `lock_timeout` milliseconds, if it isn't 0 or behind a pooler.
+        `on_answer` is called when a call is answered, whose locks are free then, and its barrier isn't yet.
         """
         self._conninfo = conninfo
         self._name = name
         self._lock_timeout = lock_timeout
+        self._on_answer = on_answer
         self._pool: WorkerPool | None = None
         self.connection: Session | None = None  # None while there is none
         self._conversation: Conversation | None = None  # on this session
@@ -140,7 +148,7 @@ class Caller:
         try:
             if connection.is_standby:
                 raise ConnectionGone("the server is a standby, and the exchange needs the primary")
-            self._conversation = Conversation(connection, self._conninfo, _CALLS)
+            self._conversation = Conversation(connection, self._conninfo, _CALLS, on_answer=self._on_answer)
             if not connection.is_pooled:
                 self._begin(connection)
         except BaseException as error:

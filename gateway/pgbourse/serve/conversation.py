@@ -14,7 +14,7 @@ seen of others. Until then nobody is told anything.
 import logging
 import select
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -59,16 +59,24 @@ class Conversation:
     """
 
     def __init__(
-        self, session: Session, conninfo: str, calls: Mapping[bytes, bytes], *, with_barriers: bool = False
+        self,
+        session: Session,
+        conninfo: str,
+        calls: Mapping[bytes, bytes],
+        *,
+        with_barriers: bool = False,
+        on_answer: Callable[[], None] | None = None,
     ) -> None:
         """Prepare `calls` (statements by name) in a new session, and the barrier. Raises psycopg.Error.
 
-        Those `with_barriers` emit the message themselves, and commit synchronously.
+        Those `with_barriers` emit the message themselves, and commit synchronously. `on_answer` is called
+        between the answer to one of the others and that to its barrier.
         """
         self._session = session
         self._conninfo = conninfo
         self._calls = calls
         self._with_barriers = with_barriers
+        self._on_answer = on_answer
         if not session.is_pooled:
             session.execute(b";".join(b"prepare %b as %b" % call for call in calls.items()))
         if not (session.is_pooled or with_barriers):
@@ -122,6 +130,8 @@ class Conversation:
             pgconn.send_query_prepared(statement, values)
             pgconn.pipeline_sync()
         call = self._read_sent()
+        if self._on_answer is not None:
+            self._on_answer()
         if not call.succeeded:
             if call.is_complete:
                 self._skip_barrier()

@@ -19,6 +19,7 @@ from pgbourse.serve.gathering import Gatherer
 from pgbourse.serve.lanes import Lanes
 from pgbourse.serve.matcher import Matcher
 from pgbourse.serve.outage import Outage
+from pgbourse.serve.passage import Passage
 from pgbourse.serve.patience import PatientCaller
 from pgbourse.serve.reader import Reader
 from pgbourse.serve.ready import Ready
@@ -74,6 +75,7 @@ class Dispatcher:
         )
         self.feed = self._answering.feed
         self._lanes = Lanes(lanes) if lanes else None
+        self._passage = None if lanes else Passage()
         # What waits is what has been submitted, by the I/O thread, and not taken, by a worker or the reader.
         self._submitted = Count()
         self.count = self._submitted.add  # so many documents, and their bytes; only one thread may call it
@@ -89,7 +91,8 @@ class Dispatcher:
         return [*self._workers, *self._matchers]
 
     def _new_worker(self, number: int, workers: int) -> Worker:
-        database = self._new_session(f"pgbourse worker {number + 1}")
+        leave = None if self._passage is None else partial(self._passage.leave, number)
+        database = self._new_session(f"pgbourse worker {number + 1}", leave)
         taken, tally = self._new_counts()
         fronts = 0 if self._lanes is None else workers
         return Worker(
@@ -98,6 +101,7 @@ class Dispatcher:
             Gatherer(self._ready, self._accounts, taken, self._batch_requests, self._make_room, fronts),
             Carrier(database, self._gate, certified=self._certified),
             self._lanes,
+            self._passage,
             self._answering,
             database,
             taken,
@@ -109,8 +113,8 @@ class Dispatcher:
         taken, tally = self._new_counts()
         return Matcher(lane, lanes, self._batch_requests, database, self._gate, self._answering, taken, tally)
 
-    def _new_session(self, name: str) -> PatientCaller:
-        return PatientCaller(self._conninfo, name, self._gate, self._stopping, self._outage)
+    def _new_session(self, name: str, on_answer: Callable[[], None] | None = None) -> PatientCaller:
+        return PatientCaller(self._conninfo, name, self._gate, self._stopping, self._outage, on_answer)
 
     def _new_counts(self) -> tuple[Count, Tally | None]:
         """Return what one worker counts."""

@@ -43,14 +43,15 @@ class Gatherer:
         self._batch_requests = batch_requests
         self._on_taken = on_taken
 
-    def gather(self, turns: list[Turn]) -> list[Portion]:
+    def gather(self, turns: list[Turn], size: int = 0) -> list[Portion]:
         """Return portions of turns that can go on, and list these turns as they are taken.
+
+        They are for a batch that has `size` requests.
 
         A portion may be empty: of documents of which nothing can be carried out.
         """
         share = min(self._batch_requests, max(LEAST_SHARE, self._batch_requests // max(1, self._ready.held)))
-        turn = self._ready.next()
-        size = 0
+        turn = self._ready.next() if size < self._batch_requests else None
         shares: list[int] = []
         whose: list[Turn] = []  # turn by document
         frames: list[Frame] = []

@@ -46,10 +46,19 @@ class PatientCaller:
     """One worker's session. Only that worker calls; anybody may read how that goes."""
 
     def __init__(
-        self, conninfo: str, name: str, gate: WriteGate[Any], stopping: threading.Event, outage: Outage
+        self,
+        conninfo: str,
+        name: str,
+        gate: WriteGate[Any],
+        stopping: threading.Event,
+        outage: Outage,
+        on_answer: Callable[[], None] | None = None,
     ) -> None:
-        """Take the database, the name to show there, and an event that ends all waiting for it."""
-        self.caller = Caller(conninfo, name, _LOCK_TIMEOUT)
+        """Take the database, the name to show there, and an event that ends all waiting for it.
+
+        `on_answer` is called when a call is answered and its barrier isn't yet.
+        """
+        self.caller = Caller(conninfo, name, _LOCK_TIMEOUT, on_answer)
         self.has_stages = False  # it is known that calls may share a session, as behind a pooler they don't
         self._waits = True  # for locks
         self._held_since = 0.0  # since when locks have been in the way; 0 if they aren't

@@ -8,6 +8,7 @@ from pgbourse.serve.carrier import Carrier, tells_nothing
 from pgbourse.serve.counts import Count
 from pgbourse.serve.gathering import Gatherer
 from pgbourse.serve.lanes import Lanes
+from pgbourse.serve.passage import Passage
 from pgbourse.serve.patience import PatientCaller
 from pgbourse.serve.portions import Portion
 from pgbourse.serve.ready import Ready
@@ -30,18 +31,23 @@ class Worker:
         gatherer: Gatherer,
         carrier: Carrier,
         lanes: Lanes | None,
+        passage: Passage | None,
         answering: Answering,
         database: PatientCaller,
         taken: Count,
         tally: Tally | None,
     ) -> None:
-        """`number` says which accounts this worker reserves for, if there are lanes."""
+        """`number` says which accounts this worker reserves for, if there are lanes.
+
+        Without them it goes through the `passage`, which it has left when only the barrier isn't answered.
+        """
         self.database = database
         self._number = number
         self._ready = ready
         self._gatherer = gatherer
         self._carrier = carrier
         self._lanes = lanes
+        self._passage = passage
         self._answering = answering
         self._taken = taken
         self._tally = tally
@@ -51,6 +57,9 @@ class Worker:
         if not self._ready.wait(self._number):
             return False
         whole = self._gather()
+        if self._passage is not None and whole:
+            self._passage.enter(self._number)
+            whole += self._gather(sum([len(portion.requests) for portion in whole]))
         if self._lanes is not None:
             whole, mine = self._deal(whole)
             # Orders first: lanes go on with them meanwhile.
@@ -58,6 +67,8 @@ class Worker:
                 self._reserve(mine, self._lanes)
         if whole:
             self._try(self._carrier.carry_out, whole)
+            if self._passage is not None:
+                self._passage.leave(self._number)
             self._answering.finish(whole, self._taken, self._tally, wakes=False)
         return True
 
@@ -71,11 +82,12 @@ class Worker:
             self._ready.deal(theirs, worker)
         return whole, mine + self._ready.dealt(self._number)
 
-    def _gather(self) -> list[Portion]:
+    def _gather(self, requests: int = 0) -> list[Portion]:
+        """Take what is ready, for a batch that has so many requests."""
         turns: list[Turn] = []
         before = self._taken.size
         try:
-            portions = self._gatherer.gather(turns)
+            portions = self._gatherer.gather(turns, requests)
         except Exception:  # noqa: BLE001 - a bug of ours, logged as such, must not end the worker
             _log.exception("closing %d clients after an unforeseen error", len(turns))
             self._answering.abandon(turns, self._taken)
