@@ -3,22 +3,33 @@
 No threads and no selectors: pgbourse.serve.handshakes has those.
 """
 
+import contextlib
 import re
 import selectors
 import ssl
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pgbourse.errors import PgbourseError
 
-__all__ = ["TlsError", "TlsSocket", "client_context", "common_name", "describe", "server_context"]
+__all__ = [
+    "TlsError",
+    "TlsSocket",
+    "client_context",
+    "common_name",
+    "describe",
+    "server_context",
+    "validity",
+]
 
 # What fits into one record. When the kernel refuses a write, OpenSSL must be called again with the same
 # bytes, so it never gets more than one record at a time.
 _RECORD_BYTES = 16 * 1024
 # As in the constraints of the tables that hold the names.
 _NAME = re.compile(r"[ -~]{1,255}")
+_NO_CHECK_TIME = ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME, for which Python has no name
 
 
 class TlsError(PgbourseError):
@@ -85,6 +96,29 @@ def client_context(
     if certificate is not None:
         _load_certificate(context, certificate, key)
     return context
+
+
+def validity(certificate: Path, key: Path | None) -> tuple[datetime, datetime] | None:
+    """Return since when and until when a server's certificate is valid; None if it can't be told.
+
+    Python tells that of a peer's certificate alone, so we shake hands with ourselves. Raises TlsError.
+    """
+    server, client = server_context(certificate, key, None), client_context(pinned=certificate)
+    assert server is not None
+    assert client is not None
+    client.verify_flags |= _NO_CHECK_TIME
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asks = client.wrap_bio(to_client, to_server)
+    answers = server.wrap_bio(to_server, to_client, server_side=True)
+    for side in (asks, answers) * 3:
+        try:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+        except ssl.SSLError:
+            return None  # it isn't fit for a server, as clients will say
+    said = asks.getpeercert() or {}
+    since, until = (ssl.cert_time_to_seconds(str(said[name])) for name in ("notBefore", "notAfter"))
+    return datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(until, UTC)
 
 
 def common_name(certificate: Any) -> str:
@@ -247,4 +281,5 @@ def describe(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     reason = getattr(error, "reason", None) or error.strerror or str(error)
-    return str(reason).lower().replace("_", " ")
+    said = str(reason).lower().replace("_", " ")
+    return f"{said}, as of one that speaks no TLS" if reason == "WRONG_VERSION_NUMBER" else said

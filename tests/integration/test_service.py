@@ -222,6 +222,14 @@ def test_a_sighup_reads_the_certificates_again(
         served.write_text(after)
         service.process.send_signal(signal.SIGHUP)
         wait_until(lambda: ssl.get_server_certificate(service.address) in after, "clients see the new one")
+        served.write_text(authority.issue("late", server_only=True, expired=True).read_text())
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(
+            lambda: ssl.get_server_certificate(service.address) not in after, "clients see the expired one"
+        )
+        served.write_text(after)
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: ssl.get_server_certificate(service.address) in after, "it is replaced")
         served.write_text("no certificate")
         service.process.send_signal(signal.SIGHUP)
         assert connected.ask(CREATE)[0].tag == "created"
@@ -230,6 +238,8 @@ def test_a_sighup_reads_the_certificates_again(
     status, errors = service.end()
     assert status == 0
     assert "the certificates are not read again, those of before stay" in errors
+    assert errors.count(f"the certificate in {served} has expired, clients refuse it: ") == 1
+    assert "expires soon" not in errors
 
 
 def test_it_serves_with_all_standard_streams_closed(database: str) -> None:

@@ -8,6 +8,7 @@ import ssl
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from pgbourse.loadtest.connections import Target
 from pgbourse.loadtest.load import set_up
 from pgbourse.loadtest.workload import Workload
 from pgbourse.serve.service import allow_open_files
-from pgbourse.tls import client_context
+from pgbourse.tls import client_context, validity
 from pgbourse.wire.framing import Framing, wrap_reply
 from tests.integration import test_limits, test_server
 from tests.integration.client import length_line, wait_until
@@ -328,6 +329,21 @@ def test_a_ping_says_that_a_server_wants_tls_or_has_none(gateway: Gateway, autho
         with pytest.raises(PingError, match=r"can't speak TLS with .*: wrong version number"):
             ping("127.0.0.1", other.getsockname()[1], 30, client_context(authority.file))
         thread.join()
+
+
+def test_a_client_says_what_is_wrong_with_tls(gateway: Gateway, tmp_path: Path) -> None:
+    stranger = Authority(tmp_path, "a stranger")
+    with pytest.raises(ClientError, match=r"can't speak TLS with a server at .*: .*certificate"):
+        Client(*gateway.address, timeout=30, tls=stranger.trust())
+
+
+def test_when_a_certificate_is_valid(authority: Authority) -> None:
+    now = datetime.now(UTC)
+    for expired in (False, True):
+        valid = validity(authority.issue("x", expired=expired), None)
+        assert valid is not None
+        assert valid[0] < now - timedelta(days=1)
+        assert (valid[1] < now) == expired
 
 
 Refusal = Callable[..., str]

@@ -51,7 +51,7 @@ class Connection:
         try:
             self._socket = connect_socket(host, port, timeout, tls)
         except OSError as error:
-            raise ClientError(f"can't reach a server at {host}:{port}") from error
+            raise ClientError(_unreached(f"a server at {host}:{port}", error, tls)) from error
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, _READ)
         self._framer = Framer(_MAX_REPLY_BYTES)
@@ -171,6 +171,17 @@ class Connection:
             self.end.__cause__ = self._framer.error
         elif not data:
             self.end = ConnectionLost(f"the server closed the connection without a reply: {_UNKNOWN}")
+
+
+def _unreached(server: str, error: OSError, tls: "ssl.SSLContext | None") -> str:
+    if tls is not None:
+        import ssl
+
+        from pgbourse.tls import describe
+
+        if isinstance(error, ssl.SSLError):
+            return f"can't speak TLS with {server}: {describe(error)}"
+    return f"can't reach {server}"
 
 
 def connect_socket(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pgbourse.serve.certificates import warn_of_expiry
 from pgbourse.serve.connection import ClientConnection
 from pgbourse.serve.dealt import Dealt
 from pgbourse.serve.dispatch import Dispatcher
@@ -161,6 +162,7 @@ class Server:
         settings = self._settings
         try:
             tls = server_context(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+            warn_of_expiry(settings)
         except TlsError as error:
             reason = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
             _log.error("the certificates are not read again, those of before stay: %s", reason)

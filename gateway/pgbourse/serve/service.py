@@ -15,6 +15,7 @@ from pgbourse.database.opsaddress import left_address
 from pgbourse.database.passwords import with_password
 from pgbourse.errors import PgbourseError
 from pgbourse.serve.calls import Caller, DatabaseError, ReadOnly
+from pgbourse.serve.certificates import warn_of_expiry
 from pgbourse.serve.family import Family
 from pgbourse.serve.housekeeping import Sweeper
 from pgbourse.serve.interpreter import set_up_interpreter
@@ -49,6 +50,7 @@ def serve(settings: ServeSettings) -> int:
     """
     # Report files that can't be used before anything is started; the server reads them again.
     server_context(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+    warn_of_expiry(settings)
     # The port comes first, so that a second server doesn't touch the data folder of the first. Clients that
     # connect from now on wait.
     settings = _within_open_files(settings)
