@@ -13,7 +13,7 @@ from pgbourse.wire.messages import Action, Document, Reply, Request, ResultRow, 
 if TYPE_CHECKING:
     from pgbourse.serve.turns import Turn
 
-__all__ = ["Item", "Portion", "writes"]
+__all__ = ["Item", "Portion", "affordable", "writes"]
 
 
 class Item:
@@ -155,3 +155,27 @@ _LOOKS = frozenset((Action.QUERY_ORDER, Action.LOOK_ACCOUNT, Action.LIST_ORDERS,
 def writes(request: Request) -> bool:
     """Whether a request needs a database that takes writes."""
     return request.action not in _LOOKS
+
+
+# What takes the database as long as so many orders of a batch, or longer where an account has much; all else
+# takes about as long as one.
+_COSTS = {
+    Action.REPLACE_ORDER: 20,
+    Action.LIST_ORDERS: 20,
+    Action.CANCEL_ALL: 20,
+    Action.LOOK_ACCOUNT: 10,
+    Action.LOOK_BOOK: 5,
+    Action.REDUCE_ORDER: 3,
+    Action.REDUCE_ORDER_TO: 3,
+}
+_LEAST = 400  # as long as so many orders a portion may always take, so that small documents stay whole
+
+
+def affordable(requests: Sequence[Request], orders: int) -> int:
+    """Return how many of these requests, at least one, take no longer than so many orders, or _LEAST."""
+    orders = max(orders, _LEAST)
+    for count, request in enumerate(requests):
+        orders -= _COSTS.get(request.action, 1)
+        if orders < 0:
+            return max(1, count)
+    return len(requests)

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from pgbourse.serve.portions import Item, Portion, writes
+from pgbourse.serve.portions import Item, Portion, affordable, writes
 from pgbourse.wire.framing import Frame
 from pgbourse.wire.messages import (
     Action,
@@ -69,6 +69,7 @@ class Turn:
 
     __slots__ = (
         "_begun",
+        "_goes_beyond",
         "_holder",
         "_items",
         "_portion",
@@ -102,6 +103,7 @@ class Turn:
         self._requests: list[Request] = []  # of these documents
         self._begun = 0  # how many of them have been in a portion
         self._wholes = 0  # how many of the documents must not be interrupted
+        self._goes_beyond = False  # some document so far had more than the base protocol
         self._portion = Portion(self)
 
     @property
@@ -128,6 +130,8 @@ class Turn:
         item = Item(frame, document)
         self._items.append(item)
         self._wholes += item.is_whole
+        if not document.is_plain:
+            self._goes_beyond = True
         self._requests += document.requests
 
     def _on_feed(self, document: Document) -> FeedDocument:
@@ -140,13 +144,14 @@ class Turn:
 
         If orders are carried out in stages, then by one of so many workers in front: a portion holds only
         orders that one of them reserves, or no orders. A document that must not be interrupted is a portion
-        of its own, which may be as large as a client's `share`.
+        of its own, which may be as large as a client's `share`. What takes long counts as several.
         """
         portion = self._portion
         if self.pending is not None:
             self.pending = None
             portion.is_locked = False
             return portion
+        orders = max(most, share)
         most = min(most, self.most)
         is_whole = False
         if self._wholes:
@@ -154,6 +159,8 @@ class Turn:
             is_whole = not before
             most = size if is_whole and size <= share else min(most, before or size)
         requests = self._requests[self._begun : self._begun + most]
+        if self._goes_beyond:
+            del requests[affordable(requests, orders) :]
         front = -1
         if fronts and requests:
             front = _front(requests[0], fronts)
