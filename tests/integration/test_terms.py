@@ -186,17 +186,31 @@ def test_ioc_and_fok(say: Say) -> None:
     assert queried == (
         '<status id="3"><canceled shares="9" time="T"/><executed shares="6" price="5" time="T"/></status>'
     )
+    assert say(1, '<query id="2"/>') == [
+        '<status id="2"><executed shares="4" price="5" time="T"/></status>'  # nothing of it was cancelled
+    ]
 
 
 def test_post_and_self_trade_prevention(say: Say) -> None:
     say(1, order(-10, 5), order(-10, 5))
     say(2, order(-10, 6))
-    assert say(2, order(1, 5, post="true"))[0].startswith("<error")
+    would_trade = (
+        '<error sym="{}" amount="1" limit="5" post="true">it would trade at once: an order rests at 5</error>'
+    )
+    assert say(2, order(1, 5, post="true"), order(1, "4.9", post="true")) == [
+        would_trade.format("A"),
+        '<opened sym="A" amount="1" limit="4.9" post="true" id="4"/>',
+    ]
+    # As its turn comes: the order before it in the document is there.
+    assert say(2, order(-1, 5, sym="B"), order(1, 5, sym="B", post="true")) == [
+        '<opened sym="B" amount="-1" limit="5" id="5"/>',
+        would_trade.format("B"),
+    ]
     assert say(1, order(15, 6, stp="maker")) == [
-        '<opened sym="A" amount="15" limit="6" stp="maker" id="4" executed="10" canceled="0" passed="1 2"/>'
+        '<opened sym="A" amount="15" limit="6" stp="maker" id="6" executed="10" canceled="0" passed="1 2"/>'
     ]
     assert say(1, order(-5, 6, stp="taker")) == [
-        '<opened sym="A" amount="-5" limit="6" stp="taker" id="5" executed="0" canceled="5"/>'
+        '<opened sym="A" amount="-5" limit="6" stp="taker" id="7" executed="0" canceled="5"/>'
     ]
 
 

@@ -13,7 +13,7 @@ import pytest
 from pgbourse.loadtest.reference import Order, ReferenceExchange, Terms
 from tests.sql.incoming import Incoming, match_told, open_market
 from tests.sql.market import Market, always_hint
-from tests.sql.mutants import Mutant, install
+from tests.sql.mutants import Mutant, hiding, install
 
 
 @pytest.fixture
@@ -70,6 +70,22 @@ def test_ioc_that_meets_nothing_is_an_order_all_the_same(traders: Market) -> Non
     assert gains(traders) == {"1": "10 shares, 0"}
     assert canceled(traders) == ["1 10"]
     assert traders.violations() == []
+
+
+def test_what_ioc_fills_and_what_it_cancels_is_one_transaction(traders: Market) -> None:
+    """So nobody ever sees it rest, nor its reservation gone."""
+    traders.account("7", 1000)
+    traders.grant("7", "X", 10)
+    traders.place("7", "X", -10, 5)
+    traders.connection.execute("select exchange.place_order('7', 'X', 25, 6, tif => 'IOC')")
+    of_one = (
+        "select count(distinct xmin::text), count(*) from ("
+        "select xmin from exchange.orders where order_id = 2 "
+        "union all select xmin from exchange.executions "
+        "union all select xmin from exchange.cancellations "
+        "union all select xmin from exchange.credits where shares = 10) as written"
+    )
+    assert traders.connection.execute(of_one).fetchone() == (1, 4)
 
 
 def test_gtc_that_is_said_rests_and_tells_what_it_did(traders: Market) -> None:
@@ -368,6 +384,17 @@ def test_a_market_buy_whose_budget_is_spent_has_ended_before_its_own_order(trade
     assert traders.violations() == []
 
 
+def test_a_market_order_never_rests_and_is_fok_if_it_says_so(traders: Market) -> None:
+    place(traders, "1 X -10 5", "1 X 10 4")
+    assert place(traders, "2 X 15 - type=market budget=500 tif=IOC", "2 X -15 - type=market tif=FOK") == [
+        "opened 3, filled 10, canceled 5",
+        "unfilled: it can't be filled wholly at once: 10 of 15 shares could be had",
+    ]
+    assert place(traders, "2 X -15 - type=market") == ["opened 4, filled 10, canceled 5"]
+    assert traders.book("X") == []
+    assert traders.violations() == []
+
+
 def test_a_halted_symbols_orders_with_terms_are_refused_and_given_back(traders: Market) -> None:
     traders.connection.execute("select exchange.halt_symbol('X')")
     orders = ["1 X 5 5 tif=FOK", "2 X 5 - type=market budget=30", "3 X -5 - type=market", "4 X 1 1 post=true"]
@@ -529,6 +556,13 @@ MUTANTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
         Mutant("write_gains", EVENTS % "if v_events[n].kind = 'cancel' then v_events[n].shares := 0; end if"),
         test_ioc_that_meets_nothing_is_an_order_all_the_same,
     ),
+    "a cancelled rest is written in another transaction": (
+        Mutant(
+            "write_cancellations",
+            "begin begin perform {call}; exception when division_by_zero then null; end; end",
+        ),
+        test_what_ioc_fills_and_what_it_cancels_is_one_transaction,
+    ),
     "a cancelled rest isn't written": (
         Mutant("write_cancellations", "begin end"),
         test_ioc_that_meets_nothing_is_an_order_all_the_same,
@@ -670,6 +704,49 @@ MUTANTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
         ),
         test_fok_is_cancelled_for_no_own_order_that_stands_in_its_way,
     ),
+    "FOK that fails has passed own orders": (
+        Mutant(
+            "plan_order",
+            """
+            declare
+                v_plan exchange.run_plan := {call};
+            begin
+                if v_plan.code = 'unfilled' and (p_order.terms).stp = 'maker' then
+                    perform exchange.end_orders(
+                        array(
+                            select rest from exchange.resting_orders as rest
+                            where rest.account_key = p_order.account_key
+                        ),
+                        clock_timestamp()
+                    );
+                end if;
+                return v_plan;
+            end
+            """,
+        ),
+        test_fok_that_fails_passes_nothing,
+    ),
+    "what taker has filled goes with the rest": (
+        Mutant(
+            "plan_order",
+            PLAN % "if v_plan.cancels > 0 then v_plan.cancels := p_order.shares; v_plan.best := p_best; "
+            "v_plan.steps := array[]::exchange.run_step[]; end if",
+        ),
+        test_stp_taker_cancels_the_rest_of_the_incoming_order,
+    ),
+    "what is passed loses no more than would be filled": (
+        Mutant(
+            "plan_order",
+            PLAN % "for n in 1 .. coalesce(cardinality(v_plan.steps), 0) loop "
+            "if v_plan.steps[n].kind = 'remove' then "
+            "v_plan.steps[n].shares := least(v_plan.steps[n].shares, p_order.shares); end if; end loop",
+        ),
+        test_what_is_passed_is_told_in_the_order_in_which_it_was_met,
+    ),
+    "stp is for others' orders": (
+        Mutant("plan_order", ORDER % "account_key := p_order.account_key + 1"),
+        test_stp_both_cancels_both,
+    ),
     "post only looks past its own batch": (
         Mutant(
             "plan_order",
@@ -694,6 +771,24 @@ MUTANTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
         ),
         test_gtc_that_is_said_rests_and_tells_what_it_did,
     ),
+    **{
+        f"nothing is told of an order that says no more than its {name}": (
+            Mutant(
+                "write_order_terms",
+                TOLD % f"if (p_incoming[p_ends[n].place].terms).{name} is not null then "
+                "p_ends[n].executed := null; p_ends[n].canceled := null; p_ends[n].passed := null; end if",
+            ),
+            test,
+        )
+        for name, test in (
+            ("tif", test_gtc_that_is_said_rests_and_tells_what_it_did),
+            ("type", test_gtc_that_is_said_rests_and_tells_what_it_did),
+            (
+                "stp",
+                partial(test_an_order_that_is_filled_or_out_of_reach_meets_no_own_order, stp="taker"),
+            ),
+        )
+    },
     "nothing is told of what was filled": (
         Mutant("write_order_terms", TOLD % "p_ends[n].executed := 0"),
         test_ioc_fills_what_it_can_and_the_rest_is_cancelled_and_given_back,
@@ -725,6 +820,32 @@ MUTANTS: dict[str, tuple[Mutant, Callable[[Market], None]]] = {
             "v_sides[n].reach := least(v_sides[n].reach, -1); end loop; return v_sides; end",
         ),
         test_a_market_sell_takes_any_price,
+    ),
+    "a market order is GTC": (
+        Mutant(
+            "plan_order",
+            PLAN % "v_plan.rests := v_plan.rests + v_plan.cancels; v_plan.cancels := 0",
+        ),
+        test_a_market_order_never_rests_and_is_fok_if_it_says_so,
+    ),
+    "a market order is never FOK": (
+        Mutant("plan_order", ORDER % "terms.tif := 'IOC'"),
+        test_a_market_order_never_rests_and_is_fok_if_it_says_so,
+    ),
+    "a market order has the worst price first": (
+        hiding(
+            "exists (select from exchange.resting_orders as worse where worse.symbol_key = rest.symbol_key "
+            "and worse.side = rest.side and worse.price_rank > rest.price_rank)"
+        ),
+        test_a_market_buy_gets_back_what_it_does_not_spend,
+    ),
+    "FOK within twice its budget": (
+        Mutant("affordable_shares", "begin p_budget := p_budget * 2; return {call}; end"),
+        partial(
+            test_a_market_buy_that_is_fok_gets_all_within_its_budget,
+            budget="79.99",
+            told="unfilled: it can't be filled wholly at once: 14 of 15 shares could be had",
+        ),
     ),
     "the rest of a budget is kept": (
         Mutant(

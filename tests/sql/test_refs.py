@@ -179,10 +179,43 @@ def left_free(traders: Market) -> None:
         "opened #2",
     ]
     assert ask(traders, "1 order NONE 1 1 ref=c", "1 order X 1 1 ref=c") == ["unknown_symbol", "opened #3"]
+    traders.connection.execute("select exchange.halt_symbol('X')")
+    assert ask(traders, "1 order X 1 1 ref=d") == ["symbol_halted"]
+    traders.connection.execute("select exchange.resume_symbol('X'), exchange.freeze_account('1')")
+    assert ask(traders, "1 order X 1 1 ref=d") == ["account_frozen"]
+    traders.connection.execute("select exchange.unfreeze_account('1')")
+    assert ask(traders, "1 order X -999 1 ref=d", "1 order X 1 1 ref=d") == [
+        "insufficient_shares",
+        "opened #4",
+    ]
 
 
 def test_a_refused_order_leaves_its_ref_free(traders: Market) -> None:
     left_free(traders)
+
+
+def out_of_trading(traders: Market) -> None:
+    """Orders of each kind, where their symbol is halted or their account frozen; nothing comes of them."""
+    ask(traders, "2 order X -10 5")
+    kinds = [
+        *("5", "5 ref=a", "5 tif=GTC", "5 tif=IOC", "5 tif=FOK", "4 post=true", "5 stp=maker"),
+        *("type=market budget=50", "type=market budget=50 tif=FOK"),
+    ]
+    orders = [f"1 order X 10 {kind}" for kind in kinds] + ["1 order X -10 type=market"]
+    traders.connection.execute("select exchange.halt_symbol('X')")
+    assert ask(traders, *orders) == ["symbol_halted"] * len(orders)
+    traders.connection.execute("select exchange.resume_symbol('X'), exchange.freeze_account('1')")
+    assert ask(traders, *orders) == ["account_frozen"] * len(orders)
+    assert (traders.cash("1"), traders.shares("1", "X")) == ("1000", "100")
+    assert traders.book("X") == ["sell 10 @ 5 (1)"]
+    # But for those that change nothing or take back.
+    traders.connection.execute("select exchange.halt_symbol('X'), exchange.freeze_account('2')")
+    assert ask(traders, "2 query 1", "2 cancel 1") == ["open #1 10", "canceled #1 10"]
+    assert traders.violations() == []
+
+
+def test_orders_of_all_kinds_are_refused_out_of_trading(traders: Market) -> None:
+    out_of_trading(traders)
 
 
 def in_one_batch(traders: Market) -> None:
@@ -269,6 +302,10 @@ def test_terms_must_be_sound(traders: Market, words: str, code: str) -> None:
         "100",
     )
     assert traders.violations() == []
+
+
+def over_budget(traders: Market) -> None:
+    test_terms_must_be_sound(traders, "order X 1001 type=market budget=1001", "insufficient_funds")
 
 
 # --- in flight ----------------------------------------------------------------------------------------------
@@ -502,6 +539,85 @@ FAULTS = {
             ),
         ),
         for_good,
+    ),
+    "funds are looked at before a ref": (
+        Mutant(
+            "resolve_terms",
+            _NEW_IF.format(
+                condition="v_orders[n].side = 'buy' "
+                "and v_orders[n].shares * v_orders[n].limit_price > (select cash from "
+                "exchange.account_balances inner join exchange.accounts using (account_id) "
+                "where account_key = v_orders[n].account_key)"
+            ),
+        ),
+        before_all_else,
+    ),
+    "a halt is looked at before a ref": (
+        Mutant(
+            "resolve_terms",
+            _NEW_IF.format(
+                condition="exists (select from exchange.symbols "
+                "where symbol_key = v_orders[n].symbol_key and halted_at is not null)"
+            ),
+        ),
+        before_all_else,
+    ),
+    "a ref is looked up before the spelling": (
+        Mutant("terms_fault", "begin return nullif({call}, 'invalid_ref'); end"),
+        before_all_else,
+    ),
+    "how a market order says that it is IOC counts": (
+        Mutant(
+            "is_same",
+            "begin return {call} and (p_terms).tif is not distinct from (p_others).tif; end",
+        ),
+        test_a_market_order_without_tif_is_ioc,
+    ),
+    "which order has the ref isn't told": (
+        Mutant(
+            "resolve_terms",
+            "declare v_orders exchange.reservation[] := {call}; begin "
+            "for n in 1 .. cardinality(v_orders) loop v_orders[n].message := null; end loop; "
+            "return v_orders; end",
+        ),
+        another_one,
+    ),
+    "which ref is unknown isn't told": (
+        Mutant("refusal", "begin p_request.terms.ref := null; return {call}; end"),
+        by_ref,
+    ),
+    "a frozen account's orders with terms are let in": (
+        Mutant(
+            "resolve_terms",
+            "declare v_orders exchange.reservation[] := {call}; begin "
+            "for n in 1 .. cardinality(v_orders) loop v_orders[n].code := "
+            "nullif(v_orders[n].code, 'account_frozen'); end loop; return v_orders; end",
+        ),
+        out_of_trading,
+    ),
+    "a halted symbol's orders are let in": (
+        Mutant("load_sides", "begin update exchange.symbols set halted_at = null; return {call}; end"),
+        out_of_trading,
+    ),
+    "a frozen account's orders can't be cancelled": (
+        Mutant(
+            "account_order",
+            "begin if not exists (select from exchange.accounts where account_id = p_account_id "
+            "and frozen_at is not null) then return query select * from {call}; end if; end",
+        ),
+        out_of_trading,
+    ),
+    "a halted symbol's orders can't be cancelled": (
+        Mutant(
+            "account_order",
+            "begin return query select owned.* from {call} as owned where not exists (select from "
+            "exchange.symbols where symbol_key = owned.symbol_key and halted_at is not null); end",
+        ),
+        out_of_trading,
+    ),
+    "a market order reserves half its budget": (
+        Mutant("order_cost", "begin p_budget := p_budget / 2; return {call}; end"),
+        over_budget,
     ),
     "post only is decided before its ref": (
         Mutant("resolve_terms", _NEW_IF.format(condition="(v_orders[n].terms).post")),

@@ -2,12 +2,13 @@
 
 import re
 import time
+from typing import cast
 
 import pytest
 
 from pgbourse import __version__
 from pgbourse.wire import fields
-from pgbourse.wire.messages import Request, Terms, parse
+from pgbourse.wire.messages import FeedDocument, Refusal, Request, Terms, parse
 from tests.unit.documents import creation, refused, reply_to, row, transaction
 
 ORDER = 'sym="A" amount="5" limit="2"'
@@ -356,6 +357,29 @@ def test_what_becomes_of_an_order_at_once() -> None:
     assert reply_to(document, [row("refused", message="no")]) == (
         '<error id="5" amount="80" limit="146" ref="b1">no</error>'
     )
+
+
+def test_all_that_the_server_adds_comes_in_one_order() -> None:
+    everything = 'stp="maker" post="false" tif="IOC" ref="b1" limit="146" amount="80" of="a7"'
+    results = [
+        row("opened", 9, sym="SPY"),
+        row("replaced", 5, "30.0"),
+        row("filled", shares="50.50"),
+        row("canceled", shares="0.0"),
+        row("passed", 7),
+        row("duplicate"),
+    ]
+    assert reply_to(f'<transactions id="1"><replace {everything}/></transactions>', results) == (
+        '<opened sym="SPY" amount="80" limit="146" ref="b1" tif="IOC" post="false" stp="maker" id="9" '
+        'replaced="5" released="30" executed="50.5" canceled="0" passed="7" duplicate="true"/>'
+    )
+
+
+@pytest.mark.parametrize("document", ['<subscribe sym="?" codes="true"/>', '<subscribe codes="true"/>'])
+def test_the_errors_of_a_feed_have_no_codes(document: str) -> None:
+    (refused_one,) = [cast("FeedDocument", parse(document.encode())).asked]
+    assert isinstance(refused_one, Refusal)
+    assert refused_one.code == ""
 
 
 def test_results_by_ref() -> None:

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pgbourse.wire import elements, fields, messages, replies, terms
+from pgbourse.wire import elements, feed, fields, messages, replies, requests, terms
 from tests.unit import test_terms as tests
 
 Patch = pytest.MonkeyPatch
@@ -96,12 +97,69 @@ def server_asks_who(patch: Patch) -> None:
     patch.setattr(type(terms.SERVER), "refuse", lambda *words: messages.Refusal("", *words[2:]))
 
 
+def create_knows_no_server(patch: Patch) -> None:
+    reader = SimpleNamespace(read=lambda: requests.unknown("server", lambda _: None, requests.IN_CREATE))
+    patch.setattr(messages, "SERVER", reader)
+
+
+def rules_are_not_told(patch: Patch) -> None:
+    problem = fields.Field.problem
+
+    def tell_less(self: fields.Field, name: str, value: str | None) -> str | None:
+        found = problem(self, name, value)
+        return found and found.partition(":")[0]
+
+    patch.setattr(fields.Field, "problem", tell_less)
+
+
+def a_market_buy_needs_no_budget(patch: Patch) -> None:
+    require = terms._Said.require
+    patch.setattr(
+        terms._Said,
+        "require",
+        lambda self, **rules: require(
+            self, **{name: rule for name, rule in rules.items() if name != "budget"}
+        ),
+    )
+
+
+def no_order_is_named(patch: Patch) -> None:
+    patch.setattr(
+        terms._Said,
+        "order_id",
+        lambda self, *_: fields.order_number(self["id"]) if "id" in self else None,
+    )
+
+
+def what_is_false_is_not_repeated(patch: Patch) -> None:
+    patch.setattr(
+        terms._Said,
+        "repeat",
+        lambda self, *names: "".join([f' {name}="{self[name]}"' for name in names if name in self]),
+    )
+
+
+def feeds_have_codes(patch: Patch) -> None:
+    patch.setattr(
+        feed,
+        "refuse_subscribe",
+        lambda root, message: feed.FeedDocument(
+            requests.refuse(root.get, ("sym",), message, "invalid_symbol")
+        ),
+    )
+
+
+def reversed_rules(child: str) -> Callable[[Patch], None]:
+    return reading(child, "_rules", lambda rules: dict(reversed(rules.items())))
+
+
 def a_look_whatever_it_says(patch: Patch) -> None:
     account: Any = type(terms.CHILDREN["account"])
     patch.delattr(account, "read")
 
 
 wrong = tests.test_terms_that_are_wrong
+wrong_market = tests.test_market_orders_that_are_wrong
 MUTANTS: dict[str, tuple[Callable[[Patch], None], Callable[[], None]]] = {
     # For all of it.
     "values in any case": (
@@ -123,6 +181,81 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], Callable[[], None]]] = {
     "post and IOC": (
         setting(terms, "_refuse_resting", lambda _: None),
         partial(wrong, 'post="true" tif="IOC"', "post and tif IOC contradict each other"),
+    ),
+    "what values there are isn't told": (
+        rules_are_not_told,
+        partial(wrong, 'tif="ioc"', "tif 'ioc' is not allowed: it must be GTC, IOC or FOK"),
+    ),
+    "a flag that is false isn't repeated": (
+        what_is_false_is_not_repeated,
+        tests.test_what_is_repeated_comes_in_one_order,
+    ),
+    "all is false, and there all the same": (
+        reading("cancel", "_flags", lambda _: []),
+        tests.test_query_and_cancel_by_ref,
+    ),
+    "a market order with a limit": (
+        overlooking("order", "limit"),
+        partial(wrong_market, 'amount="5" budget="5" limit="5"', "a market order has no limit"),
+    ),
+    "a market order that is GTC": (
+        overlooking("order", "tif"),
+        partial(wrong_market, 'amount="5" budget="5" tif="GTC"', "a market order never rests"),
+    ),
+    "a market order that is post only": (
+        setting(terms, "_refuse_resting", lambda _: None),
+        partial(
+            wrong_market,
+            'amount="5" budget="5" post="true"',
+            "post and type market contradict each other",
+        ),
+    ),
+    "a market buy without a budget": (
+        a_market_buy_needs_no_budget,
+        partial(wrong_market, 'amount="5"', "budget is missing: it must be a number above 0"),
+    ),
+    "a market sell with a budget": (
+        overlooking("order", "budget"),
+        partial(wrong_market, 'amount="-5" budget="5"', "a market order that sells has no budget"),
+    ),
+    "a limit order with a budget": (
+        overlooking("order", "budget"),
+        partial(wrong, 'budget="5"', "budget is for market orders that buy"),
+    ),
+    "a budget of nothing": (
+        rule("order", "budget", "[0-9.]+"),
+        partial(wrong, 'budget="0"', "budget '0' is not allowed: it must be a number above 0"),
+    ),
+    **{
+        f"errors repeat in another order: {child}": (
+            reversed_rules(child),
+            tests.test_an_error_repeats_what_is_known_of_its_child,
+        )
+        for child in ("order", "replace", "cancel", "reduce", "orders")
+    },
+    "what the database refuses is repeated in part": (
+        reading("replace", "_make", lambda make: lambda said, _: make(said, "")),
+        tests.test_what_becomes_of_an_order_at_once,
+    ),
+    "what is released comes first": (
+        writing("_opened", r'( replaced="[^"]*")( released="[^"]*")', r"\2\1"),
+        tests.test_all_that_the_server_adds_comes_in_one_order,
+    ),
+    "what is filled comes before what was replaced": (
+        writing("_opened", r'( replaced=.*)( executed="[^"]*")', r"\2\1"),
+        tests.test_all_that_the_server_adds_comes_in_one_order,
+    ),
+    "another version is told": (
+        setting(terms, "__version__", "0"),
+        partial(tests.test_the_server_tells_what_it_can_do, "create"),
+    ),
+    "create knows no server": (
+        create_knows_no_server,
+        partial(tests.test_the_server_tells_what_it_can_do, 'create codes="true"'),
+    ),
+    "a feed's errors have codes": (
+        feeds_have_codes,
+        partial(tests.test_the_errors_of_a_feed_have_no_codes, '<subscribe sym="?" codes="true"/>'),
     ),
     "results repeat in another order": (
         reading("order", "_rules", lambda rules: dict(reversed(rules.items()))),
@@ -180,6 +313,27 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], Callable[[], None]]] = {
         ),
     ),
     # Which order is meant.
+    "a ref of 63": (
+        rule("order", "ref", "[A-Za-z0-9._:-]{1,63}"),
+        partial(tests.test_a_ref_has_a_length, 64),
+    ),
+    "a ref of 65": (
+        rule("order", "ref", "[A-Za-z0-9._:-]{1,65}"),
+        partial(tests.test_a_ref_has_a_length, 65),
+    ),
+    "a ref of other letters": (
+        rule("order", "ref", r"[\w.:-]{1,64}"),
+        partial(wrong, 'ref="ä"', "ref 'ä' is not allowed"),
+    ),
+    "a ref of fewer signs": (
+        rule("order", "ref", "[A-Za-z0-9]{1,64}"),
+        partial(tests.test_terms_of_an_order, 'ref="a.B_7-:"', messages.Terms(ref="a.B_7-:")),
+    ),
+    "a ref isn't repeated": (
+        writing("_opened", r' ref="[^"]*"', ""),
+        tests.test_what_becomes_of_an_order_at_once,
+    ),
+    "neither an id nor a ref": (no_order_is_named, tests.test_reduce),
     "an id counts more than a ref": (overlooking("query", "ref"), tests.test_query_and_cancel_by_ref),
     "a ref counts more than an id": (overlooking("cancel", "id"), tests.test_query_and_cancel_by_ref),
     "a ref is answered without its id": (
