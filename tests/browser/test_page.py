@@ -37,6 +37,16 @@ def fill(exchange: Exchange) -> None:
     exchange.order("AAPL", "5", "228.1", account=2)
 
 
+# Pairs of labels in the drawing of bars of which one covers a part of the other.
+OVERLAPS = """
+    const texts = [...document.querySelectorAll("#candles text")];
+    const boxes = texts.map((one) => [one.textContent, one.getBoundingClientRect()]);
+    return boxes.flatMap(([text, a], place) => boxes.slice(place + 1)
+        .filter(([, b]) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom)
+        .map(([other]) => text + " and " + other));
+"""
+
+
 def test_the_page_shows_what_sql_shows_and_follows_it(
     exchange: Exchange, page: Page, connection: Session
 ) -> None:
@@ -85,7 +95,8 @@ def test_the_page_shows_what_sql_shows_and_follows_it(
         lambda: (float(page.text("#last")), float(page.text("#bid")), float(page.text("#ask"))) == market,
         "prices are SQL's",
     )
-    assert page.text("#change") == f"{MINUS}0.5 ▼ 0.34 %"
+    assert page.text("#change") == f"{MINUS}0.50 ▼ 0.34 %"
+    page.until(lambda: page.run(OVERLAPS) == [], "no label of the bars covers another")
     assert page.numbers("#asks")[-1] == ["1", "10.0", "144.80"]
     label = "return document.querySelector('#candles').ariaLabel"
     page.until(lambda: "close 145," in page.run(label), "the newest bar is told")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -217,6 +219,26 @@ def test_bars_are_whole_whatever_is_asked_for(traded: Market) -> None:
     assert told("2026-03-02 11:00", None) == [noon, midnight]
     assert told(None, "2026-03-03 00:00") == [first, noon]
     assert told("infinity", None) == told(None, "-infinity") == []
+
+
+def manual(after: str) -> str:
+    """Return the query of docs/market-data.md that follows these words."""
+    page = (Path(__file__).parents[2] / "docs" / "market-data.md").read_text()
+    return page.split(after, 1)[1].split("```sql\n", 1)[1].split("```", 1)[0].rstrip().rstrip(";")
+
+
+def test_the_manuals_query_adds_up_what_was_traded_in_a_day(traded: Market) -> None:
+    day = manual("The last 24 hours, to the minute:")
+    # The trades of X are long ago; only its updates, which the fixture leaves alone, are of today.
+    assert rows(traded, f"{day} order by sym") == [("X", None, None, None), ("Y", 6, 600, 6)]
+    trade(traded, "X", "2.5", "4")
+    assert rows(traded, f"{day} order by sym") == [("X", Decimal("2.5"), 10, 1), ("Y", 6, 600, 6)]
+
+
+def test_the_manuals_query_has_bars_without_trades(traded: Market) -> None:
+    minutes = rows(traded, manual("join the times:").replace("'SPY'", "'Y'"))
+    assert len(minutes) == 61
+    assert sum(volume for _, volume, _ in minutes) == 6
 
 
 def test_days_and_weeks_begin_where_the_session_is(traded: Market) -> None:
