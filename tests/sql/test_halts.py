@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from tests.sql.market import Connection, Market, Request, meeting, until_blocked
+from tests.sql.market import Connection, Market, Request, meeting, replace, until_blocked
 
 
 @pytest.fixture
@@ -141,3 +141,26 @@ def test_placing_by_hand_tells_what_was_filled_at_once(open_market: Market) -> N
         ("opened", "0", "0", "1"),
         ("refused", None, None, None),
     ]
+
+
+MUTANTS = {
+    "a halt that waits for nobody": (
+        "halt_symbol",
+        "begin update exchange.symbols set halted_at = now() where sym = p_sym; outcome := 'halted'; end",
+        test_a_halt_waits_for_who_matches_and_holds_for_who_comes_after,
+    ),
+    "a freeze that waits for nobody": (
+        "freeze_account",
+        "begin update exchange.accounts set frozen_at = now() where account_id = p_account_id; "
+        "outcome := 'frozen'; end",
+        test_a_freeze_waits_for_who_places_and_holds_for_who_comes_after,
+    ),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_mutant_is_found(database: str, open_market: Market, mutant: str) -> None:
+    function, body, test = MUTANTS[mutant]
+    replace(open_market.connection, function, body)
+    with pytest.raises(AssertionError):
+        test(database, open_market)
