@@ -33,7 +33,9 @@ begin
     cross join lateral (
         select order_terms as kept
         from exchange.order_terms
-        where order_terms.order_id = placed.order_id
+        where
+            order_terms.order_id = placed.order_id
+            and (placed.is_duplicate or exchange.tells_more(order_terms))
         offset 0
     ) as terms
     cross join lateral (

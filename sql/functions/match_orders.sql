@@ -102,6 +102,7 @@ begin
             null
         from unnest(v_matched.told) as terms
         cross join lateral exchange.opened_parts(terms) with ordinality as part
+        where exchange.tells_more(terms)
         union all
         select
             left_over.place,
