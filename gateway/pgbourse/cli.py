@@ -5,6 +5,7 @@ What is slow to import is imported by the command that needs it, when it runs.
 
 import importlib
 import logging
+import re
 import sys
 import traceback
 from collections import UserDict
@@ -30,6 +31,8 @@ class _Commands(UserDict[str, Any]):
         found = self.data[name]
         if isinstance(found, str):
             found = self.data[name] = getattr(importlib.import_module(found), name)
+            # All of the first sentence, for the list of commands and manual pages. Click would cut it off.
+            found.short_help = re.split(r"(?<=\.)\s", found.help, maxsplit=1)[0]
         command: click.Command = found
         return command
 
@@ -102,6 +105,10 @@ def _run(arguments: list[str] | None) -> Any:
         click.echo(f"pgbourse: {printable(_describe(error))}", err=True)
         return error.exit_status
     except click.ClickException as error:
+        if isinstance(error, click.NoSuchOption) and error.option_name == "--config":
+            error = click.UsageError(
+                "--config stands before the command: pgbourse --config FILE …", error.ctx
+            )
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):

@@ -7,7 +7,7 @@ the option:
 
     [serve]
     port = 5000
-    http_port = 9100
+    http_port = 12346
 """
 
 import tomllib

@@ -273,7 +273,7 @@ def test_a_tape(gateway: Gateway) -> None:
 def test_a_tape_of_nothing(gateway: Gateway) -> None:
     with Client(*gateway.address) as client:
         client.create_symbol("NEW")
-    assert ask(gateway, "tape", "NEW").stdout == "NEW, no trades are kept\n"
+    assert ask(gateway, "tape", "NEW").stdout == "NEW, no trades\n"
     unknown = ask(gateway, "tape", "NONE")
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert unknown.stderr == "pgbourse: no such symbol: NONE\n"

@@ -1,5 +1,7 @@
 """`pgbourse reset`, in a process of its own, while a gateway serves."""
 
+import os
+import pty
 import subprocess
 import sys
 
@@ -40,6 +42,22 @@ def test_nothing_is_deleted_unasked(start_gateway: StartGateway, database: str, 
     done = reset(database)
     assert done.returncode == 2
     assert "has 1 account and 1 order: --yes deletes them without asking" in done.stderr
+    assert connection.execute("select count(*) from exchange.orders").fetchone() == (1,)
+
+
+def test_who_says_no_is_told_that_nothing_was_deleted(
+    start_gateway: StartGateway, database: str, connection: Session
+) -> None:
+    trade(start_gateway())
+    terminal, inside = pty.openpty()
+    os.write(terminal, b"n\n")
+    command = [sys.executable, "-m", "pgbourse.cli", "reset", "--database-url", database]
+    done = subprocess.run(command, stdin=inside, capture_output=True, text=True, check=False)
+    os.close(inside)
+    os.close(terminal)
+    assert done.returncode == 2
+    assert ": delete 1 account and 1 order, and all else in it? [y/N]: " in done.stderr
+    assert done.stderr.splitlines()[-1].endswith(": nothing was deleted")
     assert connection.execute("select count(*) from exchange.orders").fetchone() == (1,)
 
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -269,6 +271,17 @@ def test_without_cores_to_choose_there_is_no_plot_of_them(figures: dict[str, Any
 def test_a_place_that_can_not_be_written_is_told(figures: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="can't write the report"):
         report.write(figures, tmp_path / "absent" / "report.html")
+
+
+def test_a_place_that_can_not_be_written_is_told_before_anything_is_measured(tmp_path: Path) -> None:
+    report.require_room(tmp_path / "report.html", tmp_path / "made" / "plots")
+    assert list(tmp_path.iterdir()) == []
+    absent = tmp_path / "absent" / "report.html"
+    bench = [sys.executable, "-m", "pgbourse.cli", "bench", "--quick", "--output", str(absent)]
+    result = subprocess.run(bench, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (1, f"pgbourse: can't write the report to {absent}\n")
+    with pytest.raises(BenchError, match="is where the report's data would be"):
+        report.require_room(tmp_path / "report.json")
 
 
 def test_points_cover_what_a_report_promises() -> None:

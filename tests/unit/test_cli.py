@@ -327,6 +327,18 @@ def test_the_list_of_commands_says_each_in_a_whole_sentence() -> None:
     for line in listed:
         assert line.endswith(".")
         assert not line.endswith("...")
+    serve = cli.get_command(context, "serve")
+    assert serve is not None
+    assert (
+        serve.get_short_help_str(45) == "Serve the exchange over TCP until SIGTERM or Ctrl-C."
+    )  # a manual page
+
+
+def test_a_config_behind_the_command_is_told_where_it_stands() -> None:
+    result = shell("pgbourse serve --config exchange.toml")
+    assert result.returncode == 2
+    said = "Error: --config stands before the command: pgbourse --config FILE …"
+    assert result.stderr.splitlines()[-1] == said
 
 
 CLIENTS = ["account", "book", "load", "ping", "send"]
@@ -377,6 +389,8 @@ def test_example_ports_are_those_of_the_documents() -> None:
     for name, text in helps().items():
         for port in re.findall(r"http://127\.0\.0\.1:([0-9]+)", text):
             assert f"127.0.0.1:{port}" in documents, (name, port)
+    documents += (ROOT / "README.md").read_text()
+    assert set(re.findall(r"http[-_]port[ =]+([0-9]+)", documents)) == {"12346"}  # one everywhere
 
 
 HEAVY = {"asyncio", "email", "http.client", "matplotlib", "numpy", "psutil", "psycopg", "rich", "ssl"}

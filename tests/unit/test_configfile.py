@@ -18,7 +18,7 @@ from pgbourse.settings import ServeSettings
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "pgbourse.toml"
     path.write_text(
-        'data_dir = "/srv/x"\n[serve]\nport = 5000\nhttp-port = 9100\nmigrate = false\n[load]\nclients = 7\n'
+        'data_dir = "/srv/x"\n[serve]\nport = 5000\nhttp-port = 12346\nmigrate = false\n[load]\nclients = 7\n'
     )
     return path
 
@@ -40,14 +40,14 @@ def test_a_file_sets_what_options_and_variables_leave(config: Path, served: list
     run("serve")
     both, alone, without = served
     assert (both.port, both.http_port, both.migrate, both.data_dir) == (6000, 9200, False, Path("/srv/x"))
-    assert (alone.port, alone.http_port) == (5000, 9100)
+    assert (alone.port, alone.http_port) == (5000, 12346)
     assert (without.port, without.http_port, without.migrate) == (12345, None, True)
 
 
 def test_an_old_name_of_a_setting_is_one_in_a_file_too(tmp_path: Path, served: list[ServeSettings]) -> None:
-    (tmp_path / "c.toml").write_text("[serve]\nmetrics_port = 9100\n")
+    (tmp_path / "c.toml").write_text("[serve]\nmetrics_port = 12346\n")
     run("--config", str(tmp_path / "c.toml"), "serve")
-    assert served[0].http_port == 9100
+    assert served[0].http_port == 12346
 
 
 def test_values_are_held_to_what_the_option_allows(tmp_path: Path) -> None:

@@ -50,6 +50,6 @@ def test_trades_as_text() -> None:
     lines = plain(tape_sheet("X", [trade(7), trade(10)])).splitlines()
     assert [line.split()[2:] for line in lines[2:]] == [["sell", "7", "99.5", "7", "8"],
                                                         ["sell", "10", "99.5", "10", "11"]]  # fmt: skip
-    assert plain(tape_sheet("X", [])) == "X, no trades are kept"
+    assert plain(tape_sheet("X", [])) == "X, no trades"
     assert tape_line(trade(7)).split()[2:] == ["sell", "7", "X", "@", "99.5"]
     assert tape_line(trade(7)).split()[1].endswith(":15.123")

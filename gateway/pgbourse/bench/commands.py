@@ -83,6 +83,7 @@ def bench(
         raise click.UsageError("--plots needs --output")
     if output is not None:
         report.require_plotting()
+        report.require_room(output, plots)
     plan = QUICK if quick else FULL
     if soak is not None:
         plan = replace(plan, soak=soak)

@@ -2,6 +2,7 @@
 
 import importlib.resources
 import json
+import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 from pgbourse.bench import targets
 from pgbourse.bench.machine import describe
 from pgbourse.bench.rig import BenchError
+from pgbourse.errors import counted
 
-__all__ = ["compare", "read", "require_plotting", "table", "write"]
+__all__ = ["compare", "read", "require_plotting", "require_room", "table", "write"]
 
 _GROUPS = {
     "clients": "{label} client(s), 1 order a document",
@@ -48,6 +50,20 @@ def require_plotting() -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise BenchError("the HTML report needs more packages: pip install 'pgbourse[bench]'") from error
+
+
+def require_room(output: Path, plots: Path | None = None) -> None:
+    """Raise BenchError if `write` couldn't: to be asked before a measurement, which takes long."""
+    data = output.with_suffix(".json")
+    if data == output:
+        raise BenchError(f"{output} is where the report's data would be: name its page, as .html")
+    places = [(file, file if file.exists() else file.absolute().parent) for file in (output, data)]
+    if plots is not None:  # a folder that is made with those above it
+        made = plots.absolute()
+        places.append((plots, next(folder for folder in (made, *made.parents) if folder.exists())))
+    for file, place in places:
+        if not os.access(place, os.W_OK):
+            raise BenchError(f"can't write the report to {file}")
 
 
 def rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -136,7 +152,7 @@ def summary(report: dict[str, Any]) -> str:
     if yardstick is None:
         return told
     by_clients = ", ".join(
-        f"{rates['median']:.0f} transactions/s with {clients} clients"
+        f"{rates['median']:.0f} transactions/s with {counted(int(clients), 'client')}"
         for clients, rates in yardstick["by_clients"].items()
     )
     return f"{told} pgbench (TPC-B-like, scale 10, prepared) did {by_clients}."

@@ -53,7 +53,7 @@ def tape_sheet(sym: str, trades: Sequence[TapeTrade]) -> Sheet:
         (_time(trade), trade.taker, own_shares, price, str(trade.buy_id), str(trade.sell_id))
         for trade, own_shares, price in zip(trades, shares, prices, strict=True)
     )
-    return Sheet(f"{sym}{'' if trades else ', no trades are kept'}", (Grid(_COLUMNS, tuple(rows)),))
+    return Sheet(f"{sym}{'' if trades else ', no trades'}", (Grid(_COLUMNS, tuple(rows)),))
 
 
 def tape_line(trade: TapeTrade) -> str:

@@ -46,7 +46,8 @@ def reset(
         if not yes:
             if not sys.stdin.isatty():
                 raise click.UsageError(f"{looked.place} has {found}: --yes deletes them without asking")
-            click.confirm(f"{looked.place}: delete {found}, and all else in it?", abort=True, err=True)
+            if not click.confirm(f"{looked.place}: delete {found}, and all else in it?", err=True):
+                raise LookError("nothing was deleted")
         try:
             Emptier(database)()
         except psycopg.errors.InsufficientPrivilege as error:
