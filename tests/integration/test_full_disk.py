@@ -171,6 +171,9 @@ def test_tables_log_and_data_folder_on_one_disk(small_disk: SmallDisk, start_ser
     assert len([line for line in lines if "the database is away" in line]) <= 6  # not one for each worker
     assert len([line for line in lines if "the database has been away for 1 s" in line]) == 1
     assert len([line for line in lines if "the database is back" in line]) == 1
+    ends = [line for line in lines if line.endswith("No space left on device; starting it again")]
+    # One for each reason: the same is told once, though it is tried again within seconds.
+    assert 0 < len(ends) == len({re.sub("[0-9]+", "", line.partition("PostgreSQL ")[2]) for line in ends})
     no_room = [line for line in lines if "the database has no room" in line]
     assert all(line.endswith("No space left on device") for line in no_room)  # nothing of the statement
     assert "internal error" not in log

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgbourse.database import looking
 from pgbourse.database.datafolder import DataFolder
@@ -173,6 +174,27 @@ def test_one_that_refuses_us_is_left_alone(folder: Path) -> None:
         assert "can't reach the PostgreSQL of" in result.stderr
         assert "pg_hba.conf rejects connection" in result.stderr
         assert (folder / "server" / "data" / "postmaster.pid").read_text() == before
+
+
+def test_who_is_asked_for_a_password_is_told_how_to_give_one(folder: Path) -> None:
+    with EmbeddedPostgres(folder / "server") as postgres:
+        (folder / "server" / "data" / "pg_hba.conf").write_text(
+            "local all postgres trust\nlocal all all scram-sha-256\n"
+        )
+        with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
+            connection.execute("create role asked login password 'secret'")
+            connection.execute("select pg_reload_conf()")
+            connection.execute("create database pgbourse_unused")  # a round trip after the reload
+        place = conninfo_to_dict(postgres.dsn())
+        where = {name: place[name] for name in ("host", "port", "dbname")}
+        url = make_conninfo("", **where, user="asked", passfile="/nowhere")
+        result = look(["check", "--database-url", url], folder)
+        assert result.returncode == 2
+        assert "which asks for a password (--database-password-file, or ~/.pgpass)" in result.stderr
+        result = look(["check", "--database-url", make_conninfo(url, password="wrong")], folder)
+        assert result.returncode == 2
+        assert "password authentication failed" in result.stderr
+        assert "--database-password-file" not in result.stderr
 
 
 def test_a_folder_in_use_whose_server_is_away_is_refused(exchange: Path) -> None:

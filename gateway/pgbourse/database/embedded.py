@@ -6,6 +6,7 @@ own session, so that Ctrl-C reaches only the gateway, which then stops it proper
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -167,6 +168,7 @@ class EmbeddedPostgres:
     def _supervise(self) -> None:
         """Keep the server running until stop(): restart it whenever it ends, with growing pauses."""
         backoff = _FIRST_BACKOFF
+        told, told_at = "", 0.0
         while True:
             started = time.monotonic()
             try:
@@ -183,7 +185,12 @@ class EmbeddedPostgres:
                     return
             self._exits += 1
             self._end, self._ended_at = end, time.monotonic()
-            _log.error("PostgreSQL %s; starting it again", end)
+            # With a full disk it ends again and again: the same is told once a minute, whatever the time and
+            # the process in it.
+            reason = re.sub("[0-9]+", "", end)
+            if reason != told or self._ended_at - told_at > _STEADY_SECONDS:
+                told, told_at = reason, self._ended_at
+                _log.error("PostgreSQL %s; starting it again", end)
             self._stopping.wait(backoff)
             was_steady = time.monotonic() - started > _STEADY_SECONDS
             backoff = _FIRST_BACKOFF if was_steady else min(2 * backoff, _MAX_BACKOFF)
