@@ -81,8 +81,8 @@ def test_what_else_is_asked_there_is_refused_and_not_done(market: Gateway, conne
     client = market.connect()
     client.send(
         b'<transactions id="1"><order sym="X" amount="1" limit="1"/></transactions>',
-        b'<subscribe sym="Z"/>',
-        b'<transactions id="1"><order sym="X" amount="2" limit="2"/></transactions>',
+        b'<subscribe sym="Z" codes="true"/>',  # a feed's errors have no codes
+        b'<transactions id="1" codes="true"><order sym="X" amount="2" limit="2"/></transactions>',
         b'<subscribe sym="X"/>',
         b'<create><account id="3" balance="1"/></create>',
         b"<nonsense",
