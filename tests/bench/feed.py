@@ -5,8 +5,8 @@ the other order in every second round. Ratios are taken within a round, and thei
 live in one process of their own, on the same machine, and do no more than to take what they are sent; one of
 them reads it, sees that no update is missing, and how old it is.
 
-With --rate the traders' documents are due at fixed times, so that there are so many updates a second, and
-what is compared is CPU and latency. With --resting so many orders lie in the book that each subscriber
+With --rate the traders' documents are due at fixed times, and what is compared is CPU and latency; orders
+gather, so there are fewer updates than documents. With --resting so many orders lie in the book that each subscriber
 is sent at first.
 """
 
