@@ -12,7 +12,7 @@ from pgbourse.serve.ready import Ready
 from pgbourse.serve.tally import Tally
 from pgbourse.serve.turns import Turn
 from pgbourse.serve.writegate import WriteGate
-from pgbourse.wire.framing import Frame, Framing, wrap_reply
+from pgbourse.wire.framing import Framing, wrap_reply
 from pgbourse.wire.messages import FeedDocument
 
 __all__ = ["Answering"]
@@ -44,11 +44,8 @@ class Answering:
         self._accounts = accounts
         self._gate = gate
         self._reader = reader
-        self._wrap: Callable[[bytes, Frame], bytes] = {
-            "plain": lambda reply, _: wrap_reply(reply, None),
-            "length": lambda reply, _: wrap_reply(reply, Framing.LENGTH_LINE),
-            "mirror": lambda reply, frame: wrap_reply(reply, frame.framing),
-        }[reply_framing]
+        self._mirrors = reply_framing == "mirror"  # a reply has the framing of its document, and else:
+        self._framing = Framing.LENGTH_LINE if reply_framing == "length" else None
 
     def finish(self, portions: Sequence[Portion], taken: Count, tally: Tally | None, *, wakes: bool) -> None:
         """Answer the documents that these portions have completed, and let the turns go on.
@@ -113,17 +110,18 @@ class Answering:
         """
         turn = portion.turn
         requests, results = portion.take_results()
-        turn.tries = 0 if results else turn.tries + 1
-        turn.most = min(2 * turn.most, 1 << 30)  # take_back limits it again if some have no result
         items = turn.take_results(results)
         if turn.account is not None:
             self._accounts.release(turn)
         if items and len(items[0].frame.document) > LARGE:  # which only the first can be
             self._reader.let_go([items[0].frame])
+        answered = items
         if turn.is_feed:
             turn.asked = [item.document for item in items if isinstance(item.document, FeedDocument)]
+            answered = items[: len(items) - len(turn.asked)]
+        framing, mirrors = self._framing, self._mirrors
         replies = b"".join(
-            [self._wrap(item.reply(), item.frame) for item in items[: len(items) - len(turn.asked)]]
+            [wrap_reply(item.reply(), item.frame.framing if mirrors else framing) for item in answered]
         )
         if tally is not None:
             tally.ended([*requests, *portion.requests], results, lost=portion.lost)

@@ -197,7 +197,7 @@ class Conversation:
             # Read as well: the server may be waiting for us to take its notices.
             events = select.poll()
             events.register(pgconn.socket, select.POLLIN | select.POLLOUT)
-            if any(event & ~select.POLLOUT for event in self._wait(events)):
+            if any(event & ~select.POLLOUT for _, event in self._wait(events)):
                 pgconn.consume_input()
         return self._answer()
 
@@ -231,7 +231,7 @@ class Conversation:
                 return Answer(results, is_complete=False)
             raise
 
-    def _wait(self, events: "select.poll") -> list[int]:
+    def _wait(self, events: "select.poll") -> list[tuple[int, int]]:
         """Wait for the socket. Whenever that takes long, ask whether the server is still the primary."""
         silences = 0
         while not (ready := events.poll(_SILENCE)):
@@ -240,7 +240,7 @@ class Conversation:
             if silences == 1:
                 seconds = _SILENCE // 1000
                 _log.warning("no answer from the database for %d s, nor another primary: waiting on", seconds)
-        return [event for _, event in ready]
+        return ready
 
 
 def _barrier(session: Session) -> bytes:

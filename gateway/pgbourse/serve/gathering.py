@@ -59,7 +59,9 @@ class Gatherer:
         taken_bytes = 0
         while turn is not None:
             turns.append(turn)
-            room = min(share, self._batch_requests - size)
+            room = self._batch_requests - size
+            if room > share:
+                room = share
             before = len(frames)
             # Results in the replies, at most: what is refused at once also costs time and memory.
             expected = turn.left
@@ -77,7 +79,7 @@ class Gatherer:
                     expected += max(1, document.count(b"<") - 2)  # the root has two, a child one or two
             shares.append(room)
             documents.append(len(frames) - before)
-            size += min(room, expected)
+            size += expected if expected < room else room
             turn = self._ready.next() if size < self._batch_requests else None
         self._ready.wake()  # another worker, if more waits than this batch takes
         self._taken.add(len(frames), taken_bytes)

@@ -151,8 +151,9 @@ class Turn:
             self.pending = None
             portion.is_locked = False
             return portion
-        orders = max(most, share)
-        most = min(most, self.most)
+        given = most
+        if most > self.most:
+            most = self.most
         is_whole = False
         if self._wholes:
             before, size = self._first_whole()
@@ -160,7 +161,7 @@ class Turn:
             most = size if is_whole and size <= share else min(most, before or size)
         requests = self._requests[self._begun : self._begun + most]
         if self._goes_beyond:
-            del requests[affordable(requests, orders) :]
+            del requests[affordable(requests, max(given, share)) :]
         front = -1
         if fronts and requests:
             front = _front(requests[0], fronts)
@@ -171,7 +172,7 @@ class Turn:
             else:
                 del requests[end:]
         self._begun += len(requests)
-        portion.begin(requests, max(1, documents), front, is_whole=is_whole)
+        portion.begin(requests, documents or 1, front, is_whole=is_whole)
         return portion
 
     def _first_whole(self) -> tuple[int, int]:
@@ -236,10 +237,13 @@ class Turn:
         self._begun -= count
 
     def take_results(self, results: Sequence[Sequence[ResultRow]]) -> list[Item]:
-        """Take the results of the first requests of the last portion.
+        """Take the results of the first requests of the last portion, which may be none.
 
         Let go and return the documents, from the first, of which every request has a result then.
         """
+        self.tries = 0 if results else self.tries + 1
+        if self.most < _MANY:
+            self.most *= 2  # take_back limits it again if some have no result
         items = self._items
         finished: list[Item] = []
         start = 0

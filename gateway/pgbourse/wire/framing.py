@@ -50,7 +50,7 @@ class Framer:
     @property
     def mid_frame(self) -> bool:
         """Whether a request has begun but is not complete; white space and NULs don't begin one."""
-        return self._framing is not None or bool(self._buffer.strip(SEPARATORS))
+        return self._framing is not None or (bool(self._buffer) and bool(self._buffer.strip(SEPARATORS)))
 
     @property
     def progress(self) -> str:
