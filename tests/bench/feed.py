@@ -6,8 +6,8 @@ live in one process of their own, on the same machine, and do no more than to ta
 them reads it, sees that no update is missing, and how old it is.
 
 With --rate the traders' documents are due at fixed times, and what is compared is CPU and latency; orders
-gather, so there are fewer updates than documents. With --resting so many orders lie in the book that each subscriber
-is sent at first.
+gather, so there are fewer updates than documents. With --resting so many orders lie in the book that each
+subscriber is sent at first.
 """
 
 import argparse
