@@ -323,3 +323,42 @@ def test_a_connection_lost_amid_a_large_document_closes_without_a_reply(
     client.send(buys(55, bad_at=33), buy(1))
     assert client.is_closed()
     assert orders(connection) == 30  # those of the portions before
+
+
+def transactions(connection: Session) -> int:
+    """Count the transactions that have changed the book of GOOD."""
+    row = connection.execute(
+        "select count(*) from exchange.updates natural join exchange.symbols where sym = 'GOOD'"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_few_clients_who_ask_what_takes_long_fill_a_batch(
+    start_gateway: StartGateway,
+    connection: Session,
+    wait_for_workers: Callable[[int], None],
+    block: Block,
+) -> None:
+    """As soon as the gateway knows what they ask: a replace takes as long as twenty orders."""
+    gateway = start_gateway(reserve_workers=1, lanes=0)
+    gateway.ask(CREATE)
+    first, *clients = [gateway.connect() for _ in range(61)]
+    replace = '<replace id="{}" amount="1" limit="1"/>'
+    mine = [[number(client.ask(buy(1))[0]) for _ in range(3)] for client in clients]
+    for client, (order, *_) in zip(clients, mine, strict=True):
+        document = f'<transactions id="1">{replace.format(order)}</transactions>'
+        assert client.ask(document.encode())[0].tag == "opened"
+    before = transactions(connection)
+    blocker = block()
+    first.send(buy(1))
+    wait_for_workers(1)
+    for client, (_, *others) in zip(clients, mine, strict=True):
+        both = "".join(map(replace.format, others))
+        client.send(f'<transactions id="1">{both}</transactions>'.encode())
+    wait_until(lambda: gateway.waiting() == len(clients), "everything waits for the only worker")
+    blocker.commit()
+    for client in clients:
+        assert [child.tag for child in client.reply()] == ["opened", "opened"]
+    # The first order's, and then those of 120 replaces, 50 at most in each.
+    assert transactions(connection) - before >= 1 + 3

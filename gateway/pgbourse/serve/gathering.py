@@ -79,6 +79,8 @@ class Gatherer:
                     expected += max(1, document.count(b"<") - 2)  # the root has two, a child one or two
             shares.append(room)
             documents.append(len(frames) - before)
+            if turn.weight > 1:
+                expected *= turn.weight
             size += expected if expected < room else room
             turn = self._ready.next() if size < self._batch_requests else None
         self._ready.wake()  # another worker, if more waits than this batch takes

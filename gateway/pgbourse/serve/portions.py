@@ -13,7 +13,7 @@ from pgbourse.wire.messages import Action, Document, Reply, Request, ResultRow, 
 if TYPE_CHECKING:
     from pgbourse.serve.turns import Turn
 
-__all__ = ["Item", "Portion", "affordable", "writes"]
+__all__ = ["Item", "Portion", "affordable", "weight_of", "writes"]
 
 
 class Item:
@@ -179,3 +179,8 @@ def affordable(requests: Sequence[Request], orders: int) -> int:
         if orders < 0:
             return max(1, count)
     return len(requests)
+
+
+def weight_of(requests: Sequence[Request]) -> int:
+    """Return as how many orders one of these requests counts, on average; at least 1."""
+    return max(1, sum([_COSTS.get(request.action, 1) for request in requests]) // max(1, len(requests)))

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from pgbourse.serve.portions import Item, Portion, affordable, writes
+from pgbourse.serve.portions import Item, Portion, affordable, weight_of, writes
 from pgbourse.wire.framing import Frame
 from pgbourse.wire.messages import (
     Action,
@@ -85,6 +85,7 @@ class Turn:
         "peer",
         "pending",
         "tries",
+        "weight",
     )
 
     def __init__(self, peer: Peer) -> None:
@@ -93,6 +94,7 @@ class Turn:
         self.pending: Portion | None = None  # has requests without a result
         self.tries = 0  # in a row that brought no result
         self.most = _MANY  # requests in the next portion
+        self.weight = 1  # orders as which one of its requests counts, as far as the last portion tells
         self.is_feed = False  # a <subscribe> has been read: whatever else follows is refused
         self.asked: Sequence[FeedDocument] = ()  # that the feed is to answer next
         self.is_fed = False  # the feed knows the client
@@ -162,6 +164,7 @@ class Turn:
         requests = self._requests[self._begun : self._begun + most]
         if self._goes_beyond:
             del requests[affordable(requests, max(given, share)) :]
+            self.weight = weight_of(requests)
         front = -1
         if fronts and requests:
             front = _front(requests[0], fronts)
