@@ -257,6 +257,20 @@ def test_a_server_that_fails_later_leaves_its_figures(settings: LoadSettings) ->
     assert figures["unanswered"] > 0
 
 
+def test_who_is_told_that_the_server_stops_sends_no_more(settings: LoadSettings) -> None:
+    stopping = b"<results>\n  <error>the server is stopping: this was not carried out</error>\n</results>\n"
+    with (
+        exchange_that(
+            lambda number, document: opened(document) if number < 50 else [stopping if number < 60 else None]
+        ) as target,
+        pytest.raises(LoadError, match="the server is stopping"),
+    ):
+        load(replace(settings, target=target))
+    figures = result(settings)["result"]
+    assert 40 <= figures["documents"] <= 54
+    assert figures["unanswered"] == 0
+
+
 def test_nobody_there_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

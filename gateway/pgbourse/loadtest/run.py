@@ -30,6 +30,8 @@ Source = Iterator[tuple[bytes, Template]]  # documents and their templates
 OnReply = Callable[[Template, bytes, bytes], None]  # a document's template, the document, its reply
 OnUnknown = Callable[[Template, bytes], None]  # the same, without a reply
 
+# What a server of ours answers in its last moments. What is sent after that gets no answer.
+_STOPPING: Final = b"<error>the server is stopping"
 _TICK: Final = 0.5  # seconds between two checks for stalled clients, and two updates of the progress
 _READ_BYTES: Final = 32 * 1024  # for larger buffers malloc calls the kernel each time
 
@@ -276,6 +278,9 @@ class Run:
             measurement.incomplete += 1
         if self._on_reply is not None:
             self._on_reply(template, client.document, reply)
+        if refused and _STOPPING in reply:
+            self._closed(client, "the server is stopping")
+            return
         if self._target.new_connection_each:
             self._connections.close(client)
         self._use(client)
