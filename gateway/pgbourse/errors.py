@@ -1,6 +1,10 @@
 """The root of every error that pgbourse raises on purpose, and words that are told in many places."""
 
+import re
+
 __all__ = ["PgbourseError", "counted", "one_line"]
+
+_UNENDED = re.compile(r"(?<=\w)(?=\n\t[A-Z])")
 
 
 class PgbourseError(Exception):
@@ -14,8 +18,11 @@ class PgbourseError(Exception):
 
 
 def one_line(text: object) -> str:
-    """Return what an error, or a server, says with every run of white space made one blank."""
-    return " ".join(str(text).split())
+    """Return what an error, or a server, says with every run of white space made one blank.
+
+    libpq begins a question on a line of its own, behind a sentence that lacks its full stop.
+    """
+    return " ".join(_UNENDED.sub(".", str(text)).split())
 
 
 def counted(number: int, noun: str) -> str:
