@@ -38,7 +38,7 @@ def check(database_url: str) -> Checked:
 
     Safe on a live database and on a standby. Needs the rights of exchange_reader; reads the whole history.
     Raises CheckError if the database has no exchange or the role may not read it, MigrationError if it can't
-    be reached.
+    be reached, or if its schema `exchange` is another's.
     """
     with connect(database_url, "pgbourse check") as connection:
         act_as(connection, "exchange_reader", "exchange_owner")
@@ -51,6 +51,7 @@ def check(database_url: str) -> Checked:
             has_ledger(connection)  # if the schema is another's, that is what to say
             raise CheckError("the database has no exchange yet: run `pgbourse migrate` first") from error
         except psycopg.errors.InsufficientPrivilege as error:
+            has_ledger(connection)
             role = connection.info.user
             raise CheckError(
                 f'role {role} may not read the exchange: grant exchange_reader to "{role}"'
