@@ -431,11 +431,12 @@ def test_a_viewer_who_reads_nothing_is_dropped_and_nothing_queues_up(
     monkeypatch.setattr(pgbourse.serve.viewers, "_SEND_BUFFER", 2048)
     monkeypatch.setattr(pgbourse.serve.looks, "_BOOK_SECONDS", 0.0)
     monkeypatch.setattr(pgbourse.serve.looks, "_REST", 0)
+    page.gateway.ask(b'<create><symbol sym="SPY"><account id="1">10000</account></symbol></create>')
     reader, sleeper = page.look("sym=SPY"), page.look("sym=SPY", receive_buffer=2048)
     assert page.viewers is not None
     most = 0
     for number in range(2000):
-        trade(page, 1, f"{100 + number % 50}.5")
+        trade(page, 1, f"0.{10 + number % 50}")  # both can afford all of them
         reader.next()
         most = max([most, *(len(viewer.unsent) for viewer in page.viewers._viewers)])
         if page.count() == 1:
