@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 __all__ = ["Passage"]
 
-# Seconds that a worker goes in before the call inside should be answered: so long is its own under way, and
-# the database would have nothing to do.
-_AHEAD = 0.0015
+# How long a worker goes in before the call inside should be answered, in seconds and as a part of what calls
+# take: so long is its own under way, longer if it is large, and the database would have nothing to do.
+_AHEAD, _AHEAD_PART = 0.0015, 0.25
 
 # Seconds that nobody waits longer than. Who is inside may be held up by what is no concern of the others: a
 # lock that a session in psql holds, or a connection that is dead and doesn't know it yet.
@@ -35,7 +35,8 @@ class Passage:
         with self._changed:
             while self._entered:
                 began = max(self._answered, *self._entered.values())
-                wait = began + self._takes - _AHEAD - self._clock()
+                ahead = max(_AHEAD, _AHEAD_PART * self._takes)
+                wait = began + self._takes - ahead - self._clock()
                 if wait <= 0:
                     break
                 self._changed.wait(wait)
