@@ -123,7 +123,10 @@ def meets_an_order(database: str, traders: Market) -> None:
         call = canceling.start(ask, canceling.market, "1 cancel-all", "1 account")
         until_blocked(traders.connection, canceling, placing, call)
         placing.commit()
-        canceled, looked = call.result()
+        answers = call.result()
+        if answers == ["later", "later"]:  # a commit lets go of the account an instant before the symbol
+            answers = ask(canceling.market, "1 cancel-all", "1 account")
+        canceled, looked = answers
         assert canceled == "canceled_all, canceled #1 10, canceled #3 20, canceled #4 30, canceled #6 5"
         assert looked.startswith("account 1000")
 
