@@ -3,24 +3,17 @@ create or replace function exchange.give_back_sessions(p_session_pids integer[])
 returns bigint
 language plpgsql
 as $$
-declare
-    v_incoming exchange.incoming_orders[];
 begin
     if cardinality(p_session_pids) = 0 then
         return 0::bigint;
     end if;
-
-    with deleted as (
-        delete from exchange.incoming_orders
-        where incoming_orders.session_pid = any(p_session_pids)
-        returning incoming_orders as incoming
-    )
-
-    select array_agg(deleted.incoming)
-    into v_incoming
-    from deleted;
-
-    return exchange.give_back(v_incoming);
+    return exchange.withdraw_orders(
+        array(
+            select incoming_orders.incoming_id
+            from exchange.incoming_orders
+            where incoming_orders.session_pid = any(p_session_pids)
+        )
+    );
 end
 $$;
 

@@ -1,5 +1,5 @@
--- Gives back what is reserved for incoming orders that whoever reserved for them won't have matched: match_orders has failed on
--- them. Named by id, as there; what each of them is stands in the table. One that was matched or given back before is left out.
+-- Gives back what is reserved for incoming orders that nobody will have matched: match_orders has failed on them, or their session is
+-- gone. Named by id, as there; what each of them is stands in the table. One that was matched or given back before is left out.
 create or replace function exchange.withdraw_orders(p_incoming_ids bigint[])
 returns bigint
 language plpgsql
@@ -26,7 +26,7 @@ $$;
 
 comment on function exchange.withdraw_orders(bigint[]) is
 'Gives back what is reserved for these incoming orders, and returns how many they were: none of them happens any more. For a gateway '
-'that match_orders has failed.';
+'that match_orders has failed, and for give_back_sessions.';
 
 revoke all on function exchange.withdraw_orders(bigint[]) from public;
 grant execute on function exchange.withdraw_orders(bigint[]) to exchange_gateway;
