@@ -5,7 +5,8 @@ import os
 import re
 import socket
 import subprocess
-import sys
+
+from pgbourse.testing.servers import Gateway
 
 __all__ = ["Service", "refuses"]
 
@@ -18,18 +19,7 @@ class Service:
         limit = ["sh", "-c", f'ulimit -n {most_files} && exec "$@"', "sh"] if most_files else []
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PGBOURSE_")}
         self.process = subprocess.Popen(
-            [
-                *limit,
-                sys.executable,
-                "-m",
-                "pgbourse.cli",
-                "serve",
-                "--port",
-                "0",
-                "--processes",
-                "1",
-                *options,
-            ],
+            [*limit, *Gateway.COMMAND, *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

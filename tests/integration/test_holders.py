@@ -67,7 +67,18 @@ def is_told(holder: Session, what: str, *, by: str) -> bool:
     return f"pid {holder.info.backend_pid} (" in by and f"has held {what} for " in by
 
 
-def test_who_holds_a_symbol_holds_up_that_symbol(
+# What somebody holds, who trades meanwhile in which symbols, and what is told.
+@pytest.mark.parametrize(
+    ("hold", "held", "account", "syms", "what"),
+    [(hold_symbol, "A", 2, "BCD", "symbol A and account 3"), (hold_account, "2", 3, "ABCD", "account 2")],
+    ids=["symbol", "account"],
+)
+def test_who_holds_something_holds_up_what_needs_it(
+    hold: Callable[[Session, str], None],
+    held: str,
+    account: int,
+    syms: str,
+    what: str,
     gateway: Gateway,
     start_health: StartHealth,
     database: str,
@@ -76,41 +87,15 @@ def test_who_holds_a_symbol_holds_up_that_symbol(
 ) -> None:
     health = start_health(gateway, database)
     holder = psql()
-    hold_symbol(holder, "A")
+    hold(holder, held)
     waiting = [gateway.connect() for _ in range(6)]
     for client in waiting:
         client.send(many(2, "A"), orders(2, order("B", 1, 1)))
-    for sym in "BCD" * 5:
-        assert tags(gateway.ask(orders(2, order(sym, 1, 1)))) == ["opened"]
-        assert set(tags(gateway.ask(many(2, sym)))) == {"opened"}
-    what = "symbol A and account 3"
+    for sym in syms * 5:
+        assert tags(gateway.ask(orders(account, order(sym, 1, 1)))) == ["opened"]
+        assert set(tags(gateway.ask(many(account, sym)))) == {"opened"}
     wait_until(lambda: is_told(holder, what, by=caplog.text), "the log says who holds what")
     wait_until(lambda: is_told(holder, what, by=health.get("/readyz")[1]), "/readyz says so")
-    assert health.get("/readyz")[0] == 200
-    holder.commit()
-    for client in waiting:
-        assert set(tags(client.reply())) == {"opened"}
-        assert tags(client.reply()) == ["opened"]
-
-
-def test_who_holds_an_account_holds_up_that_account(
-    gateway: Gateway,
-    start_health: StartHealth,
-    database: str,
-    psql: Psql,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    health = start_health(gateway, database)
-    holder = psql()
-    hold_account(holder, "2")
-    waiting = [gateway.connect() for _ in range(6)]
-    for client in waiting:
-        client.send(many(2, "A"), orders(2, order("B", 1, 1)))
-    for sym in "ABCD" * 4:
-        assert tags(gateway.ask(orders(3, order(sym, 1, 1)))) == ["opened"]
-        assert set(tags(gateway.ask(many(3, sym)))) == {"opened"}
-    wait_until(lambda: is_told(holder, "account 2", by=caplog.text), "the log says who holds what")
-    wait_until(lambda: is_told(holder, "account 2", by=health.get("/readyz")[1]), "/readyz says so")
     assert health.get("/readyz")[0] == 200
     holder.commit()
     for client in waiting:
