@@ -10,13 +10,13 @@ __all__ = ["Passage"]
 # take: so long is its own under way, longer if it is large, and the database would have nothing to do.
 _AHEAD, _AHEAD_PART = 0.0015, 0.25
 
-# Seconds that nobody waits longer than. Who is inside may be held up by what is no concern of the others: a
-# lock that a session in psql holds, or a connection that is dead and doesn't know it yet.
+# Seconds that a call is taken to last at most. It may be held up by what is no concern of the others: a lock
+# that a session in psql holds, or a connection that is dead and doesn't know it yet.
 _PATIENCE = 0.2
 
 
 class Passage:
-    """Lets workers into the database one after the other; while the log is flushed nobody is inside.
+    """Lets workers into the database one after the other. Who only waits for its barrier has left.
 
     Two batches nearly always have an account or a symbol in common, so they would wait for each other in the
     database. Who waits here instead takes along what has come meanwhile, and larger batches cost less.
